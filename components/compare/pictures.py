@@ -1,0 +1,61 @@
+"""The report's pictures as data: URIs, small enough for the page to stay within its limit."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+# The KFP page fetches a report whole, so it stays below 2 MB; the rest of it is text and charts.
+ALL_PICTURES_BYTES = 1_500_000
+WIDEST = 720
+_LOSSY_STEPS = ((720, 85), (480, 80), (360, 70), (240, 55), (160, 40), (96, 20))
+
+
+def embed_pictures(paths: Sequence[Path]) -> dict[Path, str]:
+    """Turn picture files into data: URIs that fit a page together.
+
+    Every picture may use an equal share of ``ALL_PICTURES_BYTES``, so the page's size is bounded
+    whatever the number of cells. Within its share a picture is kept as it is; else it is
+    compressed, then made smaller.
+
+    Args:
+        paths: the files, as often as the page shows them.
+
+    Returns:
+        The data: URI of each file that is there and is a picture.
+    """
+    there = [path for path in paths if path.is_file()]
+    uris: dict[Path, str] = {}
+    for path in dict.fromkeys(there):
+        try:
+            with Image.open(path) as picture:
+                content = _encode(picture.convert("RGB"), ALL_PICTURES_BYTES // len(there))
+        except OSError:
+            # A picture that can't be read must not cost the run its report.
+            continue
+        uris[path] = "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
+    return uris
+
+
+def _encode(picture: Image.Image, share: int) -> bytes:
+    limit = share * 3 // 4  # base64 writes 4 characters for 3 bytes
+    content = b""
+    if picture.width <= WIDEST:
+        content = _webp(picture, lossless=True)
+    for width, quality in _LOSSY_STEPS:
+        if content and len(content) <= limit:
+            break
+        smaller = picture.copy()
+        smaller.thumbnail((width, 4 * width), Image.Resampling.LANCZOS)
+        content = _webp(smaller, quality=quality)
+    return content
+
+
+def _webp(picture: Image.Image, *, lossless: bool = False, quality: int = 80) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", lossless=lossless, quality=quality, method=4)
+    return buffer.getvalue()

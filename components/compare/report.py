@@ -1,0 +1,550 @@
+"""The run's report: one self-contained HTML page, told from the leaderboard's results.
+
+Everything here turns results into the plain values that ``report.html.j2`` lays out. The page
+needs no network: pictures are data: URIs, charts are inline SVG, fonts are the reader's own.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from components.cells import Family, Status
+from components.compare.leaderboard import METRICS, Result, best_results, format_metric
+from components.compare.pictures import embed_pictures
+from components.compare.plots import (
+    Point,
+    Series,
+    latent_size_chart,
+    thin_out,
+    training_chart,
+)
+from components.progress import format_seconds
+
+DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
+
+TABLE_METRICS = (
+    "mean_squared_error",
+    "pca_mean_squared_error",
+    "reconstruction_loss",
+    "kl_divergence",
+    "total_loss",
+    "active_units",
+    "dead_units",
+    "digits_covered",
+    "largest_digit_share",
+    "mean_confidence",
+    "train_seconds",
+    "images_per_second",
+)
+
+CARD_METRICS: dict[Family, tuple[str, ...]] = {
+    Family.AUTOENCODER: ("mean_squared_error", "pca_mean_squared_error", "dead_units"),
+    Family.VAE: ("total_loss", "mean_squared_error", "active_units"),
+    Family.DCGAN: ("digits_covered", "largest_digit_share", "mean_confidence"),
+}
+
+# Column of history.csv along x, and the curves: (column, legend, dashed).
+TRAINING_CURVES: dict[Family, tuple[str, tuple[tuple[str, str, bool], ...]]] = {
+    Family.AUTOENCODER: (
+        "epoch",
+        (("loss", "training loss", False), ("validation_loss", "validation loss", True)),
+    ),
+    Family.VAE: (
+        "epoch",
+        (("loss", "training loss", False), ("validation_loss", "validation loss", True)),
+    ),
+    Family.DCGAN: (
+        "step",
+        (
+            ("discriminator_loss", "discriminator loss", False),
+            ("generator_loss", "generator loss", True),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture of one cell, or the reason why there is none.
+
+    Args:
+        title: the cell, as ``latent size 10``.
+        uri: the picture as a data: URI; empty if there is none.
+        alt: what the picture shows.
+        caption: what to see in it.
+        absent: why there is no picture.
+    """
+
+    title: str
+    uri: str
+    alt: str
+    caption: str
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its heading, legend and caption."""
+
+    title: str
+    drawing: Markup
+    legend: Sequence[Series]
+    caption: str
+
+
+def render_report(
+    *,
+    run: str,
+    dataset: Mapping[str, Any],
+    judge: Mapping[str, Any],
+    results: Sequence[Result],
+) -> str:
+    """Write the report of a run.
+
+    Args:
+        run: name of the pipeline run.
+        dataset: content of the data set's ``dataset.json``.
+        judge: content of the judge's ``model.json``.
+        results: the cells, in the order to show them.
+
+    Returns:
+        An HTML document below 2 MB that loads nothing from anywhere. Whatever comes from outside
+        (the run's name, reasons) is escaped.
+    """
+    best = best_results(results)
+    pictures = embed_pictures(_pictures_shown(results, best))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    columns = [
+        name for name in TABLE_METRICS if any(r.metrics.get(name) is not None for r in results)
+    ]
+    return environment.get_template("report.html.j2").render(
+        run=run or "unnamed run",
+        summary=_summary(results),
+        facts=_facts(dataset, judge, results),
+        cards=[_card(result, pictures) for result in best.values()],
+        columns=[METRICS[name] for name in columns],
+        groups=[
+            _group(family, results, best, columns, pictures)
+            for family in Family
+            if any(result.cell.family == family for result in results)
+        ],
+        charts=_latent_size_charts(results),
+        active_units=_active_units(results),
+        gaussian=_why_the_standard_normal_fails(results),
+        legend_of_metrics=[
+            metric
+            for name, metric in METRICS.items()
+            if any(result.metrics.get(name) is not None for result in results)
+        ],
+    )
+
+
+def _summary(results: Sequence[Result]) -> str:
+    states = [result.status for result in results]
+    parts = [f"{states.count(Status.COMPLETE)} of {len(states)} cells complete"]
+    for status in (Status.DIVERGED, Status.MISSING):
+        if status in states:
+            parts.append(f"{states.count(status)} {status.value}")
+    return ", ".join(parts)
+
+
+def _facts(
+    dataset: Mapping[str, Any], judge: Mapping[str, Any], results: Sequence[Result]
+) -> list[tuple[str, str]]:
+    """What ran, as (name, value)."""
+    name = str(dataset.get("name", "unknown"))
+    splits = ", ".join(
+        f"{split['images']:,} {title}" for title, split in dataset.get("splits", {}).items()
+    )
+    families = [family for family in Family if any(r.cell.family == family for r in results)]
+    sizes = sorted({result.cell.latent_size for result in results})
+    accuracy = judge.get("metrics", {}).get("test_accuracy")
+    seconds = [float(result.metrics.get("train_seconds") or 0) for result in results]
+    facts = [
+        ("Data set", f"{DATA_TITLES.get(name, name)}: {splits}" if splits else name),
+        ("Data digest", str(dataset.get("digest", "unknown"))[:19]),
+        ("Model families", ", ".join(family.title for family in families)),
+        ("Latent sizes", ", ".join(str(size) for size in sizes)),
+        ("Training budget", "; ".join(filter(None, (_budget(f, results) for f in families)))),
+        ("Seed", _distinct(result.facts.get("seed") for result in results)),
+        ("Judge", f"{100 * accuracy:.2f}% test accuracy" if accuracy is not None else ""),
+        ("Training time", f"{format_seconds(sum(seconds))}, all cells" if any(seconds) else ""),
+        (
+            "genpipe",
+            _distinct(result.facts.get("version") for result in results) or _package_version(),
+        ),
+    ]
+    return [(term, value) for term, value in facts if value]
+
+
+def _budget(family: Family, results: Sequence[Result]) -> str:
+    own = [r for r in results if r.cell.family == family and r.status == Status.COMPLETE]
+    unit = "steps" if family == Family.DCGAN else "epochs"
+    counts = sorted({int(count) for r in own if (count := r.metrics.get(unit)) is not None})
+    return f"{family.title} {', '.join(f'{count:,}' for count in counts)} {unit}" if counts else ""
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    return ", ".join(sorted({str(value) for value in values if value is not None}))
+
+
+def _package_version() -> str:
+    try:
+        return version("genpipe")
+    except PackageNotFoundError:
+        return ""
+
+
+def _file(result: Result, name: str) -> Path | None:
+    folder = result.samples if name.startswith("grid") else result.evaluation
+    return folder / name if folder else None
+
+
+def _card_file(result: Result) -> Path | None:
+    if result.cell.family == Family.AUTOENCODER:
+        fitted = _file(result, "grid_fitted_gaussian.png")
+        if fitted and fitted.is_file():
+            return fitted
+    return _file(result, "grid.png")
+
+
+def _pictures_shown(results: Sequence[Result], best: Mapping[Family, Result]) -> list[Path]:
+    names = ("grid.png", "grid_fitted_gaussian.png", "reconstructions.png", "latent_scatter.png")
+    shown = [_file(result, name) for result in results for name in names]
+    shown += [_card_file(result) for result in best.values()]
+    return [path for path in shown if path is not None]
+
+
+def _card(result: Result, pictures: Mapping[Path, str]) -> dict[str, Any]:
+    family = result.cell.family
+    file = _card_file(result)
+    figures = [
+        (METRICS[name].label, _shown(name, result))
+        for name in CARD_METRICS[family]
+        if result.metrics.get(name) is not None
+    ]
+    return {
+        "style": family.value,
+        "family": family.title,
+        "latent_size": result.cell.latent_size,
+        "figures": figures,
+        "uri": pictures.get(file, "") if file else "",
+        "alt": f"Images made by the {result.cell.family.title} with latent size "
+        f"{result.cell.latent_size}, the best of its family",
+    }
+
+
+def _shown(name: str, result: Result) -> str:
+    """A figure as the page writes it, with the whole that a count is a part of."""
+    text = format_metric(name, result.metrics.get(name))
+    if text and name in ("active_units", "dead_units"):
+        return f"{text} of {result.cell.latent_size}"
+    if text and name == "digits_covered":
+        return f"{text} of 10"
+    return text
+
+
+def _group(
+    family: Family,
+    results: Sequence[Result],
+    best: Mapping[Family, Result],
+    columns: Sequence[str],
+    pictures: Mapping[Path, str],
+) -> dict[str, Any]:
+    """Everything that the page tells of one family."""
+    own = [result for result in results if result.cell.family == family]
+    dense = family != Family.DCGAN
+    longest = max((float(r.metrics.get("train_seconds") or 0) for r in own), default=0.0)
+    overall = max((float(r.metrics.get("train_seconds") or 0) for r in results), default=0.0)
+    standard = [
+        _figure(r, "grid.png", pictures, "made from codes drawn from N(0, I)", _samples_caption(r))
+        for r in own
+    ]
+    fitted = [
+        _figure(
+            result,
+            "grid_fitted_gaussian.png",
+            pictures,
+            "made from codes drawn from a Gaussian fitted to the training codes",
+            _samples_caption(result, "fitted_gaussian_"),
+        )
+        for result in own
+    ]
+    return {
+        "style": family.value,
+        "title": family.title,
+        "rows": [
+            {
+                "latent_size": result.cell.latent_size,
+                "status": result.status.value,
+                "reason": result.reason,
+                "best": best.get(family) is result,
+                "values": [_shown(name, result) for name in columns],
+                "seconds": format_metric("train_seconds", result.metrics.get("train_seconds")),
+                "rate": format_metric("images_per_second", result.metrics.get("images_per_second")),
+                "bar": 100 * float(result.metrics.get("train_seconds") or 0) / (overall or 1),
+            }
+            for result in own
+        ],
+        "timed": longest > 0,
+        "samples": standard,
+        "fitted": fitted if family == Family.AUTOENCODER else [],
+        "reconstructions": [
+            _figure(
+                result,
+                "reconstructions.png",
+                pictures,
+                "test images in the top row and their reconstructions below",
+                _figures_of(result, "mean_squared_error"),
+            )
+            for result in own
+            if dense
+        ],
+        "scatters": [
+            _figure(
+                result,
+                "latent_scatter.png",
+                pictures,
+                "latent codes of the test images, coloured by class",
+                _areas_caption(result),
+            )
+            for result in own
+            if dense
+        ],
+        **_training_curves(family, own),
+    }
+
+
+def _figure(
+    result: Result, name: str, pictures: Mapping[Path, str], what: str, caption: str
+) -> Figure:
+    path = _file(result, name)
+    uri = pictures.get(path, "") if path else ""
+    absent = ""
+    if not uri:
+        state = "" if result.status == Status.COMPLETE else f"{result.status.value}: "
+        absent = f"{state}{result.reason or 'no picture arrived'}"
+    return Figure(
+        title=f"Latent size {result.cell.latent_size}",
+        uri=uri,
+        alt=f"{result.cell.family.title} with latent size {result.cell.latent_size}: {what}",
+        caption=caption,
+        absent=absent[:1].upper() + absent[1:],
+    )
+
+
+def _samples_caption(result: Result, prefix: str = "") -> str:
+    covered = result.metrics.get(f"{prefix}digits_covered")
+    if covered is None:
+        return ""
+    confidence = format_metric("mean_confidence", result.metrics.get(f"{prefix}mean_confidence"))
+    share = format_metric("largest_digit_share", result.metrics.get(f"{prefix}largest_digit_share"))
+    return f"{covered:.0f} of 10 digits, the largest {share}, confidence {confidence}"
+
+
+def _areas_caption(result: Result) -> str:
+    smallest, largest = (
+        format_metric(name, result.metrics.get(name))
+        for name in ("smallest_class_area_share", "largest_class_area_share")
+    )
+    return f"a class holds {smallest} to {largest} of the plane" if smallest and largest else ""
+
+
+def _figures_of(result: Result, name: str) -> str:
+    text = format_metric(name, result.metrics.get(name))
+    return f"{METRICS[name].label.lower()} {text}" if text else ""
+
+
+def _training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any]:
+    """The family's curves as small drawings on the same axes, so that cells compare at sight."""
+    x_name, curves = TRAINING_CURVES[family]
+    drawn: list[tuple[Result, list[Series]]] = []
+    for result in results:
+        columns = read_history(result.model / "history.csv") if result.model else {}
+        series = [
+            Series(label, family.value, thin_out(_curve(columns, x_name, name)), dashed)
+            for name, label, dashed in curves
+        ]
+        drawn.append((result, series))
+    # A diverged cell's curve must not squeeze the others flat; it is cut off at their range.
+    complete = [series for result, series in drawn if result.status == Status.COMPLETE]
+    measured = [
+        point
+        for series in complete or [series for _, series in drawn]
+        for line in series
+        for point in line.points
+    ]
+    y_range = (
+        min((y for _, y in measured), default=0.0),
+        max((y for _, y in measured), default=1.0),
+    )
+    x_end = max((x for x, _ in measured), default=1.0)
+    charts = []
+    for result, series in drawn:
+        size = result.cell.latent_size
+        label = f"Training curves of the {family.title} with latent size {size}"
+        for line in series:
+            if line.points:
+                label += f"; {line.label} ends at {line.points[-1][1]:.4g}"
+        state = "" if result.status == Status.COMPLETE else f"{result.status.value}, "
+        charts.append(
+            Chart(
+                title=f"Latent size {size}",
+                drawing=training_chart(
+                    series, label=label, x_unit=x_name, y_range=y_range, x_end=x_end
+                ),
+                legend=series,
+                caption=f"{state}{result.reason}" if result.reason else "",
+            )
+        )
+    return {
+        "curves": charts,
+        "curve_legend": [Series(c[1], family.value, (), c[2]) for c in curves],
+    }
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """Read a training's ``history.csv``: its columns as numbers, NaN where there is none.
+
+    A file that is not there reads as no column at all.
+    """
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        columns: dict[str, list[float]] = {name: [] for name in reader.fieldnames or ()}
+        for row in reader:
+            for name, values in columns.items():
+                values.append(_number(row.get(name)))
+    return columns
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
+
+
+def _curve(columns: Mapping[str, Sequence[float]], x_name: str, y_name: str) -> list[Point]:
+    pairs = zip(columns.get(x_name, ()), columns.get(y_name, ()), strict=False)
+    return [(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
+
+
+def _latent_size_charts(results: Sequence[Result]) -> list[Chart]:
+    complete = [result for result in results if result.status == Status.COMPLETE]
+
+    def line(family: Family, name: str, label: str = "", dashed: bool = False) -> Series:
+        points = _points((r for r in complete if r.cell.family == family), name)
+        return Series(label or family.title, family.value, points, dashed)
+
+    charts = [
+        (
+            "Reconstruction error",
+            "Mean squared error of test images over the latent size; lower is better.",
+            "PCA with as many components is the linear baseline.",
+            False,
+            [
+                line(Family.AUTOENCODER, "mean_squared_error"),
+                line(Family.VAE, "mean_squared_error"),
+                Series("PCA", "pca", _points(complete, "pca_mean_squared_error"), dashed=True),
+            ],
+        ),
+        (
+            "What the VAE pays for",
+            "The VAE's two loss terms over the latent size.",
+            "A larger code buys a lower reconstruction loss at the price of a higher KL "
+            "divergence, until further units cost more than they give.",
+            False,
+            [
+                line(Family.VAE, "reconstruction_loss", "Reconstruction loss"),
+                line(Family.VAE, "kl_divergence", "KL divergence", dashed=True),
+            ],
+        ),
+        (
+            "How real samples look to the judge",
+            "The judge's mean confidence in samples over the latent size; higher is better.",
+            "High confidence is worth little where few digits are covered.",
+            True,
+            [
+                line(Family.AUTOENCODER, "mean_confidence", "Autoencoder, N(0, I)"),
+                line(
+                    Family.AUTOENCODER,
+                    "fitted_gaussian_mean_confidence",
+                    "Autoencoder, fitted",
+                    dashed=True,
+                ),
+                line(Family.VAE, "mean_confidence"),
+                line(Family.DCGAN, "mean_confidence"),
+            ],
+        ),
+    ]
+    drawn = []
+    for title, label, caption, share, series in charts:
+        series = [line for line in series if line.points]
+        if series:
+            drawing = latent_size_chart(series, label=label, share=share)
+            drawn.append(Chart(title, drawing, series, f"{label} {caption}"))
+    return drawn
+
+
+def _points(results: Iterable[Result], name: str) -> list[Point]:
+    """(latent size, figure) of every result that has the figure, one point a latent size."""
+    points: dict[int, float] = {}
+    for result in results:
+        value = result.metrics.get(name)
+        if value is not None:
+            points[result.cell.latent_size] = float(value)
+    return sorted((float(size), value) for size, value in points.items())
+
+
+def _active_units(results: Sequence[Result]) -> str:
+    """One sentence on how many of its units the VAE uses."""
+    points = _points(
+        (r for r in results if r.cell.family == Family.VAE and r.status == Status.COMPLETE),
+        "active_units",
+    )
+    if not points:
+        return ""
+    each = "; ".join(f"{active:.0f} of {size:.0f}" for size, active in points)
+    most = max(active for _, active in points)
+    if most >= points[-1][0]:
+        return f"The VAE uses all the units that it is given: {each} are active."
+    return (
+        f"The VAE uses no more than {most:.0f} units, however many it is given: {each} are active. "
+        "The KL divergence switches off a unit that does not pay for itself, so a larger code "
+        "changes nothing."
+    )
+
+
+def _why_the_standard_normal_fails(results: Sequence[Result]) -> str:
+    """One sentence on what the autoencoder's codes are like, with this run's own figures."""
+    best = best_results(results).get(Family.AUTOENCODER)
+    if best is None:
+        return ""
+    distance = best.metrics.get("code_mean_distance")
+    measured = (
+        f": at latent size {best.cell.latent_size} their mean lies {distance:.1f} away from 0"
+        if distance is not None
+        else ""
+    )
+    return (
+        "Nothing in an autoencoder's training asks its codes to follow N(0, I)"
+        f"{measured}. So codes drawn from N(0, I) fall where the decoder has never seen one; "
+        "a Gaussian fitted to the training codes draws closer to where they are."
+    )

@@ -1,0 +1,42 @@
+"""The ``evaluate`` step of the pipeline."""
+
+from kfp import dsl
+
+
+@dsl.component(base_image="genpipe", install_kfp_package=False)
+def evaluate(
+    data: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    wandb_run: dsl.Output[dsl.Artifact],
+    seed: int = 0,
+):
+    """Score one trained model on the whole test split.
+
+    Args:
+        data: the data set.
+        model: the model folder.
+        evaluation: metrics.json, reconstructions, latent codes and their scatter plot.
+        metrics: the scores that are numbers.
+        wandb_run: the W&B run's folder, where it runs offline.
+        seed: of sampled codes and noise.
+    """
+    from pathlib import Path
+
+    from components.tracking import open_step
+    from components.train.saved import SavedModel
+
+    cell = SavedModel(model.path).cell
+    config = {"family": cell.family.value, "latent_size": cell.latent_size, "seed": int(seed)}
+    with open_step("evaluate", cell=cell, config=config, folder=wandb_run.path) as tracker:
+        from components.evaluate.evaluate import evaluate as evaluate_model
+
+        result = evaluate_model(
+            Path(data.path), Path(model.path), Path(evaluation.path), int(seed), tracker
+        )
+        tracker.uses("dataset", result["data"]["name"], data.uri)
+        tracker.uses("model", cell.name, model.uri)
+        tracker.makes("evaluation", f"evaluation-{cell.name}", evaluation.uri, result["metrics"])
+        for name, value in result["metrics"].items():
+            metrics.log_metric(name, value)

@@ -1,0 +1,161 @@
+"""Evaluate one trained model on the whole test split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.cells import Family
+from components.errors import InputError
+from components.evaluate import latent, reconstruction
+from components.evaluate.scatter import draw_scatter
+from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
+from components.pictures import grid, write_png
+from components.tracking import Picture, Tracker
+from components.train.saved import SavedModel, apply
+
+SHOWN = 10
+FRESH_SAMPLES = 2000
+UNIT = RESCALINGS["unit"]
+SYMMETRIC = RESCALINGS["symmetric"]
+
+
+def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker) -> dict[str, Any]:
+    """Score one model and write the evaluation folder.
+
+    Args:
+        data: the data-set folder.
+        model: the model folder.
+        folder: where ``metrics.json``, the pictures and the latent codes are written.
+        seed: of the VAE's sampled codes and of the DCGAN's fresh noise.
+        tracker: what scores and pictures are logged to.
+
+    Returns:
+        The contents of ``metrics.json``: the cell, its status and ``metrics``, flat numbers. A
+        diverged model has no metrics; its evaluation says so.
+
+    Raises:
+        InputError: a folder is not whole, or the model was trained on other data.
+    """
+    dataset, saved = open_dataset(data), SavedModel(model)
+    if saved.card["data"]["digest"] != dataset.digest:
+        raise InputError(
+            f"{saved.folder} was trained on data {saved.card['data']['digest']}, "
+            f"but {dataset.folder} holds {dataset.digest}: evaluate it on its own data set"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    result: dict[str, Any] = {
+        "family": saved.family,
+        "latent_size": saved.cell.latent_size,
+        "status": saved.status.value,
+        "split": "test",
+        "images": dataset.size("test"),
+        "data": saved.card["data"],
+        "training": saved.card["training"],
+        "metrics": {},
+    }
+    if not saved.complete:
+        result["reason"] = saved.card.get("reason", "")
+        tracker.say(f"{saved.cell.title} diverged ({result['reason']}): nothing to evaluate")
+    elif saved.cell.family is Family.DCGAN:
+        result["metrics"] = _evaluate_dcgan(saved, dataset, seed)
+    else:
+        metrics, areas = _evaluate_dense(saved, dataset, folder, seed, tracker)
+        result["metrics"] = metrics
+        result["latent"] = {"area_share": areas}
+    text = json.dumps(result, indent=2, allow_nan=False)
+    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    tracker.summarize(result["metrics"])
+    return result
+
+
+def _evaluate_dense(
+    saved: SavedModel, dataset: Dataset, folder: Path, seed: int, tracker: Tracker
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Autoencoder and VAE: losses, reconstructions, latent geometry and scatter plot."""
+    pixels, labels = np.asarray(dataset.images("test")), np.asarray(dataset.labels("test"))
+    images = UNIT.apply(pixels)
+    is_vae = saved.cell.family is Family.VAE
+    encoded = apply(saved.encoder, images)
+    codes = encoded[0] if is_vae else encoded
+    rebuilt = apply(saved.decoder, codes)
+    components = reconstruction.PCA(dataset.images("train"))
+    plane = latent.plane_of(codes)
+    shares, gaps = latent.area_shares(plane, labels, len(dataset.class_names))
+    metrics: dict[str, float] = {
+        "mean_squared_error": reconstruction.mean_squared_error(images, rebuilt),
+        "binary_cross_entropy": reconstruction.binary_cross_entropy(images, rebuilt),
+        "pca_mean_squared_error": components.mean_squared_error(pixels, saved.cell.latent_size),
+        **latent.geometry(codes),
+        "smallest_class_area_share": float(shares.min()),
+        "largest_class_area_share": float(shares.max()),
+        "gap_share": gaps,
+    }
+    if is_vae:
+        metrics |= _vae_losses(saved, images, *encoded, seed)
+    else:
+        metrics["dead_units"] = latent.dead_units(codes)
+        metrics["revived_units"] = saved.card["training"].get("revived_units", 0)
+
+    np.save(folder / "latent_codes.npy", codes, allow_pickle=False)
+    np.save(folder / "latent_labels.npy", labels, allow_pickle=False)
+    pair = grid(np.concatenate([pixels[:SHOWN], UNIT.inverse(rebuilt[:SHOWN])]), SHOWN, zoom=2)
+    write_png(folder / "reconstructions.png", pair)
+    scatter = draw_scatter(
+        folder / "latent_scatter.png",
+        plane,
+        labels,
+        list(dataset.class_names),
+        title=f"{saved.cell.title}: codes of {len(codes):,} test images",
+        prior=is_vae,
+    )
+    tracker.log(
+        {
+            "reconstructions": Picture(pair, "originals above, reconstructions below"),
+            "latent_scatter": Picture(scatter, plane.axes[0]),
+        }
+    )
+    names = [str(name) for name in dataset.class_names]
+    areas = {name: float(share) for name, share in zip(names, shares, strict=True)}
+    return metrics, areas
+
+
+def _vae_losses(
+    saved: SavedModel, images: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray, seed: int
+) -> dict[str, float]:
+    """The VAE's loss and its parts with sampled codes, the ELBO, and the units in use."""
+    noise = np.random.default_rng(seed).standard_normal(z_mean.shape, np.float32)
+    rebuilt = apply(saved.decoder, z_mean + np.exp(0.5 * z_log_var) * noise)
+    loss = reconstruction.PIXELS * reconstruction.mean_squared_error(images, rebuilt)
+    divergence = reconstruction.kl_divergence(z_mean, z_log_var)
+    return {
+        "reconstruction_loss": loss,
+        "kl_divergence": divergence,
+        "total_loss": loss + divergence,
+        "elbo": -(loss + divergence) - reconstruction.LOG_NORMALIZER,
+        "active_units": latent.active_units(z_mean),
+    }
+
+
+def _evaluate_dcgan(saved: SavedModel, dataset: Dataset, seed: int) -> dict[str, float]:
+    """DCGAN, which has no encoder: what the discriminator says of test images and fresh samples."""
+    real = SYMMETRIC.apply(dataset.images("test"))
+    noise = np.random.default_rng(seed).standard_normal(
+        (FRESH_SAMPLES, saved.cell.latent_size), np.float32
+    )
+    generated = apply(saved.generator, noise)
+    on_real = apply(saved.discriminator, real)[:, 0]
+    on_generated = apply(saved.discriminator, generated)[:, 0]
+    real_loss = -float(np.log(np.clip(on_real, 1e-7, 1)).mean())
+    generated_loss = -float(np.log(np.clip(1 - on_generated, 1e-7, 1)).mean())
+    return {
+        "discriminator_accuracy_real": float((on_real > 0.5).mean()),
+        "discriminator_accuracy_generated": float((on_generated <= 0.5).mean()),
+        "discriminator_loss": (real_loss + generated_loss) / 2,
+        "generator_loss": -float(np.log(np.clip(on_generated, 1e-7, 1)).mean()),
+        # Below 1 the samples vary less than real images do: the sign of a mode collapse.
+        "sample_variance_ratio": float(generated.var(axis=0).sum() / real.var(axis=0).sum()),
+    }

@@ -1,0 +1,69 @@
+"""The scatter plot of a latent space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from components.evaluate.latent import Plane
+
+
+def draw_scatter(
+    path: Path,
+    plane: Plane,
+    labels: np.ndarray,
+    class_names: list[str],
+    *,
+    title: str,
+    prior: bool,
+) -> np.ndarray:
+    """Draw codes coloured by class, axes to scale, and write a PNG.
+
+    Args:
+        path: of the PNG.
+        plane: points of n codes.
+        labels: (n,) class of each code.
+        class_names: for the legend.
+        title: above the plot.
+        prior: draw the circles of N(0, I) that hold 39% and 86% of its samples.
+
+    Returns:
+        (height, width, 3) uint8, the picture.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 5.4), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colours = _colours(len(class_names))
+    # Drawn in the codes' own order, so that no class hides another for being drawn last.
+    axes.scatter(*plane.points.T, c=colours[labels], s=3, linewidths=0, alpha=0.7, rasterized=True)
+    for name, colour in zip(class_names, colours, strict=True):
+        axes.scatter([], [], color=colour, s=24, label=name)
+    if prior:
+        angle = np.linspace(0, 2 * np.pi, 200)
+        for radius in (1, 2):
+            axes.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.25", lw=0.8, ls="--")
+        axes.plot([], [], color="0.25", lw=0.8, ls="--", label="N(0, I): 1 and 2 sd")
+    low, high = np.percentile(plane.points, [0.2, 99.8], axis=0)
+    centre, reach = (low + high) / 2, max((high - low).max() / 2 * 1.08, 2.1 if prior else 1e-3)
+    axes.set_xlim(centre[0] - reach, centre[0] + reach)
+    axes.set_ylim(centre[1] - reach, centre[1] + reach)
+    axes.plot(0, 0, marker="+", color="black", markersize=12, markeredgewidth=1.6)
+    axes.set_aspect("equal")
+    axes.set_xlabel(plane.axes[0])
+    axes.set_ylabel(plane.axes[1])
+    axes.set_title(title, fontsize=11)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    figure.savefig(path)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _colours(count: int) -> np.ndarray:
+    """(count, 4) RGBA, ten well-separated hues first."""
+    import matplotlib
+
+    return matplotlib.colormaps["tab10" if count <= 10 else "tab20"](np.arange(count))

@@ -1,0 +1,98 @@
+"""What a step says while it works: a bar on a terminal, plain lines elsewhere, events for a runner.
+
+A local run gives its steps an events file (``GENPIPE_EVENTS``): JSON lines, appended by every
+step, which the ``genpipe run`` terminal follows. A line is shorter than a pipe buffer, so
+appends of steps side by side never mix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_EVENTS = 0.5
+
+
+class Progress:
+    """Progress of one step.
+
+    Args:
+        name: what the step is called in lines and events, such as ``train_vae-10``.
+        events: file that events are appended to; none if empty.
+        stream: where the bar or the lines go.
+    """
+
+    def __init__(self, name: str, events: str | Path = "", stream: TextIO | None = None) -> None:
+        self.name = name
+        self._events = Path(events) if events else None
+        self._stream = stream or sys.stdout
+        self._began = time.monotonic()
+        self._last_line = 0.0
+        self._last_event = 0.0
+        self._drawn = False
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Append one event, if a runner listens."""
+        if self._events is None:
+            return
+        line = json.dumps({"time": time.time(), "step": self.name, "event": kind, **facts})
+        with self._events.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def say(self, text: str) -> None:
+        """Print one line of plain text."""
+        if self._drawn:
+            self._stream.write("\n")
+            self._drawn = False
+        print(text, file=self._stream, flush=True)
+
+    def update(self, done: float, total: float, unit: str = "images", **facts: float) -> None:
+        """Show how far the work is: rate, time left and the newest figures."""
+        now = time.monotonic()
+        finished = done >= total
+        elapsed = max(now - self._began, 1e-9)
+        rate = done / elapsed
+        left = (total - done) / rate if rate > 0 else float("inf")
+        if finished or now - self._last_event >= SECONDS_BETWEEN_EVENTS:
+            self._last_event = now
+            self.event("progress", done=done, total=total, unit=unit, rate=rate, left=left, **facts)
+        on_terminal = self._stream.isatty()
+        pause = 0.2 if on_terminal else SECONDS_BETWEEN_LINES
+        if not finished and now - self._last_line < pause:
+            return
+        self._last_line = now
+        shown = "  ".join(f"{key} {value:.4g}" for key, value in facts.items())
+        text = (
+            f"{self.name}  {100 * done / max(total, 1):3.0f}%  {rate:,.0f} {unit}/s"
+            f"  {format_seconds(left)} left  {shown}"
+        )
+        if on_terminal:
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+            self._stream.write("\r" + text[: columns - 1].ljust(columns - 1))
+            self._stream.flush()
+            self._drawn = True
+            if finished:
+                self.say("")
+        else:
+            self.say(text)
+
+    def restart_clock(self) -> None:
+        """Count the rate from now, after a part of the work that is not measured in units."""
+        self._began = time.monotonic()
+
+
+def format_seconds(seconds: float) -> str:
+    """``47 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds != seconds or seconds == float("inf"):
+        return "?"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,57 @@
+"""The ``sample`` step of the pipeline."""
+
+from kfp import dsl
+
+
+@dsl.component(base_image="genpipe", install_kfp_package=False)
+def sample(
+    data: dsl.Input[dsl.Dataset],
+    judge: dsl.Input[dsl.Model],
+    model: dsl.Input[dsl.Model],
+    samples: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    wandb_run: dsl.Output[dsl.Artifact],
+    count: int = 10000,
+    seed: int = 0,
+):
+    """Draw samples from one trained model and let the judge score them.
+
+    Args:
+        data: the data set.
+        judge: the judge's model folder.
+        model: the model folder.
+        samples: samples.npy, a grid of 32 of them and metrics.json.
+        metrics: the scores that are numbers.
+        wandb_run: the W&B run's folder, where it runs offline.
+        count: how many samples are drawn.
+        seed: of the draw.
+    """
+    from pathlib import Path
+
+    from components.tracking import open_step
+    from components.train.saved import SavedModel
+
+    cell = SavedModel(model.path).cell
+    config = {
+        "family": cell.family.value,
+        "latent_size": cell.latent_size,
+        "count": int(count),
+        "seed": int(seed),
+    }
+    with open_step("sample", cell=cell, config=config, folder=wandb_run.path) as tracker:
+        from components.sample.sample import sample as sample_model
+
+        result = sample_model(
+            Path(data.path),
+            Path(judge.path),
+            Path(model.path),
+            Path(samples.path),
+            samples=int(count),
+            seed=int(seed),
+            tracker=tracker,
+        )
+        tracker.uses("model", cell.name, model.uri)
+        tracker.uses("model", "judge", judge.uri)
+        tracker.makes("samples", f"samples-{cell.name}", samples.uri, result["metrics"])
+        for name, value in result["metrics"].items():
+            metrics.log_metric(name, value)

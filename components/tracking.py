@@ -1,0 +1,280 @@
+"""Every step's W&B run, and its progress. No other module imports wandb.
+
+``open_step`` is what a component's adapter enters first. It reads W&B's own environment
+variables, opens the step's run (offline where no API key is set), and yields a ``Tracker``.
+W&B being down never fails a step: the first failure is said once, the rest is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.cells import Cell
+from components.errors import InputError, StepError
+from components.progress import Progress, format_seconds
+
+DEFAULT_PROJECT = "genpipe"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to log: (height, width) or (height, width, 3) uint8, and its caption."""
+
+    pixels: np.ndarray
+    caption: str = ""
+
+
+class Tracker:
+    """What a step's function reports to. This one shows progress and logs nowhere.
+
+    Notebooks and tests use it as it is; ``open_step`` yields one that logs to W&B.
+
+    Attributes:
+        group: the pipeline run's name, as W&B groups the runs of its steps.
+    """
+
+    def __init__(self, progress: Progress | None = None, group: str = "") -> None:
+        self._progress = progress or Progress("step")
+        self.group = group
+
+    def say(self, text: str) -> None:
+        """Print one line that a person should read."""
+        self._progress.say(text)
+
+    def progress(self, done: float, total: float, unit: str = "images", **facts: float) -> None:
+        """Show how far the step is (see ``Progress.update``)."""
+        self._progress.update(done, total, unit, **facts)
+
+    def restart_clock(self) -> None:
+        """Count the rate that ``progress`` shows from now."""
+        self._progress.restart_clock()
+
+    def log(self, values: Mapping[str, float | Picture]) -> None:
+        """Log one point of the history: numbers and pictures under documented keys."""
+
+    def summarize(self, values: Mapping[str, float | int | str | None]) -> None:
+        """Set figures of the run's summary."""
+
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log a table; a ``Picture`` may stand in any place of a row."""
+
+    def page(self, key: str, html: str) -> None:
+        """Log a self-contained HTML page."""
+
+    def uses(self, kind: str, name: str, uri: str) -> None:
+        """Record that the run read an artifact (lineage): its kind, name and address."""
+
+    def makes(
+        self, kind: str, name: str, uri: str, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record that the run made an artifact (lineage): its kind, name, address and facts."""
+
+    def close(self, *, failed: bool = False) -> None:
+        """End the run; nothing is logged after it."""
+
+
+class WandbTracker(Tracker):
+    """A tracker that also logs to a W&B run.
+
+    Args:
+        progress: of the step.
+        group: the pipeline run's name.
+        open_run: opens the W&B run.
+    """
+
+    def __init__(self, progress: Progress, group: str, open_run: Callable[[], Any]) -> None:
+        super().__init__(progress, group)
+        self._run: Any = None
+        self._told = False
+        self._try(lambda: setattr(self, "_run", open_run()))
+
+    def log(self, values: Mapping[str, float | Picture]) -> None:
+        """See ``Tracker.log``."""
+        self._try(lambda: self._run.log({key: _as_wandb(value) for key, value in values.items()}))
+
+    def summarize(self, values: Mapping[str, float | int | str | None]) -> None:
+        """See ``Tracker.summarize``."""
+        self._try(lambda: self._run.summary.update(dict(values)))
+
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """See ``Tracker.table``."""
+        import wandb
+
+        data = [[_as_wandb(value) for value in row] for row in rows]
+        self._try(lambda: self._run.log({key: wandb.Table(columns=list(columns), data=data)}))
+
+    def page(self, key: str, html: str) -> None:
+        """See ``Tracker.page``."""
+        import wandb
+
+        self._try(lambda: self._run.log({key: wandb.Html(html, inject=False)}))
+
+    def uses(self, kind: str, name: str, uri: str) -> None:
+        """See ``Tracker.uses``."""
+        self._try(lambda: self._use(_reference(kind, name, uri, {})))
+
+    def makes(
+        self, kind: str, name: str, uri: str, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """See ``Tracker.makes``."""
+        self._try(lambda: self._run.log_artifact(_reference(kind, name, uri, metadata or {})))
+
+    def close(self, *, failed: bool = False) -> None:
+        """See ``Tracker.close``."""
+        self._try(lambda: self._run.finish(exit_code=1 if failed else 0))
+
+    def _use(self, artifact: Any) -> None:
+        if not self._run.offline:
+            self._run.use_artifact(artifact)
+        else:
+            # use_artifact refuses offline; this is what it calls for an artifact that is not on
+            # the server yet, and what a later sync makes into lineage.
+            self._run._log_artifact(artifact, use_after_commit=True)
+
+    def _try(self, call: Callable[[], Any]) -> None:
+        """Make one call of wandb; the first that fails is told, none fails the step."""
+        try:
+            call()
+        except Exception as error:
+            if not self._told:
+                self._told = True
+                self.say(f"W&B: {type(error).__name__}: {error}; the step goes on without it")
+
+
+def _as_wandb(value: Any) -> Any:
+    if not isinstance(value, Picture):
+        return value
+    import wandb
+
+    return wandb.Image(value.pixels, caption=value.caption or None)
+
+
+def _reference(kind: str, name: str, uri: str, metadata: Mapping[str, Any]) -> Any:
+    """An artifact of W&B that points at the pipeline's own: lineage without a second copy.
+
+    Its digest is its address, so that the run that makes it and the runs that use it meet.
+    """
+    import wandb
+
+    artifact = wandb.Artifact(name, type=kind, metadata=dict(metadata))
+    address = uri if "://" in uri else Path(uri).absolute().as_uri()
+    artifact.add_reference(address, name=kind, checksum=False)
+    return artifact
+
+
+def step_name(step: str, cell: Cell | None) -> str:
+    """What a step of a cell is called: ``train_vae-10``, ``evaluate-vae-10``, ``ingest``."""
+    if cell is None:
+        return step
+    return f"{step}-{cell.latent_size if cell.family.value in step else cell.name}"
+
+
+def run_id(group: str, name: str) -> str | None:
+    """The W&B run id of a step in a pipeline run: the same when a lost pod is tried again."""
+    return hashlib.sha256(f"{group}/{name}".encode()).hexdigest()[:16] if group else None
+
+
+def _open_run(group: str, step: str, name: str, config: Mapping[str, Any], folder: Path) -> Any:
+    import wandb
+
+    online = os.environ.get("WANDB_API_KEY")
+    return wandb.init(
+        project=os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT,
+        mode=os.environ.get("WANDB_MODE") or ("online" if online else "offline"),
+        group=group or None,
+        job_type=step,
+        name=name,
+        id=run_id(group, name),
+        resume="allow",
+        config=dict(config),
+        dir=folder,
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            disable_job_creation=True,
+            save_code=False,
+            init_timeout=30,
+        ),
+    )
+
+
+def _send_output_to(path: Path) -> None:
+    """Send all that this process and its native libraries print to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+
+
+@contextlib.contextmanager
+def open_step(
+    step: str,
+    *,
+    cell: Cell | None = None,
+    config: Mapping[str, Any],
+    folder: str | Path,
+) -> Iterator[Tracker]:
+    """Open the W&B run of one step, and say how the step goes.
+
+    What the surroundings tell a step comes from environment variables, all optional: W&B's own
+    (``WANDB_API_KEY``, ``WANDB_BASE_URL``, ``WANDB_PROJECT``, ``WANDB_ENTITY``, ``WANDB_MODE``,
+    ``WANDB_RUN_GROUP``), and of a local run ``GENPIPE_EVENTS`` (file that events are appended to)
+    and ``GENPIPE_LOGS`` (folder where the step writes its own log).
+
+    Args:
+        step: the step's name, W&B's job type.
+        cell: the cell it works for, if it works for one.
+        config: the step's inputs, W&B's config.
+        folder: where W&B keeps the run's files; it becomes an artifact.
+
+    Raises:
+        SystemExit: with status 1, after ``InputError`` or ``StepError`` was told in one line.
+    """
+    name = step_name(step, cell)
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    events = os.environ.get("GENPIPE_EVENTS", "")
+    logs = os.environ.get("GENPIPE_LOGS", "")
+    if logs:
+        _send_output_to(Path(logs) / f"{name}.log")
+    progress = Progress(name, events)
+    began = time.monotonic()
+    progress.event("start", folder=str(folder.parent))
+    group = os.environ.get("WANDB_RUN_GROUP", "")
+    tracker = WandbTracker(progress, group, lambda: _open_run(group, step, name, config, folder))
+    status, error_text = "failed", ""
+    try:
+        yield tracker
+        status = "done"
+    except (InputError, StepError) as error:
+        error_text = str(error)
+        tracker.say(f"error: {error_text}")
+        raise SystemExit(1) from None
+    except BaseException as error:
+        error_text = f"{type(error).__name__}: {error}"
+        traceback.print_exc()
+        raise
+    finally:
+        tracker.close(failed=status != "done")
+        seconds = time.monotonic() - began
+        if events and status == "done":
+            record = {"step": name, "seconds": seconds}
+            (folder.parent / "step.json").write_text(json.dumps(record), encoding="utf-8")
+        progress.event("end", status=status, seconds=seconds, error=error_text)
+        progress.say(f"{name}: {status} after {format_seconds(seconds)}")

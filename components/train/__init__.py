@@ -1,0 +1,1 @@
+"""Training: the models, the loop they share, and what a trained model is saved as."""

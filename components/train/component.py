@@ -1,0 +1,133 @@
+"""The training steps as KFP components: thin adapters around ``train`` and ``train_judge``."""
+
+from kfp import dsl
+
+
+@dsl.component(base_image="genpipe", install_kfp_package=False)
+def train_autoencoder(
+    data: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    wandb_run: dsl.Output[dsl.Artifact],
+    latent_size: int,
+    epochs: int = 20,
+    batch_size: int = 128,
+    learning_rate: float = 2e-3,
+    hidden_size: int = 512,
+    code_activation: str = "relu",
+    seed: int = 0,
+):
+    """Train the autoencoder of one latent size."""
+    from components.train.step import train_cell
+
+    parameters = {
+        "latent_size": latent_size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "hidden_size": hidden_size,
+        "code_activation": code_activation,
+        "seed": seed,
+    }
+    scores, facts = train_cell(
+        "autoencoder", parameters, data=data, model=model, wandb_folder=wandb_run.path
+    )
+    model.metadata.update(facts)
+    for name, value in scores.items():
+        metrics.log_metric(name, value)
+
+
+@dsl.component(base_image="genpipe", install_kfp_package=False)
+def train_vae(
+    data: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    wandb_run: dsl.Output[dsl.Artifact],
+    latent_size: int,
+    epochs: int = 20,
+    batch_size: int = 128,
+    learning_rate: float = 2e-3,
+    hidden_size: int = 512,
+    beta: float = 1.0,
+    seed: int = 0,
+):
+    """Train the variational autoencoder of one latent size."""
+    from components.train.step import train_cell
+
+    parameters = {
+        "latent_size": latent_size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "hidden_size": hidden_size,
+        "beta": beta,
+        "seed": seed,
+    }
+    scores, facts = train_cell(
+        "vae", parameters, data=data, model=model, wandb_folder=wandb_run.path
+    )
+    model.metadata.update(facts)
+    for name, value in scores.items():
+        metrics.log_metric(name, value)
+
+
+@dsl.component(base_image="genpipe", install_kfp_package=False)
+def train_dcgan(
+    data: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    wandb_run: dsl.Output[dsl.Artifact],
+    latent_size: int,
+    steps: int = 1500,
+    batch_size: int = 32,
+    learning_rate: float = 2e-4,
+    gen_interval: int = 250,
+    seed: int = 0,
+):
+    """Train the DCGAN of one latent size."""
+    from components.train.step import train_cell
+
+    parameters = {
+        "latent_size": latent_size,
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "gen_interval": gen_interval,
+        "seed": seed,
+    }
+    scores, facts = train_cell(
+        "dcgan", parameters, data=data, model=model, wandb_folder=wandb_run.path
+    )
+    model.metadata.update(facts)
+    for name, value in scores.items():
+        metrics.log_metric(name, value)
+
+
+@dsl.component(base_image="genpipe", install_kfp_package=False)
+def judge(
+    data: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    wandb_run: dsl.Output[dsl.Artifact],
+    epochs: int = 4,
+    seed: int = 0,
+):
+    """Train the classifier that says which class a sample shows."""
+    from pathlib import Path
+
+    from components.tracking import open_step
+
+    config = {"epochs": int(epochs), "seed": int(seed)}
+    with open_step("judge", config=config, folder=wandb_run.path) as tracker:
+        from components.train.judge import train_judge
+
+        card = train_judge(
+            Path(data.path), Path(model.path), epochs=epochs, seed=seed, tracker=tracker
+        )
+        tracker.uses("dataset", card["data"]["name"], data.uri)
+        scores = {**card["metrics"], **card["training"]}
+        tracker.summarize(scores)
+        tracker.makes("model", "judge", model.uri, card["metrics"])
+        for name, value in scores.items():
+            metrics.log_metric(name, value)
+        model.metadata.update(family="judge", **card["metrics"])

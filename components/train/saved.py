@@ -1,0 +1,194 @@
+"""The model artifact: ``.keras`` files, ``model.json`` and ``history.csv`` in one folder.
+
+``model.json`` holds what a reader needs to rebuild and check the model without the training
+code: family, latent size, settings, seed, data digest, package version, digests of the weights
+and of the files, and how the training ended. Other steps open models here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.cells import Cell, Status
+from components.errors import InputError, StepError
+
+if TYPE_CHECKING:
+    import keras
+
+JUDGE = "judge"
+BATCH = 1000
+
+
+class SavedModel:
+    """A trained model, read lazily from its folder.
+
+    Attributes:
+        folder: where it lies.
+        card: the contents of ``model.json``.
+
+    Raises:
+        InputError: the folder holds no ``model.json`` or one that is not readable.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        path = self.folder / "model.json"
+        try:
+            self.card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            self.family: str = self.card["family"]
+            self.status = Status(self.card["status"])
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist: this folder holds no trained model") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is not a model description: {error}") from None
+
+    @property
+    def cell(self) -> Cell:
+        """The cell the model belongs to."""
+        return Cell(self.card["family"], self.card["latent_size"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the training came to its end; a diverged model has no weights."""
+        return self.status is Status.COMPLETE
+
+    def history(self) -> dict[str, list[float]]:
+        """The columns of ``history.csv``."""
+        with (self.folder / "history.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
+
+    def part(self, name: str) -> keras.Model:
+        """One network of the model: ``encoder``, ``decoder``, ``generator`` and so on.
+
+        Raises:
+            InputError: the model has no such part, or its file is not the one that was saved.
+        """
+        path = self.folder / f"{name}.keras"
+        expected = self.card.get("files", {}).get(path.name)
+        if expected is None:
+            raise InputError(f"{self.folder / 'model.json'} lists no {path.name}")
+        found = file_digest(path) if path.exists() else "no such file"
+        if found != expected:
+            raise InputError(
+                f"{path} is not the file that was saved: expected {expected}, found {found}"
+            )
+        import keras
+
+        import components.train.layers  # noqa: F401  (registers our layers)
+
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+    @cached_property
+    def encoder(self) -> keras.Model:
+        """(n, 28, 28, 1) in [0, 1] to codes, or for the VAE to [z_mean, z_log_var]."""
+        return self.part("encoder")
+
+    @cached_property
+    def decoder(self) -> keras.Model:
+        """Codes to (n, 28, 28, 1) in [0, 1]."""
+        return self.part("decoder")
+
+    @cached_property
+    def generator(self) -> keras.Model:
+        """Noise to (n, 28, 28, 1) in [-1, 1]."""
+        return self.part("generator")
+
+    @cached_property
+    def discriminator(self) -> keras.Model:
+        """(n, 28, 28, 1) in [-1, 1] to the probability of being real, (n, 1)."""
+        return self.part("discriminator")
+
+    @cached_property
+    def classifier(self) -> keras.Model:
+        """(n, 28, 28, 1) in [0, 1] to class probabilities, (n, classes); the judge's only part."""
+        return self.part("classifier")
+
+
+def apply(network: keras.Model, inputs: np.ndarray) -> Any:
+    """Run a network over many inputs in batches; arrays in, an array (or a list of them) out."""
+    import tensorflow as tf
+
+    call = tf.function(network, jit_compile=False, reduce_retracing=True)
+    parts = [
+        call(tf.constant(inputs[first : first + BATCH]), training=False)
+        for first in range(0, len(inputs), BATCH)
+    ]
+    if isinstance(parts[0], (list, tuple)):
+        return [np.concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
+    return np.concatenate(parts)
+
+
+def save(
+    folder: Path,
+    *,
+    family: str,
+    status: Status,
+    networks: Mapping[str, keras.Model],
+    history: Sequence[Mapping[str, float]],
+    card: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write a model folder; ``model.json`` comes last, so that a torn folder is never a model.
+
+    Args:
+        folder: made if it does not exist.
+        family: the model family, or ``judge``.
+        status: how the training ended; nothing but ``complete`` has networks.
+        networks: by the name they are opened with.
+        history: one row a logged point, all with the same names.
+        card: what else ``model.json`` holds.
+
+    Returns:
+        The contents of ``model.json``.
+
+    Raises:
+        StepError: the folder can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files, weights = {}, hashlib.sha256()
+        for name, network in sorted(networks.items()):
+            path = folder / f"{name}.keras"
+            network.save(path)
+            files[path.name] = file_digest(path)
+            for array in network.get_weights():
+                weights.update(np.ascontiguousarray(array).tobytes())
+        write_history(folder / "history.csv", history)
+        contents = {
+            "family": family,
+            "status": status.value,
+            **card,
+            "version": importlib.metadata.version("genpipe"),
+            "weights_digest": f"sha256:{weights.hexdigest()}" if networks else None,
+            "files": files,
+        }
+        text = json.dumps(contents, indent=2, allow_nan=False)
+        (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StepError(f"the model could not be written to {folder}: {error}") from error
+    return contents
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write the history as CSV with full float precision."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if not rows:
+            return
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def file_digest(path: Path) -> str:
+    """``sha256:`` and the digest of a file."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

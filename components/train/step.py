@@ -1,0 +1,56 @@
+"""What the three training steps have in common, between the adapter and ``train``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from components.cells import Cell
+from components.tracking import open_step
+
+
+class Artifact(Protocol):
+    """The part of a KFP artifact that a step's function needs: where it lies."""
+
+    path: str
+    uri: str
+
+
+def train_cell(
+    family: str,
+    parameters: Mapping[str, Any],
+    *,
+    data: Artifact,
+    model: Artifact,
+    wandb_folder: str,
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Check the parameters, train one cell under its W&B run, and save the model.
+
+    Args:
+        family: the model family.
+        parameters: of the family's settings.
+        data: the data set.
+        model: where the model folder is made.
+        wandb_folder: where W&B keeps the run's files.
+
+    Returns:
+        The step's metrics, and the facts that the model artifact's metadata holds: only such as
+        are the same in every run with the same bits, since they enter cache keys downstream.
+    """
+    cell = Cell(family, parameters["latent_size"])
+    config = {"family": family, **parameters}
+    with open_step(f"train_{family}", cell=cell, config=config, folder=wandb_folder) as tracker:
+        from components.train.settings import SETTINGS
+
+        settings = SETTINGS[cell.family](**parameters)
+
+        from components.train.train import train
+
+        card = train(settings, Path(data.path), Path(model.path), tracker)
+        tracker.uses("dataset", card["data"]["name"], data.uri)
+        tracker.makes("model", cell.name, model.uri, {"status": card["status"]})
+        scores = dict(card["training"])
+        tracker.summarize({**scores, "status": card["status"]})
+        facts = {name: card[name] for name in ("family", "latent_size", "status")}
+        return scores, {**facts, "weights_digest": card["weights_digest"] or ""}

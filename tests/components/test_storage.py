@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components import storage
+from components.errors import InputError, StepError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "folder"
+    (root / "below").mkdir(parents=True)
+    (root / "a.txt").write_bytes(b"a")
+    (root / "below" / "b.bin").write_bytes(bytes(range(256)))
+    return root
+
+
+@pytest.fixture(params=["local", "remote"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "local":
+        return str(tmp_path / "root")
+    return str(request.getfixturevalue("bucket")) + "/root"
+
+
+def test_a_folder_comes_back_as_it_went(root: str, folder: Path, tmp_path: Path) -> None:
+    uri = storage.join(root, "copy")
+
+    storage.upload_folder(folder, uri)
+    storage.download(uri, tmp_path / "back")
+
+    assert storage.list_files(uri) == ["a.txt", "below/b.bin"]
+    assert (tmp_path / "back" / "a.txt").read_bytes() == b"a"
+    assert (tmp_path / "back" / "below" / "b.bin").read_bytes() == bytes(range(256))
+
+
+def test_download_takes_only_the_names_asked_for(root: str, folder: Path, tmp_path: Path) -> None:
+    storage.upload_folder(folder, root)
+
+    paths = storage.download(root, tmp_path / "back", ["below/b.bin"])
+
+    assert paths == [tmp_path / "back" / "below" / "b.bin"]
+    assert storage.list_files(tmp_path / "back") == ["below/b.bin"]
+
+
+def test_exists_tells_files_and_folders_from_names_that_start_alike(root: str) -> None:
+    storage.write_bytes(storage.join(root, "model-2", "weights"), b"w")
+
+    assert storage.exists(storage.join(root, "model-2"))
+    assert storage.exists(storage.join(root, "model-2", "weights"))
+    assert not storage.exists(storage.join(root, "model"))
+    assert storage.list_files(storage.join(root, "model")) == []
+
+
+def test_bytes_come_back_and_are_replaced(root: str) -> None:
+    uri = storage.join(root, "pointer.json")
+
+    storage.write_bytes(uri, b"old")
+    storage.write_bytes(uri, b"new")
+
+    assert storage.read_bytes(uri) == b"new"
+    assert storage.list_files(root) == ["pointer.json"]
+
+
+def test_upload_replaces_only_when_told_to(root: str, folder: Path) -> None:
+    storage.upload_folder(folder, root)
+    (folder / "a.txt").write_bytes(b"newer")
+
+    with pytest.raises(InputError, match="already holds something"):
+        storage.upload_folder(folder, root)
+    assert storage.read_bytes(storage.join(root, "a.txt")) == b"a"
+
+    storage.upload_folder(folder, root, replace=True)
+    assert storage.read_bytes(storage.join(root, "a.txt")) == b"newer"
+
+
+def test_an_empty_folder_is_not_uploaded(root: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing or empty"):
+        storage.upload_folder(tmp_path / "nothing", root)
+
+
+def test_a_missing_file_is_named(root: str, tmp_path: Path) -> None:
+    uri = storage.join(root, "missing")
+
+    with pytest.raises(StepError, match="missing"):
+        storage.read_bytes(uri)
+    with pytest.raises(StepError, match="missing"):
+        storage.download(root, tmp_path / "back", ["missing"])
+    with pytest.raises(StepError, match="no files"):
+        storage.download(uri, tmp_path / "back")
+    assert storage.list_files(tmp_path / "back") == []
+
+
+def test_a_missing_bucket_is_named(bucket: str, tmp_path: Path, folder: Path) -> None:
+    uri = "gs://no-such-bucket/x"
+    for ask in (
+        lambda: storage.exists(uri),
+        lambda: storage.list_files(uri),
+        lambda: storage.write_bytes(uri, b""),
+        lambda: storage.upload_folder(folder, uri, replace=True),
+    ):
+        with pytest.raises(StepError, match="gs://no-such-bucket/x does not exist"):
+            ask()
+
+
+def test_an_address_without_a_bucket_is_refused() -> None:
+    with pytest.raises(InputError, match="names no bucket"):
+        storage.list_files("gs://")
+
+
+def test_an_object_cannot_land_outside_the_folder(bucket: str, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="outside"):
+        storage.download(bucket, tmp_path / "back", ["../x"])
+
+
+def test_a_refused_connection_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setattr(storage, "SECONDS_OF_RETRIES", 0.5)
+
+    with pytest.raises(StepError, match=r"cannot reach http://127.0.0.1:9 to open gs://b") as told:
+        storage.list_files("gs://b")
+    assert "\n" not in str(told.value)
+
+
+def test_missing_credentials_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+
+    with pytest.raises(StepError, match=r"no Google Cloud credentials to open gs://b/x"):
+        storage.read_bytes("gs://b/x")
+
+
+def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+
+    def write_half() -> None:
+        with storage.whole_folder(folder) as temporary:
+            (temporary / "half").write_bytes(b"")
+            assert not folder.exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+    with storage.whole_folder(folder) as temporary:
+        (temporary / "all").write_bytes(b"")
+    assert storage.list_files(folder) == ["all"]
+    assert list(tmp_path.iterdir()) == [folder]
