@@ -7,8 +7,7 @@ ingest -> judge ----------------------------------+
 +-> for latent_size: train_dcgan       -> evaluate, sample --+
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: kfp reads the annotations as types.
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
         judged = place(judge(data=data, epochs=judge_epochs, seed=seed), "judge")
 
         def fan_out(family: Family, train: Callable[[Any], PipelineTask]) -> dict[str, Any]:
-            """One loop over the latent sizes; returns what its cells made, collected."""
+            """One loop over the latent sizes; returns the channels of what its cells make."""
             with dsl.ParallelFor(
                 latent_sizes, name=family.value, parallelism=environment.parallelism
             ) as latent_size:
@@ -96,9 +95,17 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
                     "sample",
                 )
             return {
-                f"{family.value}_models": dsl.Collected(model),
-                f"{family.value}_evaluations": dsl.Collected(evaluated.outputs["evaluation"]),
-                f"{family.value}_samples": dsl.Collected(sampled.outputs["samples"]),
+                f"{family.value}_models": model,
+                f"{family.value}_evaluations": evaluated.outputs["evaluation"],
+                f"{family.value}_samples": sampled.outputs["samples"],
+            }
+
+        def collected(*kinds: str) -> dict[str, Any]:
+            """New ones for each step that reads them: the compiler writes into a Collected."""
+            return {
+                name: dsl.Collected(channel)
+                for name, channel in cells.items()
+                if name.endswith(kinds)
             }
 
         cells: dict[str, Any] = {}
@@ -150,7 +157,7 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
                 judge=judged.outputs["model"],
                 families=[family.value for family in families],
                 latent_sizes=latent_sizes,
-                **cells,
+                **collected("models", "evaluations", "samples"),
             ),
             "compare",
         )
@@ -160,7 +167,7 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
                 leaderboard=compared.outputs["leaderboard"],
                 report=compared.outputs["report"],
                 target=publish_to,
-                **{name: cells[name] for name in cells if not name.endswith("_samples")},
+                **collected("models", "evaluations"),
             ),
             "publish",
         )

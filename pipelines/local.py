@@ -281,7 +281,7 @@ class _CacheHits(logging.Filter):
 
 def _end_with_parent() -> None:
     """End this process group when the process that started it is gone (its pipe closes)."""
-    sys.stdin.buffer.read()
+    os.read(0, 1)
     os.killpg(0, signal.SIGTERM)
 
 

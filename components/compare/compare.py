@@ -52,8 +52,8 @@ def compare(
         tracker: gets the table ``leaderboard``, the page ``report`` and the summary's figures.
 
     Returns:
-        The content of ``leaderboard.json``. A cell that left nothing is in it as missing, one
-        that diverged with its reason.
+        The scalars that runs are compared by. In ``leaderboard.json`` a cell that left nothing
+        is missing, one that diverged has its reason.
 
     Raises:
         InputError: two folders of one kind belong to the same cell, or a model was trained on
@@ -86,7 +86,7 @@ def compare(
         f"{scalars['cells_complete']} of {len(results)} cells complete; best latent size: "
         + (", ".join(f"{name} {size}" for name, size in document["best"].items()) or "none")
     )
-    return document
+    return scalars
 
 
 def _check_data(dataset: Mapping[str, Any], results: Sequence[Result]) -> None:

@@ -38,5 +38,6 @@ def evaluate(
         tracker.uses("dataset", result["data"]["name"], data.uri)
         tracker.uses("model", cell.name, model.uri)
         tracker.makes("evaluation", f"evaluation-{cell.name}", evaluation.uri, result["metrics"])
+        evaluation.metadata["name"] = f"evaluation-{cell.name}"
         for name, value in result["metrics"].items():
             metrics.log_metric(name, value)

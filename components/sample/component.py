@@ -53,5 +53,6 @@ def sample(
         tracker.uses("model", cell.name, model.uri)
         tracker.uses("model", "judge", judge.uri)
         tracker.makes("samples", f"samples-{cell.name}", samples.uri, result["metrics"])
+        samples.metadata["name"] = f"samples-{cell.name}"
         for name, value in result["metrics"].items():
             metrics.log_metric(name, value)

@@ -130,4 +130,4 @@ def judge(
         tracker.makes("model", "judge", model.uri, card["metrics"])
         for name, value in scores.items():
             metrics.log_metric(name, value)
-        model.metadata.update(family="judge", **card["metrics"])
+        model.metadata.update(name="judge", **card["metrics"])

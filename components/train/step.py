@@ -52,5 +52,5 @@ def train_cell(
         tracker.makes("model", cell.name, model.uri, {"status": card["status"]})
         scores = dict(card["training"])
         tracker.summarize({**scores, "status": card["status"]})
-        facts = {name: card[name] for name in ("family", "latent_size", "status")}
+        facts = {"name": cell.name, "status": card["status"]}
         return scores, {**facts, "weights_digest": card["weights_digest"] or ""}

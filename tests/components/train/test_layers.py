@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.train.layers import UpsampledConv2D
+
+
+def two_forms(channels: int, filters: int) -> tuple[keras.Model, keras.Model]:
+    """Our layer and what it stands for, with the same kernel and bias."""
+    ours = keras.Sequential([keras.Input((None, None, channels)), UpsampledConv2D(filters)])
+    theirs = keras.Sequential(
+        [
+            keras.Input((None, None, channels)),
+            keras.layers.UpSampling2D(2),
+            keras.layers.Conv2D(filters, 3, padding="same"),
+        ]
+    )
+    random = np.random.default_rng(0)
+    weights = [random.normal(size=w.shape).astype(np.float32) for w in theirs.weights]
+    theirs.set_weights(weights)
+    ours.set_weights(weights)
+    return ours, theirs
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (14, 14), (5, 8), (1, 3), (1, 1)])
+def test_values_and_gradients_are_those_of_upsampling_and_convolution(
+    height: int, width: int
+) -> None:
+    random = np.random.default_rng(1)
+    images = tf.constant(random.normal(size=(2, height, width, 3)).astype(np.float32))
+    slopes = tf.constant(random.normal(size=(2, 2 * height, 2 * width, 4)).astype(np.float32))
+    results = []
+    for model in two_forms(3, 4):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = model(images)
+        kernel, bias = model.trainable_variables
+        gradients = tape.gradient(outputs, [images, kernel.value, bias.value], slopes)
+        results.append([outputs, *gradients])
+
+    for ours, theirs in zip(*results, strict=True):
+        expected = np.asarray(theirs)
+        assert np.abs(expected).max() > 0.1
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_activation_is_applied_last() -> None:
+    inputs = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype(np.float32)
+    linear, rectified = UpsampledConv2D(3), UpsampledConv2D(3, activation="relu")
+    linear.build(inputs.shape)
+    rectified.build(inputs.shape)
+    rectified.set_weights([linear.get_weights()[0], np.float32([1, -1, 0])])
+    linear.set_weights(rectified.get_weights())
+
+    values = np.asarray(linear(inputs))
+
+    assert values.min() < 0
+    np.testing.assert_array_equal(rectified(inputs), np.maximum(values, 0))
+
+
+def test_a_model_with_the_layer_knows_its_output_shape() -> None:
+    inputs = keras.Input((7, 7, 128))
+
+    assert UpsampledConv2D(64)(inputs).shape == (None, 14, 14, 64)
+    assert UpsampledConv2D(64).compute_output_shape((None, None, 5, 1)) == (None, None, 10, 64)
+
+
+def test_a_saved_layer_loads_in_safe_mode_and_answers_the_same(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3, 5, 2)), UpsampledConv2D(4, activation="relu")])
+    inputs = np.random.default_rng(0).normal(size=(2, 3, 5, 2)).astype(np.float32)
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+
+    np.testing.assert_array_equal(loaded(inputs), model(inputs))
+
+
+def test_a_layer_is_rebuilt_from_its_config() -> None:
+    layer = UpsampledConv2D(5, activation="tanh", name="up")
+
+    again = UpsampledConv2D.from_config(layer.get_config())
+
+    assert again.get_config() == layer.get_config()
+    assert (again.filters, again.activation, again.name) == (5, keras.activations.tanh, "up")

@@ -1,0 +1,198 @@
+"""A whole small pipeline through kfp.local, as `genpipe run` runs it, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+GENPIPE = Path(sys.executable).with_name("genpipe")
+SMALL = [
+    *("--families", "autoencoder,vae,dcgan", "--latent-sizes", "2"),
+    *("--autoencoder-epochs", "1", "--vae-epochs", "1", "--dcgan-steps", "4"),
+    *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "gen_interval=2"),
+]
+CELLS = ("autoencoder-2", "vae-2", "dcgan-2")
+STEPS = {
+    *("ingest", "judge", "compare", "publish"),
+    *(f"train_{cell}" for cell in CELLS),
+    *(f"{step}-{cell}" for step in ("evaluate", "sample") for cell in CELLS),
+}
+
+
+def genpipe(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "TFDS_DATA_DIR": str(cache), "WANDB_MODE": "offline"}
+    return subprocess.run(
+        [GENPIPE, *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def first(place, mnist_cache):
+    published = place / "published"
+    arguments = ("run", *SMALL, "--name", "first", "--publish-to", str(published))
+    result = genpipe(place, mnist_cache, *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def run(place, first):
+    return place / "runs" / "first"
+
+
+def test_every_step_has_a_line_when_it_starts_and_when_it_ends(first):
+    for step in STEPS:
+        assert re.search(rf"^ +{re.escape(step)} +started$", first.stdout, re.M), step
+        assert re.search(rf"^ +{re.escape(step)} +done after", first.stdout, re.M), step
+
+
+def test_the_terminal_ends_with_the_leaderboard_the_times_and_where_to_look(first):
+    parts = ("Leaderboard of first", "Where the time went", "Where to look", "report.html")
+    places = [first.stdout.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "wandb leet" in first.stdout
+    assert "wandb sync" in first.stdout
+
+
+def test_the_run_folder_holds_every_step_by_name(run):
+    for step in STEPS:
+        assert (run / step).is_dir(), step
+        assert (run / "logs" / f"{step}.log").is_file(), step
+    for path in (
+        *("report.html", "leaderboard.json", "leaderboard.csv", "pipeline.yaml"),
+        *("ingest/data/dataset.json", "judge/model/classifier.keras", "logs/kfp.log"),
+        *("train_vae-2/model/decoder.keras", "train_dcgan-2/model/generator.keras"),
+        *("evaluate-vae-2/evaluation/latent_scatter.png", "sample-dcgan-2/samples/grid.png"),
+    ):
+        assert (run / path).is_file(), path
+
+
+def test_the_leaderboard_has_a_complete_row_for_every_cell(run):
+    board = json.loads((run / "leaderboard.json").read_text())
+    assert board["run"] == "first"
+    rows = {(cell["family"], cell["latent_size"]): cell for cell in board["cells"]}
+    assert set(rows) == {("autoencoder", 2), ("vae", 2), ("dcgan", 2)}
+    assert all(cell["status"] == "complete" for cell in rows.values())
+    assert rows["autoencoder", 2]["metrics"]["mean_squared_error"] < 0.07
+    assert rows["vae", 2]["metrics"]["kl_divergence"] > 0.5
+    assert 1 <= rows["dcgan", 2]["metrics"]["digits_covered"] <= 10
+
+
+def test_the_report_is_one_small_file(run):
+    report = (run / "report.html").read_text(encoding="utf-8")
+    assert len(report.encode()) < 2_000_000
+    assert not re.search(r"(src|href)=.https?:", report)
+
+
+def test_every_step_leaves_a_wandb_run_of_the_group(run):
+    wandb = Path(sys.executable).with_name("wandb")
+    found = {}
+    for folder in (run / "wandb").iterdir():
+        shown = subprocess.run(
+            [wandb, "leet", "inspect", "--json", folder], capture_output=True, text=True, check=True
+        )
+        records = [json.loads(line) for line in shown.stdout.splitlines()]
+        opened = next(record["run"] for record in records if record["type"] == "run")
+        found[opened["display_name"]] = (opened, records)
+    assert set(found) == STEPS
+    assert {opened["run_group"] for opened, _ in found.values()} == {"first"}
+    for name, (opened, _) in found.items():
+        assert opened["job_type"] == name.split("-")[0]
+
+    def keys(name):
+        items = [record["history"]["item"] for record in found[name][1] if record["type"] == "history"]
+        return {re.sub(r"\..*", "", key) for item in items for key in item}
+
+    dense = {"epoch", "loss", "validation_loss", "images_per_second", "reconstructions"}
+    parts = {"reconstruction_loss", "kl_divergence"}
+    assert dense <= keys("train_autoencoder-2")
+    assert dense | parts | {f"validation_{part}" for part in parts} <= keys("train_vae-2")
+    assert {
+        *("step", "discriminator_loss", "generator_loss", "discriminator_accuracy"),
+        *("images_per_second", "samples"),
+    } <= keys("train_dcgan-2")
+    assert {"reconstructions", "latent_scatter"} <= keys("evaluate-vae-2")
+    assert {"samples", "samples_fitted_gaussian"} <= keys("sample-autoencoder-2")
+    assert {"data/examples"} <= keys("ingest")
+    assert {"leaderboard", "report"} <= keys("compare")
+    config = found["train_vae-2"][0]["config"]["update"]
+    assert config["latent_size"] == 2
+    assert config["beta"] == 1
+
+
+def test_the_best_cells_are_published(place, run):
+    published = place / "published" / "first"
+    for family in ("autoencoder", "vae", "dcgan"):
+        model = json.loads((published / family / "model" / "model.json").read_text())
+        assert model["family"] == family
+
+
+def test_an_identical_run_takes_its_steps_from_the_cache(place, run, mnist_cache):
+    result = genpipe(place, mnist_cache, "run", *SMALL, "--name", "second")
+    assert result.returncode == 0, result.stdout + result.stderr
+    for step in STEPS - {"compare", "publish"}:
+        assert re.search(rf"^ +{re.escape(step)} +from the cache", result.stdout, re.M), step
+    again = place / "runs" / "second"
+    names = ("train_vae-2/model/decoder.keras", "sample-dcgan-2/samples/samples.npy")
+    assert all((again / name).read_bytes() == (run / name).read_bytes() for name in names)
+    assert json.loads((again / "leaderboard.json").read_text())["run"] == "second"
+
+
+def test_a_failing_step_shows_its_last_lines_and_its_log(place, mnist_cache):
+    source = place / "archives"
+    source.mkdir()
+    (source / "train-images-idx3-ubyte.gz").write_bytes(b"not an archive")
+    result = genpipe(
+        place, mnist_cache, "run", "--source", str(source), "--name", "broken", *SMALL
+    )
+    assert result.returncode == 1
+    assert "ingest failed" in result.stdout
+    assert str(Path("runs", "broken", "logs", "ingest.log")) in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_run_that_exists_is_refused_before_anything_starts(place, run, mnist_cache):
+    before = sorted(path.name for path in (place / "runs").iterdir())
+    result = genpipe(place, mnist_cache, "run", "--quick", "--name", "first")
+    assert result.returncode == 2
+    assert "'first' exists already" in result.stderr
+    assert sorted(path.name for path in (place / "runs").iterdir()) == before
+
+
+def test_ctrl_c_stops_every_step(place, mnist_cache):
+    environment = {**os.environ, "TFDS_DATA_DIR": str(mnist_cache), "WANDB_MODE": "offline"}
+    arguments = ["run", "--families", "vae", "--vae-epochs", "50", "--name", "stopped", "--seed", "9"]
+    with subprocess.Popen(
+        [GENPIPE, *arguments],
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if re.search(r"ingest +started", line):
+                break
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped" in errors
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive

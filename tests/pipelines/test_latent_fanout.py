@@ -1,0 +1,129 @@
+"""The compiled pipeline: what it holds, and that it changes only when it is meant to."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+
+import pytest
+import yaml
+
+from components.cells import Family
+from components.errors import InputError
+from components.train import component as train_components
+from components.train.settings import SETTINGS
+from pipelines.environments import FOLDERS, local_environment
+from pipelines.latent_fanout import build, compile_to
+from pipelines.parameters import QUICK, Parameters
+from tests.pipelines.golden import GOLDEN, compiled
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return yaml.safe_load(compiled())
+
+
+def test_the_compiled_pipeline_is_the_golden_one():
+    difference = list(
+        difflib.unified_diff(
+            GOLDEN.read_text().splitlines(),
+            compiled().splitlines(),
+            "tests/golden",
+            "compiled now",
+            lineterm="",
+            n=2,
+        )
+    )
+    shown = "\n".join(difference[:80])
+    assert not difference, f"the compiled pipeline changed; if it is meant: make golden\n{shown}"
+
+
+def test_it_compiles_to_the_same_ascii_bytes_twice(tmp_path):
+    for name in ("one.yaml", "two.yaml"):
+        compile_to(tmp_path / name, local_environment(), tuple(Family))
+    one = (tmp_path / "one.yaml").read_bytes()
+    assert one == (tmp_path / "two.yaml").read_bytes()
+    assert one.isascii()
+
+
+def test_every_task_runs_after_those_whose_output_it_reads(spec):
+    tasks = spec["root"]["dag"]["tasks"]
+    after = {name: set(task.get("dependentTasks", [])) for name, task in tasks.items()}
+    loops = {name for name in tasks if name.startswith("for-loop")}
+    assert len(loops) == 3
+    assert after["judge"] == {"ingest"}
+    assert all(after[loop] == {"ingest", "judge"} for loop in loops)
+    assert after["compare"] == {"ingest", "judge", *loops}
+    assert after["publish"] == {"compare", *loops}
+
+
+def test_no_pod_installs_anything_when_it_starts(spec):
+    for executor in spec["deploymentSpec"]["executors"].values():
+        assert "pip install" not in " ".join(executor["container"]["command"])
+
+
+@pytest.mark.parametrize("left_out", list(Family))
+def test_a_family_that_is_not_asked_for_is_not_in_the_pipeline(tmp_path, left_out):
+    families = [family for family in Family if family is not left_out]
+    compile_to(tmp_path / "pipeline.yaml", local_environment(), families)
+    text = (tmp_path / "pipeline.yaml").read_text()
+    assert f"comp-train-{left_out.value}" not in text
+    assert all(f"comp-train-{family.value}" in text for family in families)
+
+
+def test_comparing_and_publishing_are_never_taken_from_the_cache(spec):
+    tasks = spec["root"]["dag"]["tasks"]
+    cached = {name: bool(task["cachingOptions"]) for name, task in tasks.items() if "for" not in name}
+    assert cached == {"ingest": True, "judge": True, "compare": False, "publish": False}
+
+
+def test_the_arguments_of_the_pipeline_are_the_parameters():
+    pipeline = build(local_environment())
+    inputs = {name: spec.default for name, spec in pipeline.component_spec.inputs.items()}
+    assert inputs == Parameters().arguments()
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_a_training_component_has_the_defaults_of_its_settings(family):
+    component = getattr(train_components, f"train_{family.value}")
+    for name, parameter in inspect.signature(component.python_func).parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            assert parameter.default == getattr(SETTINGS[family], name), name
+
+
+def test_every_step_has_a_folder_whose_code_its_image_name_digests():
+    image = local_environment().image
+    assert len({image(step) for step in FOLDERS}) == len(set(FOLDERS.values()))
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"vae_epoch": 3}, "vae_epochs"),
+        ({"vae_epochs": 0}, "vae_epochs=0"),
+        ({"vae_epochs": "three"}, "vae_epochs='three'"),
+        ({"latent_sizes": (2, 0)}, "latent_sizes"),
+        ({"latent_sizes": ()}, "latent_sizes"),
+        ({"families": ("gan",)}, "gan"),
+        ({"dataset": "cifar10"}, "cifar10"),
+        ({"beta": float("nan")}, "beta"),
+        ({"seed": -1}, "seed=-1"),
+        ({"samples": 3}, "samples=3"),
+        ({"vae_learning_rate": 0}, "vae_learning_rate=0"),
+    ],
+)
+def test_a_bad_parameter_is_refused_by_name(values, named):
+    with pytest.raises(InputError, match=named):
+        Parameters.checked(values)
+
+
+def test_a_relative_folder_is_made_absolute_and_an_address_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parameters = Parameters.checked({"source": "archives", "publish_to": "gs://models/best"})
+    assert parameters.source == str(tmp_path / "archives")
+    assert parameters.publish_to == "gs://models/best"
+
+
+def test_quick_budgets_are_parameters_and_can_be_overridden():
+    assert Parameters.checked({"vae_epochs": 7}, QUICK).vae_epochs == 7
+    assert Parameters.checked({}, QUICK).latent_sizes == QUICK["latent_sizes"]
