@@ -16,7 +16,7 @@ class Family(StrEnum):
     DCGAN = "dcgan"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """The name as prose writes it: ``Autoencoder``, ``VAE``, ``DCGAN``."""
         return {"autoencoder": "Autoencoder", "vae": "VAE", "dcgan": "DCGAN"}[self.value]
 
@@ -56,7 +56,7 @@ class Cell:
     @property
     def title(self) -> str:
         """``VAE 10``: what people read."""
-        return f"{self.family.title} {self.latent_size}"
+        return f"{self.family.label} {self.latent_size}"
 
 
 def parse_family(name: str) -> Family:

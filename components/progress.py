@@ -51,8 +51,8 @@ class Progress:
             self._drawn = False
         print(text, file=self._stream, flush=True)
 
-    def update(self, done: float, total: float, unit: str = "images", **facts: float) -> None:
-        """Show how far the work is: rate, time left and the newest figures."""
+    def update(self, done: float, total: float, **facts: float) -> None:
+        """Show how many images of the total are done: rate, time left and the newest figures."""
         now = time.monotonic()
         finished = done >= total
         elapsed = max(now - self._began, 1e-9)
@@ -60,7 +60,7 @@ class Progress:
         left = (total - done) / rate if rate > 0 else float("inf")
         if finished or now - self._last_event >= SECONDS_BETWEEN_EVENTS:
             self._last_event = now
-            self.event("progress", done=done, total=total, unit=unit, rate=rate, left=left, **facts)
+            self.event("progress", done=done, total=total, rate=rate, left=left, **facts)
         on_terminal = self._stream.isatty()
         pause = 0.2 if on_terminal else SECONDS_BETWEEN_LINES
         if not finished and now - self._last_line < pause:
@@ -68,7 +68,7 @@ class Progress:
         self._last_line = now
         shown = "  ".join(f"{key} {value:.4g}" for key, value in facts.items())
         text = (
-            f"{self.name}  {100 * done / max(total, 1):3.0f}%  {rate:,.0f} {unit}/s"
+            f"{self.name}  {100 * done / max(total, 1):3.0f}%  {rate:,.0f} images/s"
             f"  {format_seconds(left)} left  {shown}"
         )
         if on_terminal:

@@ -13,7 +13,6 @@ import json
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +52,9 @@ class Tracker:
         """Print one line that a person should read."""
         self._progress.say(text)
 
-    def progress(self, done: float, total: float, unit: str = "images", **facts: float) -> None:
+    def progress(self, done: float, total: float, **facts: float) -> None:
         """Show how far the step is (see ``Progress.update``)."""
-        self._progress.update(done, total, unit, **facts)
+        self._progress.update(done, total, **facts)
 
     def restart_clock(self) -> None:
         """Count the rate that ``progress`` shows from now."""
@@ -189,10 +188,14 @@ def run_id(group: str, name: str) -> str | None:
 def _open_run(group: str, step: str, name: str, config: Mapping[str, Any], folder: Path) -> Any:
     import wandb
 
-    online = os.environ.get("WANDB_API_KEY")
+    mode: Any = os.environ.get("WANDB_MODE")
+    if not mode:
+        mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
+    # W&B stages tables for upload here: with the run's files, so that nothing is left behind.
+    os.environ.setdefault("WANDB_DATA_DIR", str(folder / "data"))
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT,
-        mode=os.environ.get("WANDB_MODE") or ("online" if online else "offline"),
+        mode=mode,
         group=group or None,
         job_type=step,
         name=name,
@@ -268,7 +271,6 @@ def open_step(
         raise SystemExit(1) from None
     except BaseException as error:
         error_text = f"{type(error).__name__}: {error}"
-        traceback.print_exc()
         raise
     finally:
         tracker.close(failed=status != "done")

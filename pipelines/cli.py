@@ -67,7 +67,7 @@ class Listing(click.ParamType):
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="genpipe")
 def main() -> None:
-    """Train, schedule and inspect generative models on Kubeflow Pipelines.
+    r"""Train, schedule and inspect generative models on Kubeflow Pipelines.
 
     \b
     Start here:
@@ -180,7 +180,9 @@ def list_parameters() -> None:
 @click.option("--metrics", is_flag=True, help="Say what each figure means.")
 def leaderboard(run: str, runs: Path, metrics: bool) -> None:
     """Print the leaderboard of a finished run: its name, or its folder."""
-    folder = next((at for at in (Path(run), runs / run) if (at / "leaderboard.json").exists()), None)
+    folder = next(
+        (at for at in (Path(run), runs / run) if (at / "leaderboard.json").exists()), None
+    )
     if folder is None:
         raise InputError(f"no leaderboard.json in {Path(run)} or {runs / run}: did the run finish?")
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from components.compare.component import compare
-from components.publish.component import publish
 from kfp import compiler, dsl
 from kfp.dsl import PipelineTask
 
 from components.cells import Family
+from components.compare.component import compare
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
+from components.publish.component import publish
 from components.sample.component import sample
 from components.train.component import judge, train_autoencoder, train_dcgan, train_vae
 from pipelines.environments import Environment

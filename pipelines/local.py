@@ -88,7 +88,9 @@ class LocalRun:
         try:
             self.logs.mkdir(parents=True)
         except FileExistsError:
-            raise InputError(f"run {name!r} exists already in {runs}: choose another --name") from None
+            raise InputError(
+                f"run {name!r} exists already in {runs}: choose another --name"
+            ) from None
         except OSError as error:
             raise StepError(f"the run's folder can't be made: {error}") from None
 

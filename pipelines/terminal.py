@@ -1,4 +1,4 @@
-"""What a local run looks like in the terminal: one line per step, the leaderboard, where to look."""
+"""What a local run looks like in the terminal: its steps, the leaderboard, where to look."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from pipelines.local import LocalRun, StepState
 
 LAST_LINES = 25
 SECONDS_BETWEEN_LINES = 30.0
-# Columns of the leaderboard: the metric's name and the column's short heading.
+# Columns of the leaderboard that have a metric of their own: its name and a short heading.
 COLUMNS = {
     "mean_squared_error": "MSE",
-    "pca_mean_squared_error": "PCA MSE",
-    "total_loss": "total loss",
-    "kl_divergence": "KL",
-    "active_units": "active",
-    "dead_units": "dead",
+    "pca_mean_squared_error": "PCA's",
+    "total_loss": "loss",
     "digits_covered": "digits",
     "largest_digit_share": "largest",
-    "mean_confidence": "confidence",
-    "train_seconds": "train s",
+    "train_seconds": "trained",
     "images_per_second": "images/s",
 }
+WIDTH_OFF_TERMINAL = 110
 FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
+
+
+def open_console() -> Console:
+    """The terminal; in a file or a pipe, lines are long enough for the leaderboard."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OFF_TERMINAL)
 
 
 def show_run(run: LocalRun, *, quick: bool) -> bool:
     """Start a run and show its steps until it ends; returns whether it succeeded."""
-    console = Console(highlight=False)
+    console = open_console()
     cells = len(run.parameters.cells)
     sizes = ", ".join(str(size) for size in run.parameters.latent_sizes)
-    families = ", ".join(family.title for family in run.parameters.families)
+    families = ", ".join(family.label for family in run.parameters.families)
     console.print(f"[bold]genpipe run {run.name}[/bold]")
     console.print(f"  {families} at latent size {sizes} on {run.parameters.dataset}: {cells} cells")
     if quick:
@@ -86,7 +89,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
 
 def show_outcome(run: LocalRun, succeeded: bool) -> None:
     """Print the leaderboard, where the time went, and where to look; or what went wrong."""
-    console = Console(highlight=False)
+    console = open_console()
     console.print()
     if not succeeded:
         _show_failure(console, run)
@@ -110,16 +113,15 @@ def show_leaderboard(path: Path, console: Console | None = None) -> None:
     """Print a leaderboard file as a table."""
     from components.compare.leaderboard import format_metric
 
-    console = console or Console(highlight=False)
+    console = console or open_console()
     board: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     present = {name for cell in board["cells"] for name in cell["metrics"]}
     columns = {name: heading for name, heading in COLUMNS.items() if name in present}
-    table = Table(title=f"Leaderboard of {board['run']}", title_justify="left", box=None)
-    table.add_column("model")
-    table.add_column("latent", justify="right")
-    for heading in columns.values():
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    console.print(f"[bold]Leaderboard of {board['run']}[/bold]")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("  model", "latent", *columns.values(), "units", ""):
+        is_text = heading in ("  model", "units", "")
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
     for cell in board["cells"]:
         is_best = board["best"].get(cell["family"]) == cell["latent_size"]
         values = [cell["metrics"].get(name) for name in columns]
@@ -129,18 +131,33 @@ def show_leaderboard(path: Path, console: Console | None = None) -> None:
         ]
         note = "best" if is_best else "" if cell["status"] == "complete" else cell["status"]
         style = "bold" if is_best else None
-        table.add_row(cell["family"], str(cell["latent_size"]), *texts, note, style=style)
+        units = ", ".join(
+            f"{cell['metrics'][f'{kind}_units']} {kind}"
+            for kind in ("active", "dead")
+            if cell["metrics"].get(f"{kind}_units") is not None
+        )
+        row = (f"  {cell['family']}", str(cell["latent_size"]), *texts, units, note)
+        table.add_row(*row, style=style)
     console.print(table)
+    console.print(
+        "  MSE: mean squared error on the test split, PCA's with as many components beside"
+    )
+    console.print(
+        "  it; loss: 784 x MSE + KL; digits: classes among the samples; largest: share of"
+    )
+    console.print(
+        "  the commonest; `genpipe leaderboard RUN --metrics` says what each figure means"
+    )
 
 
 def show_metrics() -> None:
     """Print what each figure of the leaderboard means."""
     from components.compare.leaderboard import METRICS
 
-    console = Console(highlight=False)
+    console = open_console()
     console.print()
     for name, metric in METRICS.items():
-        console.print(f"  [bold]{name}[/bold]: {metric.description}", soft_wrap=True)
+        console.print(f"  [bold]{name}[/bold]: {metric.meaning}", soft_wrap=True)
 
 
 def _show_times(console: Console, run: LocalRun) -> None:
@@ -148,20 +165,20 @@ def _show_times(console: Console, run: LocalRun) -> None:
     kinds: dict[str, list[StepState]] = {}
     for step in run.steps.values():
         kinds.setdefault(step.name.split("-")[0], []).append(step)
-    table = Table(title="Where the time went", title_justify="left", box=None)
-    for heading in ("step", "runs", "seconds", "longest", "from cache"):
-        table.add_column(heading, justify="left" if heading == "step" else "right")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("  step", "runs", "seconds", "longest", "from cache"):
+        table.add_column(heading, justify="left" if heading == "  step" else "right")
     for kind, steps in kinds.items():
         ran = [step.seconds for step in steps if step.status != "cached"]
         cached = sum(step.status == "cached" for step in steps)
         table.add_row(
-            kind,
+            f"  {kind}",
             str(len(steps)),
             f"{sum(ran):.1f}",
             f"{max(ran, default=0):.1f}",
             str(cached) if cached else "",
         )
-    console.print()
+    console.print("\n[bold]Where the time went[/bold]")
     console.print(table)
     console.print(
         f"  {format_seconds(run.seconds)} in all (steps of two cells run side by side), "
@@ -202,7 +219,7 @@ def _facts(progress: dict[str, Any], *, rate_only: bool = False) -> str:
     """Rate, time left and newest losses of a progress event."""
     if not progress:
         return ""
-    parts = [f"{progress['rate']:,.0f} {progress['unit']}/s"]
+    parts = [f"{progress['rate']:,.0f} images/s"]
     if not rate_only:
         parts.append(f"{format_seconds(progress['left'])} left")
         parts += [f"{name} {progress[name]:.4g}" for name in FACTS_SHOWN if name in progress]

@@ -1,0 +1,1 @@
+"""The leaderboard over all cells of a run, and its report."""

@@ -1,7 +1,5 @@
 """The ``compare`` step of the pipeline."""
 
-from typing import List  # noqa: UP035  (kfp reads List, not list)
-
 from kfp import dsl
 
 
@@ -15,16 +13,16 @@ def compare(
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
     wandb_run: dsl.Output[dsl.Artifact],
-    autoencoder_models: dsl.Input[List[dsl.Model]] = None,
-    autoencoder_evaluations: dsl.Input[List[dsl.Artifact]] = None,
-    autoencoder_samples: dsl.Input[List[dsl.Dataset]] = None,
-    vae_models: dsl.Input[List[dsl.Model]] = None,
-    vae_evaluations: dsl.Input[List[dsl.Artifact]] = None,
-    vae_samples: dsl.Input[List[dsl.Dataset]] = None,
-    dcgan_models: dsl.Input[List[dsl.Model]] = None,
-    dcgan_evaluations: dsl.Input[List[dsl.Artifact]] = None,
-    dcgan_samples: dsl.Input[List[dsl.Dataset]] = None,
-):
+    autoencoder_models: dsl.Input[list[dsl.Model]] = None,
+    autoencoder_evaluations: dsl.Input[list[dsl.Artifact]] = None,
+    autoencoder_samples: dsl.Input[list[dsl.Dataset]] = None,
+    vae_models: dsl.Input[list[dsl.Model]] = None,
+    vae_evaluations: dsl.Input[list[dsl.Artifact]] = None,
+    vae_samples: dsl.Input[list[dsl.Dataset]] = None,
+    dcgan_models: dsl.Input[list[dsl.Model]] = None,
+    dcgan_evaluations: dsl.Input[list[dsl.Artifact]] = None,
+    dcgan_samples: dsl.Input[list[dsl.Dataset]] = None,
+) -> None:
     """Rank all cells of a run, and write the leaderboard and the report.
 
     Args:
@@ -51,7 +49,7 @@ def compare(
     from components.cells import Cell
     from components.tracking import open_step
 
-    def joined(*lists):
+    def joined(*lists: list | None) -> list:
         return [artifact for artifacts in lists for artifact in artifacts or []]
 
     models = joined(autoencoder_models, vae_models, dcgan_models)

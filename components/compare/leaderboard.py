@@ -1,4 +1,4 @@
-"""The leaderboard over all cells of a run: what they scored, in one order and under one set of names.
+"""The leaderboard over all cells of a run: what they scored, in one order, under one set of names.
 
 ``METRICS`` is the one place that says what a figure is called, what it is measured in and which
 way is better. The report's legend, the terminal and the README read it.
@@ -279,7 +279,7 @@ def leaderboard_document(
         "data": {
             "name": dataset.get("name", ""),
             "digest": dataset.get("digest", ""),
-            "images": {name: split["images"] for name, split in dataset.get("splits", {}).items()},
+            "images": {name: split["size"] for name, split in dataset.get("splits", {}).items()},
         },
         "cells": [
             {
@@ -416,7 +416,9 @@ def _result(
     metrics: dict[str, float | int | None] = {}
     for content in contents:
         metrics |= _scalars(content.get("metrics", {}))
-    training = next((content["training"] for content in contents if "training" in content), {})
+    training: dict[str, Any] = next(
+        (content["training"] for content in contents if "training" in content), {}
+    )
     metrics |= _scalars(training)
 
     absent = [name for name, part in arrived.items() if part is None]

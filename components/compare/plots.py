@@ -6,6 +6,7 @@ the light and the dark page. Text sizes suit a drawing shown at about its own wi
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ def thin_out(points: Sequence[Point], limit: int = 80) -> list[Point]:
     if len(points) <= limit:
         return list(points)
     edges = [round(index * len(points) / limit) for index in range(limit + 1)]
-    groups = [points[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    groups = [points[begin:end] for begin, end in itertools.pairwise(edges)]
     return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups]
 
 

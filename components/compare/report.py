@@ -169,7 +169,7 @@ def _facts(
     """What ran, as (name, value)."""
     name = str(dataset.get("name", "unknown"))
     splits = ", ".join(
-        f"{split['images']:,} {title}" for title, split in dataset.get("splits", {}).items()
+        f"{split['size']:,} {title}" for title, split in dataset.get("splits", {}).items()
     )
     families = [family for family in Family if any(r.cell.family == family for r in results)]
     sizes = sorted({result.cell.latent_size for result in results})
@@ -178,7 +178,7 @@ def _facts(
     facts = [
         ("Data set", f"{DATA_TITLES.get(name, name)}: {splits}" if splits else name),
         ("Data digest", str(dataset.get("digest", "unknown"))[:19]),
-        ("Model families", ", ".join(family.title for family in families)),
+        ("Model families", ", ".join(family.label for family in families)),
         ("Latent sizes", ", ".join(str(size) for size in sizes)),
         ("Training budget", "; ".join(filter(None, (_budget(f, results) for f in families)))),
         ("Seed", _distinct(result.facts.get("seed") for result in results)),
@@ -196,7 +196,7 @@ def _budget(family: Family, results: Sequence[Result]) -> str:
     own = [r for r in results if r.cell.family == family and r.status == Status.COMPLETE]
     unit = "steps" if family == Family.DCGAN else "epochs"
     counts = sorted({int(count) for r in own if (count := r.metrics.get(unit)) is not None})
-    return f"{family.title} {', '.join(f'{count:,}' for count in counts)} {unit}" if counts else ""
+    return f"{family.label} {', '.join(f'{count:,}' for count in counts)} {unit}" if counts else ""
 
 
 def _distinct(values: Iterable[Any]) -> str:
@@ -240,11 +240,11 @@ def _card(result: Result, pictures: Mapping[Path, str]) -> dict[str, Any]:
     ]
     return {
         "style": family.value,
-        "family": family.title,
+        "family": family.label,
         "latent_size": result.cell.latent_size,
         "figures": figures,
         "uri": pictures.get(file, "") if file else "",
-        "alt": f"Images made by the {result.cell.family.title} with latent size "
+        "alt": f"Images made by the {result.cell.family.label} with latent size "
         f"{result.cell.latent_size}, the best of its family",
     }
 
@@ -287,7 +287,7 @@ def _group(
     ]
     return {
         "style": family.value,
-        "title": family.title,
+        "title": family.label,
         "rows": [
             {
                 "latent_size": result.cell.latent_size,
@@ -342,7 +342,7 @@ def _figure(
     return Figure(
         title=f"Latent size {result.cell.latent_size}",
         uri=uri,
-        alt=f"{result.cell.family.title} with latent size {result.cell.latent_size}: {what}",
+        alt=f"{result.cell.family.label} with latent size {result.cell.latent_size}: {what}",
         caption=caption,
         absent=absent[:1].upper() + absent[1:],
     )
@@ -397,7 +397,7 @@ def _training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any
     charts = []
     for result, series in drawn:
         size = result.cell.latent_size
-        label = f"Training curves of the {family.title} with latent size {size}"
+        label = f"Training curves of the {family.label} with latent size {size}"
         for line in series:
             if line.points:
                 label += f"; {line.label} ends at {line.points[-1][1]:.4g}"
@@ -451,7 +451,7 @@ def _latent_size_charts(results: Sequence[Result]) -> list[Chart]:
 
     def line(family: Family, name: str, label: str = "", dashed: bool = False) -> Series:
         points = _points((r for r in complete if r.cell.family == family), name)
-        return Series(label or family.title, family.value, points, dashed)
+        return Series(label or family.label, family.value, points, dashed)
 
     charts = [
         (

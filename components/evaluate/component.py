@@ -11,7 +11,7 @@ def evaluate(
     metrics: dsl.Output[dsl.Metrics],
     wandb_run: dsl.Output[dsl.Artifact],
     seed: int = 0,
-):
+) -> None:
     """Score one trained model on the whole test split.
 
     Args:

@@ -95,7 +95,7 @@ def _evaluate_dense(
         "gap_share": gaps,
     }
     if is_vae:
-        metrics |= _vae_losses(saved, images, *encoded, seed)
+        metrics |= _vae_losses(saved, images, codes, encoded[1], seed)
     else:
         metrics["dead_units"] = latent.dead_units(codes)
         metrics["revived_units"] = saved.card["training"].get("revived_units", 0)

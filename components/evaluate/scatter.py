@@ -39,7 +39,8 @@ def draw_scatter(
     axes = figure.add_subplot()
     colours = _colours(len(class_names))
     # Drawn in the codes' own order, so that no class hides another for being drawn last.
-    axes.scatter(*plane.points.T, c=colours[labels], s=3, linewidths=0, alpha=0.7, rasterized=True)
+    across, up = plane.points.T
+    axes.scatter(across, up, c=colours[labels], s=3, linewidths=0, alpha=0.7, rasterized=True)
     for name, colour in zip(class_names, colours, strict=True):
         axes.scatter([], [], color=colour, s=24, label=name)
     if prior:

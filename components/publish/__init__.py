@@ -1,0 +1,1 @@
+"""Publishing the best cells of a run."""

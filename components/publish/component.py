@@ -1,7 +1,5 @@
 """The ``publish`` step of the pipeline."""
 
-from typing import List  # noqa: UP035  (kfp reads List, not list)
-
 from kfp import dsl
 
 
@@ -12,13 +10,13 @@ def publish(
     published: dsl.Output[dsl.Artifact],
     wandb_run: dsl.Output[dsl.Artifact],
     target: str = "",
-    autoencoder_models: dsl.Input[List[dsl.Model]] = None,
-    autoencoder_evaluations: dsl.Input[List[dsl.Artifact]] = None,
-    vae_models: dsl.Input[List[dsl.Model]] = None,
-    vae_evaluations: dsl.Input[List[dsl.Artifact]] = None,
-    dcgan_models: dsl.Input[List[dsl.Model]] = None,
-    dcgan_evaluations: dsl.Input[List[dsl.Artifact]] = None,
-):
+    autoencoder_models: dsl.Input[list[dsl.Model]] = None,
+    autoencoder_evaluations: dsl.Input[list[dsl.Artifact]] = None,
+    vae_models: dsl.Input[list[dsl.Model]] = None,
+    vae_evaluations: dsl.Input[list[dsl.Artifact]] = None,
+    dcgan_models: dsl.Input[list[dsl.Model]] = None,
+    dcgan_evaluations: dsl.Input[list[dsl.Artifact]] = None,
+) -> None:
     """Copy the best cell of each family, with its evaluation, to a folder or bucket.
 
     Args:
@@ -39,7 +37,7 @@ def publish(
 
     from components.tracking import open_step
 
-    def paths(*lists):
+    def paths(*lists: list | None) -> list:
         return [Path(artifact.path) for artifacts in lists for artifact in artifacts or []]
 
     with open_step("publish", config={"target": target}, folder=wandb_run.path) as tracker:

@@ -13,7 +13,7 @@ def sample(
     wandb_run: dsl.Output[dsl.Artifact],
     count: int = 10000,
     seed: int = 0,
-):
+) -> None:
     """Draw samples from one trained model and let the judge score them.
 
     Args:

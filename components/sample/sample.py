@@ -71,10 +71,9 @@ def sample(
         if saved.cell.family is Family.AUTOENCODER:
             images = RESCALINGS["unit"].apply(np.asarray(open_dataset(data).images("train")))
             codes = fitted_gaussian(apply(saved.encoder, images), samples, generator)
-            scores, _ = _draw(saved, classifier, codes, folder, "fitted_gaussian", tracker)
-            result["metrics"] |= {
-                f"fitted_gaussian_{name}": value for name, value in scores.items()
-            }
+            fitted, _ = _draw(saved, classifier, codes, folder, "fitted_gaussian", tracker)
+            scores |= {f"fitted_gaussian_{name}": value for name, value in fitted.items()}
+        result["metrics"], result["digit_shares"] = scores, shares
     else:
         result["reason"] = saved.card.get("reason", "")
         tracker.say(f"{saved.cell.title} diverged ({result['reason']}): nothing to sample")

@@ -16,7 +16,7 @@ def train_autoencoder(
     hidden_size: int = 512,
     code_activation: str = "relu",
     seed: int = 0,
-):
+) -> None:
     """Train the autoencoder of one latent size."""
     from components.train.step import train_cell
 
@@ -50,7 +50,7 @@ def train_vae(
     hidden_size: int = 512,
     beta: float = 1.0,
     seed: int = 0,
-):
+) -> None:
     """Train the variational autoencoder of one latent size."""
     from components.train.step import train_cell
 
@@ -83,7 +83,7 @@ def train_dcgan(
     learning_rate: float = 2e-4,
     gen_interval: int = 250,
     seed: int = 0,
-):
+) -> None:
     """Train the DCGAN of one latent size."""
     from components.train.step import train_cell
 
@@ -111,7 +111,7 @@ def judge(
     wandb_run: dsl.Output[dsl.Artifact],
     epochs: int = 4,
     seed: int = 0,
-):
+) -> None:
     """Train the classifier that says which class a sample shows."""
     from pathlib import Path
 

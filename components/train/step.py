@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.cells import Cell
+from components.cells import Cell, parse_family
 from components.tracking import open_step
 
 
@@ -38,7 +38,7 @@ def train_cell(
         The step's metrics, and the facts that the model artifact's metadata holds: only such as
         are the same in every run with the same bits, since they enter cache keys downstream.
     """
-    cell = Cell(family, parameters["latent_size"])
+    cell = Cell(parse_family(family), parameters["latent_size"])
     config = {"family": family, **parameters}
     with open_step(f"train_{family}", cell=cell, config=config, folder=wandb_folder) as tracker:
         from components.train.settings import SETTINGS

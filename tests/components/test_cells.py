@@ -55,6 +55,11 @@ def test_a_latent_size_that_is_no_number_is_refused_in_words(latent_size: Any) -
 
 
 def test_cells_sort_by_family_then_by_latent_size_as_a_number() -> None:
-    cells = [Cell(Family.VAE, 100), Cell(Family.VAE, 10), Cell(Family.VAE, 2), Cell(Family.DCGAN, 5)]
+    cells = [
+        Cell(Family.VAE, 100),
+        Cell(Family.VAE, 10),
+        Cell(Family.VAE, 2),
+        Cell(Family.DCGAN, 5),
+    ]
 
     assert [cell.name for cell in sorted(cells)] == ["dcgan-5", "vae-2", "vae-10", "vae-100"]

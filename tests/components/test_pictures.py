@@ -27,7 +27,12 @@ def test_images_stand_in_rows_with_grey_between(shape: tuple[int, ...]) -> None:
 def test_zoom_repeats_each_pixel() -> None:
     image = np.array([[[1, 2], [3, 4]]], np.uint8)
 
-    assert grid(image, 1, zoom=2).tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
+    assert grid(image, 1, zoom=2).tolist() == [
+        [1, 1, 2, 2],
+        [1, 1, 2, 2],
+        [3, 3, 4, 4],
+        [3, 3, 4, 4],
+    ]
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])

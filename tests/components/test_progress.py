@@ -131,7 +131,7 @@ def test_events_are_json_lines_appended_by_all_steps(tmp_path: Path, clock: Cloc
     first.event("start", folder="a")
     second.event("start", folder="b")
     clock.now += 2
-    first.update(10, 10, unit="files", size=3.0)
+    first.update(10, 10, size=3.0)
 
     events = events_in(path)
     assert [(event["step"], event["event"]) for event in events] == [
@@ -150,10 +150,10 @@ def test_events_come_twice_a_second_at_most_and_the_last_one_always(
     progress = Progress("step", tmp_path / "events", io.StringIO())
 
     for done in range(1, 101):
-        clock.now += 0.01
+        clock.now += 1 / 64
         progress.update(done, 100)
 
-    assert [event["done"] for event in events_in(tmp_path / "events")] == [1, 51, 100]
+    assert [event["done"] for event in events_in(tmp_path / "events")] == [1, 33, 65, 97, 100]
 
 
 def test_events_stay_json_before_the_first_image_and_when_a_loss_is_nan(

@@ -113,7 +113,9 @@ def test_every_step_leaves_a_wandb_run_of_the_group(run):
         assert opened["job_type"] == name.split("-")[0]
 
     def keys(name):
-        items = [record["history"]["item"] for record in found[name][1] if record["type"] == "history"]
+        items = [
+            record["history"]["item"] for record in found[name][1] if record["type"] == "history"
+        ]
         return {re.sub(r"\..*", "", key) for item in items for key in item}
 
     dense = {"epoch", "loss", "validation_loss", "images_per_second", "reconstructions"}
@@ -155,9 +157,7 @@ def test_a_failing_step_shows_its_last_lines_and_its_log(place, mnist_cache):
     source = place / "archives"
     source.mkdir()
     (source / "train-images-idx3-ubyte.gz").write_bytes(b"not an archive")
-    result = genpipe(
-        place, mnist_cache, "run", "--source", str(source), "--name", "broken", *SMALL
-    )
+    result = genpipe(place, mnist_cache, "run", "--source", str(source), "--name", "broken", *SMALL)
     assert result.returncode == 1
     assert "ingest failed" in result.stdout
     assert str(Path("runs", "broken", "logs", "ingest.log")) in result.stdout
@@ -174,7 +174,17 @@ def test_a_run_that_exists_is_refused_before_anything_starts(place, run, mnist_c
 
 def test_ctrl_c_stops_every_step(place, mnist_cache):
     environment = {**os.environ, "TFDS_DATA_DIR": str(mnist_cache), "WANDB_MODE": "offline"}
-    arguments = ["run", "--families", "vae", "--vae-epochs", "50", "--name", "stopped", "--seed", "9"]
+    arguments = [
+        "run",
+        "--families",
+        "vae",
+        "--vae-epochs",
+        "50",
+        "--name",
+        "stopped",
+        "--seed",
+        "9",
+    ]
     with subprocess.Popen(
         [GENPIPE, *arguments],
         cwd=place,

@@ -73,7 +73,9 @@ def test_a_family_that_is_not_asked_for_is_not_in_the_pipeline(tmp_path, left_ou
 
 def test_comparing_and_publishing_are_never_taken_from_the_cache(spec):
     tasks = spec["root"]["dag"]["tasks"]
-    cached = {name: bool(task["cachingOptions"]) for name, task in tasks.items() if "for" not in name}
+    cached = {
+        name: bool(task["cachingOptions"]) for name, task in tasks.items() if "for" not in name
+    }
     assert cached == {"ingest": True, "judge": True, "compare": False, "publish": False}
 
 

@@ -82,23 +82,22 @@ def test_the_discriminator_is_that_of_keras_gan() -> None:
     assert network.count_params() == 393_729
 
 
-@pytest.mark.parametrize("network", [build_generator(2), build_discriminator(0)])
-def test_normalisation_slopes_and_dropout_have_the_sources_figures(network: keras.Model) -> None:
-    layers = keras.layers
+def test_normalisation_slopes_and_dropout_have_the_sources_figures() -> None:
     figures = {
-        (type(layer).__name__, figure)
-        for layer in network.layers
-        for kind, name in (
-            (layers.BatchNormalization, "momentum"),
-            (layers.LeakyReLU, "negative_slope"),
-            (layers.Dropout, "rate"),
-        )
-        if isinstance(layer, kind)
-        for figure in [pytest.approx(getattr(layer, name)).expected]
+        keras.layers.BatchNormalization: "momentum",
+        keras.layers.LeakyReLU: "negative_slope",
+        keras.layers.Dropout: "rate",
     }
+    found = [
+        (type(layer).__name__, getattr(layer, figures[type(layer)]))
+        for network in (build_generator(2), build_discriminator(0))
+        for layer in network.layers
+        if type(layer) in figures
+    ]
 
-    normalisation = {("BatchNormalization", 0.8)}
-    assert figures in (normalisation, normalisation | {("LeakyReLU", 0.2), ("Dropout", 0.25)})
+    expected = {"BatchNormalization": 0.8, "LeakyReLU": 0.2, "Dropout": 0.25}
+    assert len(found) == 3 + 3 + 4 + 4
+    assert all(figure == pytest.approx(expected[name]) for name, figure in found)
 
 
 def test_both_optimizers_are_adam_with_the_sources_figures() -> None:
@@ -159,17 +158,16 @@ def test_the_losses_are_binary_cross_entropies(images: tf.Tensor) -> None:
 
 
 def test_each_network_learns_in_its_own_direction() -> None:
-    """The discriminator's loss falls with only it learning; the generator's with only it."""
-    images = tf.ones((8, 28, 28, 1))
+    """With one network at rest, the other one's loss falls."""
+    images = tf.ones((2, 28, 28, 1))
     for frozen, figure in (
         ("generator_optimizer", "discriminator_loss"),
         ("discriminator_optimizer", "generator_loss"),
     ):
         model = tiny()
         getattr(model, frozen).learning_rate = 0.0
-        step = tf.function(model.train_step)
-        losses = [float(step(images)[figure]) for _ in range(12)]
-        assert np.mean(losses[-3:]) < np.mean(losses[:3])
+        losses = [float(model.train_step(images)[figure]) for _ in range(6)]
+        assert np.mean(losses[3:]) < np.mean(losses[:3])
 
 
 def test_noise_is_standard_normal_and_never_the_same_twice() -> None:

@@ -60,7 +60,7 @@ def test_whole_floats_become_ints_and_others_are_refused(name: str) -> None:
 
 
 def test_an_int_beyond_every_float_is_refused_too() -> None:
-    with pytest.raises(InputError, match="^beta must"):
+    with pytest.raises(InputError, match=r"^beta must"):
         settings("beta", 10**400)
 
 

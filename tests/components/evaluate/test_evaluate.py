@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.cells import Family, Status
+from components.errors import InputError
+from components.evaluate import reconstruction
+from components.evaluate.evaluate import evaluate
+from components.ingest.dataset import RESCALINGS, SPLITS, Dataset, write_dataset
+from components.progress import Progress
+from components.tracking import Picture, Tracker
+from components.train import saved
+from components.train.saved import SavedModel, apply
+from components.train.settings import SETTINGS
+
+SIZES = {"train": 512, "validation": 64, "test": 200}
+DENSE = {"hidden_size": 16, "epochs": 1, "batch_size": 32}
+TINY: dict[Family, dict[str, Any]] = {
+    Family.AUTOENCODER: {**DENSE, "latent_size": 3},
+    Family.VAE: {**DENSE, "latent_size": 2, "beta": 3.0},
+    Family.DCGAN: {"latent_size": 2, "steps": 2, "batch_size": 4},
+}
+SHARED = {
+    *("mean_squared_error", "binary_cross_entropy", "pca_mean_squared_error"),
+    *("code_mean_distance", "code_spread"),
+    *("smallest_class_area_share", "largest_class_area_share", "gap_share"),
+}
+METRICS = {
+    Family.AUTOENCODER: SHARED | {"dead_units", "revived_units"},
+    Family.VAE: SHARED
+    | {"reconstruction_loss", "kl_divergence", "total_loss", "elbo", "active_units"},
+    Family.DCGAN: {
+        *("discriminator_accuracy_real", "discriminator_accuracy_generated"),
+        *("discriminator_loss", "generator_loss", "sample_variance_ratio"),
+    },
+}
+PICTURES = {"reconstructions.png", "latent_scatter.png"}
+DENSE_FILES = PICTURES | {"latent_codes.npy", "latent_labels.npy"}
+
+
+class Recorder(Tracker):
+    """Keeps what is logged and said."""
+
+    def __init__(self) -> None:
+        self.out = io.StringIO()
+        super().__init__(Progress("evaluate", stream=self.out))
+        self.rows: list[dict[str, float | Picture]] = []
+        self.summary: dict[str, Any] = {}
+
+    def log(self, values: Mapping[str, float | Picture]) -> None:
+        self.rows.append(dict(values))
+
+    def summarize(self, values: Mapping[str, Any]) -> None:
+        self.summary |= values
+
+
+@dataclass
+class Evaluated:
+    """A trained model and its evaluation."""
+
+    model: Path
+    folder: Path
+    result: dict[str, Any]
+    tracker: Recorder
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.result["metrics"]
+
+
+@pytest.fixture(scope="module")
+def digits(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The first images of each split of MNIST."""
+    arrays = {
+        split: (mnist.images(split)[: SIZES[split]], mnist.labels(split)[: SIZES[split]])
+        for split in SPLITS
+    }
+    folder = tmp_path_factory.mktemp("digits")
+    return write_dataset(folder, arrays, name="mnist", class_names=mnist.class_names, facts={})
+
+
+@pytest.fixture(scope="module")
+def evaluations(
+    digits: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> dict[Family, Evaluated]:
+    from components.train.train import train
+
+    made = {}
+    for family, options in TINY.items():
+        root, tracker = tmp_path_factory.mktemp(family.value), Recorder()
+        train(SETTINGS[family](**options), digits.folder, root / "model", Tracker())
+        folder = root / "deep" / "evaluation"
+        result = evaluate(digits.folder, root / "model", folder, 0, tracker)
+        made[family] = Evaluated(root / "model", folder, result, tracker)
+    return made
+
+
+@pytest.fixture(params=list(Family))
+def evaluated(request: pytest.FixtureRequest, evaluations: dict[Family, Evaluated]) -> Evaluated:
+    return evaluations[request.param]
+
+
+def test_metrics_json_holds_the_cell_and_its_scores(evaluated: Evaluated, digits: Dataset) -> None:
+    result = json.loads((evaluated.folder / "metrics.json").read_text())
+    model = SavedModel(evaluated.model)
+
+    assert result == evaluated.result
+    assert (result["family"], result["latent_size"]) == (model.family, model.cell.latent_size)
+    assert (result["status"], result["split"], result["images"]) == ("complete", "test", 200)
+    assert result["data"] == {"name": "mnist", "digest": digits.digest}
+    assert result["training"] == model.card["training"]
+    assert set(result["metrics"]) == METRICS[model.cell.family]
+    assert np.isfinite(list(result["metrics"].values())).all()
+    assert evaluated.tracker.summary == result["metrics"]
+
+
+def test_the_same_seed_gives_the_same_scores(
+    evaluated: Evaluated, digits: Dataset, tmp_path: Path
+) -> None:
+    again = evaluate(digits.folder, evaluated.model, tmp_path, 0, Tracker())
+
+    assert again == evaluated.result
+
+
+def test_an_autoencoder_and_a_vae_leave_pictures_and_codes(
+    evaluations: dict[Family, Evaluated], digits: Dataset
+) -> None:
+    for family in (Family.AUTOENCODER, Family.VAE):
+        done = evaluations[family]
+        names = {path.name for path in done.folder.iterdir()}
+        codes = np.load(done.folder / "latent_codes.npy")
+        assert names == DENSE_FILES | {"metrics.json"}
+        assert codes.shape == (200, TINY[family]["latent_size"])
+        labels = np.load(done.folder / "latent_labels.npy")
+        np.testing.assert_array_equal(labels, digits.labels("test"))
+        assert set(done.tracker.rows[0]) == {name.removesuffix(".png") for name in PICTURES}
+        for name in PICTURES:
+            with Image.open(done.folder / name) as image:
+                assert min(image.size) > 100
+
+
+def test_a_dcgan_which_has_no_encoder_leaves_its_scores_alone(
+    evaluations: dict[Family, Evaluated],
+) -> None:
+    done = evaluations[Family.DCGAN]
+
+    assert [path.name for path in done.folder.iterdir()] == ["metrics.json"]
+    for name in ("discriminator_accuracy_real", "discriminator_accuracy_generated"):
+        assert 0 <= done.metrics[name] <= 1
+
+
+def test_the_reconstruction_scores_are_of_the_whole_test_split(
+    evaluations: dict[Family, Evaluated], digits: Dataset
+) -> None:
+    images = RESCALINGS["unit"].apply(digits.images("test"))
+    for family in (Family.AUTOENCODER, Family.VAE):
+        done = evaluations[family]
+        model, codes = SavedModel(done.model), np.load(done.folder / "latent_codes.npy")
+        encoded = apply(model.encoder, images)
+        np.testing.assert_array_equal(codes, encoded[0] if family is Family.VAE else encoded)
+        error = float(np.square(apply(model.decoder, codes) - images).mean())
+        assert done.metrics["mean_squared_error"] == pytest.approx(error, rel=1e-5)
+        pca = reconstruction.PCA(digits.images("train"))
+        best = pca.mean_squared_error(digits.images("test"), TINY[family]["latent_size"])
+        assert done.metrics["pca_mean_squared_error"] == pytest.approx(best, rel=1e-6)
+
+
+def test_the_areas_of_the_classes_are_told_by_name(
+    evaluations: dict[Family, Evaluated],
+) -> None:
+    for family in (Family.AUTOENCODER, Family.VAE):
+        done = evaluations[family]
+        areas = done.result["latent"]["area_share"]
+        assert list(areas) == list("0123456789")
+        assert sum(areas.values()) == pytest.approx(1)
+        assert min(areas.values()) == done.metrics["smallest_class_area_share"]
+        assert max(areas.values()) == done.metrics["largest_class_area_share"]
+
+
+def test_the_total_loss_of_a_vae_is_the_sum_of_its_parts(
+    evaluations: dict[Family, Evaluated], digits: Dataset
+) -> None:
+    done = evaluations[Family.VAE]
+    metrics = done.metrics
+    images = RESCALINGS["unit"].apply(digits.images("test"))
+    z_mean, z_log_var = apply(SavedModel(done.model).encoder, images)
+
+    divergence = 0.5 * (np.square(z_mean) + np.exp(z_log_var) - 1 - z_log_var).sum(axis=1)
+    assert metrics["kl_divergence"] == pytest.approx(divergence.mean(), rel=1e-4)
+    parts = metrics["reconstruction_loss"] + metrics["kl_divergence"]
+    assert metrics["total_loss"] == pytest.approx(parts)
+    assert metrics["elbo"] == pytest.approx(-parts - 392 * np.log(np.pi))
+    noise = np.random.default_rng(0).standard_normal(z_mean.shape, np.float32)
+    sampled = z_mean + np.exp(z_log_var / 2) * noise
+    errors = apply(SavedModel(done.model).decoder, sampled) - images
+    loss = np.square(errors).sum(axis=(1, 2, 3)).mean()
+    assert metrics["reconstruction_loss"] == pytest.approx(loss, rel=1e-4)
+    assert metrics["reconstruction_loss"] != pytest.approx(784 * metrics["mean_squared_error"])
+
+
+def test_the_discriminators_scores_are_those_of_its_answers(
+    evaluations: dict[Family, Evaluated], digits: Dataset
+) -> None:
+    done = evaluations[Family.DCGAN]
+    model, metrics = SavedModel(done.model), done.metrics
+    noise = np.random.default_rng(0).standard_normal((2000, 2), np.float32)
+    generated = apply(model.generator, noise)
+    real = RESCALINGS["symmetric"].apply(digits.images("test"))
+    on_real, on_generated = (apply(model.discriminator, x)[:, 0] for x in (real, generated))
+
+    assert metrics["discriminator_accuracy_real"] == pytest.approx(np.mean(on_real > 0.5))
+    assert metrics["discriminator_accuracy_generated"] == pytest.approx(np.mean(on_generated < 0.5))
+    loss = -(np.log(on_real).mean() + np.log(1 - on_generated).mean()) / 2
+    assert metrics["discriminator_loss"] == pytest.approx(loss, rel=1e-4)
+    assert metrics["generator_loss"] == pytest.approx(-np.log(on_generated).mean(), rel=1e-4)
+    ratio = generated.var(axis=0).sum() / real.var(axis=0).sum()
+    assert metrics["sample_variance_ratio"] == pytest.approx(ratio, rel=1e-4)
+
+
+def test_a_model_of_other_data_is_refused_and_both_digests_are_told(
+    evaluations: dict[Family, Evaluated], digits: Dataset, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(evaluations[Family.VAE].model, model)
+    card = json.loads((model / "model.json").read_text())
+    card["data"]["digest"] = "sha256:other"
+    (model / "model.json").write_text(json.dumps(card))
+
+    with pytest.raises(InputError, match=rf"trained on data sha256:other.* {digits.digest}"):
+        evaluate(digits.folder, model, tmp_path / "evaluation", 0, Tracker())
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_a_diverged_model_is_a_result_without_scores(digits: Dataset, tmp_path: Path) -> None:
+    reason = "the loss was NaN at step 7"
+    data = {"name": digits.name, "digest": digits.digest}
+    saved.save(
+        tmp_path / "model",
+        family="vae",
+        status=Status.DIVERGED,
+        networks={},
+        history=[],
+        card={"latent_size": 2, "data": data, "training": {"steps": 7}, "reason": reason},
+    )
+    tracker = Recorder()
+
+    evaluate(digits.folder, tmp_path / "model", tmp_path / "evaluation", 0, tracker)
+
+    result = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert (result["status"], result["reason"], result["metrics"]) == ("diverged", reason, {})
+    assert [path.name for path in (tmp_path / "evaluation").iterdir()] == ["metrics.json"]
+    assert f"VAE 2 diverged ({reason}): nothing to evaluate" in tracker.out.getvalue()

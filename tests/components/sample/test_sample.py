@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.cells import Family, Status
+from components.errors import InputError
+from components.ingest.dataset import SPLITS, Dataset, write_dataset
+from components.sample.sample import MAX_SAMPLES, fitted_gaussian, judge_scores, sample
+from components.tracking import Tracker
+from components.train import saved
+from components.train.judge import build_classifier
+from components.train.settings import SETTINGS
+from components.train.train import build
+
+SCORES = {"mean_confidence", "digits_covered", "largest_digit_share"}
+OPTIONS: dict[Family, dict[str, Any]] = {
+    Family.AUTOENCODER: {"hidden_size": 16, "code_activation": "linear"},
+    Family.VAE: {"hidden_size": 16},
+    Family.DCGAN: {},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    random = np.random.default_rng(0)
+    arrays = {
+        split: (
+            random.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8),
+            random.integers(0, 10, 40, dtype=np.uint8),
+        )
+        for split in SPLITS
+    }
+    folder = tmp_path_factory.mktemp("data")
+    return write_dataset(folder, arrays, name="mnist", class_names=tuple("0123456789"), facts={})
+
+
+def save(folder: Path, family: str, networks: dict[str, keras.Model], **card: Any) -> Path:
+    status = Status.COMPLETE if networks else Status.DIVERGED
+    saved.save(folder, family=family, status=status, networks=networks, history=[], card=card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Untrained models of each family at latent size 3, and a judge."""
+    keras.utils.set_random_seed(0)
+    root = tmp_path_factory.mktemp("models")
+    made = {
+        family.value: save(
+            root / family,
+            family,
+            build(SETTINGS[family](latent_size=3, **options)).parts,
+            latent_size=3,
+        )
+        for family, options in OPTIONS.items()
+    }
+    return {**made, "judge": save(root / "judge", "judge", {"classifier": build_classifier(10)})}
+
+
+def draw(
+    models: dict[str, Path],
+    data: Dataset,
+    folder: Path,
+    model: str | Path,
+    *,
+    judge: str = "judge",
+    samples: int = 40,
+    seed: int = 0,
+) -> dict[str, Any]:
+    return sample(
+        data.folder,
+        models[judge],
+        models[model] if isinstance(model, str) else model,
+        folder,
+        samples=samples,
+        seed=seed,
+        tracker=Tracker(),
+    )
+
+
+@pytest.mark.parametrize("family", ["vae", "dcgan"])
+def test_samples_their_grid_and_their_scores_are_written(
+    models: dict[str, Path], data: Dataset, tmp_path: Path, family: str
+) -> None:
+    result = draw(models, data, tmp_path, family)
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("samples.npy", "grid.png", "metrics.json")
+    }
+    images = np.load(tmp_path / "samples.npy", allow_pickle=False)
+    assert (images.shape, images.dtype) == ((40, 28, 28, 1), np.uint8)
+    assert images.std() > 0
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    assert (result["family"], result["latent_size"], result["status"]) == (family, 3, "complete")
+    assert (result["samples"], result["seed"]) == (40, 0)
+    with Image.open(tmp_path / "grid.png") as grid:
+        # The first of 8 columns and 4 rows, each pixel twice as large.
+        np.testing.assert_array_equal(np.asarray(grid)[:56:2, :56:2], images[0, ..., 0])
+
+
+@pytest.mark.parametrize("family", ["autoencoder", "vae", "dcgan"])
+def test_the_judge_scores_what_was_drawn_from_the_prior(
+    models: dict[str, Path], data: Dataset, tmp_path: Path, family: str
+) -> None:
+    metrics = draw(models, data, tmp_path, family)["metrics"]
+
+    images = np.load(tmp_path / "samples.npy").astype(np.float32) / 255
+    judge = saved.SavedModel(models["judge"])
+    expected, _ = judge_scores(saved.apply(judge.classifier, images))
+    assert metrics.keys() >= SCORES
+    assert {name: metrics[name] for name in SCORES} == pytest.approx(expected)
+
+
+def test_an_autoencoder_is_also_sampled_from_a_gaussian_fitted_to_its_codes(
+    models: dict[str, Path], data: Dataset, tmp_path: Path
+) -> None:
+    metrics = draw(models, data, tmp_path, "autoencoder")["metrics"]
+
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("samples.npy", "grid.png", "metrics.json"),
+        *("samples_fitted_gaussian.npy", "grid_fitted_gaussian.png"),
+    }
+    fitted = np.load(tmp_path / "samples_fitted_gaussian.npy")
+    assert (fitted.shape, fitted.dtype) == ((40, 28, 28, 1), np.uint8)
+    assert not np.array_equal(fitted, np.load(tmp_path / "samples.npy"))
+    judge = saved.SavedModel(models["judge"])
+    expected, _ = judge_scores(saved.apply(judge.classifier, fitted.astype(np.float32) / 255))
+    found = {name: metrics[f"fitted_gaussian_{name}"] for name in SCORES}
+    assert found == pytest.approx(expected)
+
+
+def test_the_seed_fixes_the_samples(models: dict[str, Path], data: Dataset, tmp_path: Path) -> None:
+    for place, seed in enumerate((1, 1, 2)):
+        draw(models, data, tmp_path / str(place), "autoencoder", seed=seed)
+
+    for name in ("samples.npy", "samples_fitted_gaussian.npy"):
+        first, again, other = (np.load(tmp_path / str(place) / name) for place in range(3))
+        np.testing.assert_array_equal(first, again)
+        assert not np.array_equal(first, other)
+
+
+def test_the_samples_of_a_vae_are_decoded_from_n_0_i(
+    models: dict[str, Path], data: Dataset, tmp_path: Path
+) -> None:
+    draw(models, data, tmp_path, "vae", seed=5)
+
+    codes = np.random.default_rng(5).standard_normal((40, 3), np.float32)
+    decoded = saved.apply(saved.SavedModel(models["vae"]).decoder, codes)
+    np.testing.assert_array_equal(np.load(tmp_path / "samples.npy"), np.rint(decoded * 255))
+
+
+@pytest.mark.parametrize("samples", [0, -5, 31, MAX_SAMPLES + 1])
+def test_a_count_out_of_range_is_refused(
+    models: dict[str, Path], data: Dataset, tmp_path: Path, samples: int
+) -> None:
+    with pytest.raises(InputError, match=rf"samples must lie between 32 and .*, got {samples}"):
+        draw(models, data, tmp_path / "samples", "vae", samples=samples)
+    assert not (tmp_path / "samples").exists()
+
+
+def test_a_model_that_is_no_judge_is_refused(
+    models: dict[str, Path], data: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="holds a model of family 'vae', not a judge"):
+        draw(models, data, tmp_path / "samples", "vae", judge="vae")
+
+
+def test_a_judge_is_no_model_to_sample(
+    models: dict[str, Path], data: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="judge"):
+        draw(models, data, tmp_path / "samples", "judge")
+
+
+def test_a_diverged_model_is_a_result_without_samples(
+    models: dict[str, Path], data: Dataset, tmp_path: Path
+) -> None:
+    model = save(tmp_path / "model", "dcgan", {}, latent_size=3, reason="the loss was NaN")
+
+    draw(models, data, tmp_path / "samples", model)
+
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["metrics.json"]
+    result = json.loads((tmp_path / "samples" / "metrics.json").read_text())
+    assert (result["status"], result["reason"]) == ("diverged", "the loss was NaN")
+    assert (result["samples"], result["metrics"]) == (0, {})
+
+
+def test_the_fitted_gaussian_has_the_mean_and_covariance_of_the_codes() -> None:
+    random = np.random.default_rng(0)
+    codes = random.exponential(size=(400, 3)) @ random.normal(size=(3, 3)) + [5, 0, -2]
+
+    drawn = fitted_gaussian(codes, 200_000, random)
+
+    assert (drawn.shape, drawn.dtype) == ((200_000, 3), np.float32)
+    covariance = np.cov(codes, rowvar=False)
+    largest = covariance.max()
+    np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.02 * largest**0.5)
+    np.testing.assert_allclose(np.cov(drawn, rowvar=False), covariance, atol=0.02 * largest)
+
+
+def test_dead_and_doubled_units_keep_their_ties_in_the_fitted_gaussian() -> None:
+    unit = np.random.default_rng(0).normal(size=100).astype(np.float32)
+    codes = np.column_stack([unit, 2 * unit, np.zeros(100, np.float32)])
+
+    drawn = fitted_gaussian(codes, 1000, np.random.default_rng(1))
+
+    np.testing.assert_allclose(drawn[:, 1], 2 * drawn[:, 0], atol=1e-4)
+    np.testing.assert_allclose(drawn[:, 2], 0, atol=1e-6)
+    assert drawn[:, 0].std() == pytest.approx(unit.std(), rel=0.1)
+
+
+def test_a_single_unit_can_be_fitted() -> None:
+    codes = np.full((50, 1), 3.0, np.float32)
+
+    assert fitted_gaussian(codes, 7, np.random.default_rng(0)).tolist() == [[3.0]] * 7
+
+
+def test_the_judges_scores_by_hand() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.9, 0.0], [0.8, 0.1, 0.1]])
+
+    scores, shares = judge_scores(probabilities)
+
+    assert scores["mean_confidence"] == pytest.approx((0.7 + 0.5 + 0.9 + 0.8) / 4)
+    assert (scores["digits_covered"], scores["largest_digit_share"]) == (2, 0.75)
+    assert shares == [0.75, 0.25, 0]
+
+
+def test_a_digit_is_covered_by_one_sample_in_a_hundred() -> None:
+    likeliest = np.array([0] * 1000)
+    likeliest[:10], likeliest[10:19] = 1, 2
+
+    scores, _ = judge_scores(np.eye(10)[likeliest])
+
+    assert scores["digits_covered"] == 2

@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.cells import Cell, Family
+from components.tracking import Picture, Tracker, run_id, step_name
+
+GROUP = "20260101-120000-ab12"
+LOGGING = """
+tracker.log({"epoch": 1, "loss": 2.5})
+pixels = np.zeros((8, 9), np.uint8)
+tracker.log({"epoch": 2, "loss": 1.5, "reconstructions": Picture(pixels, "epoch 2")})
+row = ["vae-10", 0.5, Picture(np.zeros((4, 5, 3), np.uint8))]
+tracker.table("leaderboard", ["cell", "score", "look"], [row])
+tracker.page("report", "<p>all cells</p>")
+tracker.summarize({"accuracy": 0.75, "status": "complete"})
+tracker.uses("dataset", "mnist", data)
+tracker.makes("model", "vae-10", folder, {"status": "complete"})
+"""
+
+
+def program(body: str) -> str:
+    """A step that runs a body; in a process of its own, since it moves the process's output."""
+    lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
+    return f"""
+import sys
+import numpy as np
+from components.cells import Cell, Family
+from components.errors import InputError, StepError
+from components.tracking import Picture, open_step
+folder, data = sys.argv[1:]
+config = {{"beta": 1.5, "seed": 3}}
+with open_step("train_vae", cell=Cell(Family.VAE, 10), config=config, folder=folder) as tracker:
+{lines}"""
+
+
+@dataclass
+class Step:
+    """A step that ran: what it printed, the events it told, and its W&B run's records."""
+
+    root: Path
+    status: int
+    out: str
+    error: str
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.root / "events").read_text().splitlines()]
+
+    @property
+    def runs(self) -> list[Path]:
+        return sorted((self.root / "step" / "wandb_run" / "wandb").glob("offline-run-*"))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [record[kind] for record in self.records if record["type"] == kind]
+
+
+def environment(root: Path, **variables: str) -> dict[str, str]:
+    """The surroundings of a step: none of W&B's own variables, and an empty home."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("WANDB_", "GENPIPE_", "XDG_"))
+    }
+    home = {"HOME": str(root / "home"), "GENPIPE_EVENTS": str(root / "events")}
+    return {**kept, **home, **variables}
+
+
+def start(root: Path, body: str, **variables: str) -> subprocess.Popen[str]:
+    data = root / "data"
+    data.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", program(body), str(root / "step" / "wandb_run"), str(data)],
+        env=environment(root, **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    )
+
+
+def run(root: Path, body: str, **variables: str) -> Step:
+    process = start(root, body, **variables)
+    out, error = process.communicate(timeout=120)
+    step = Step(root, process.returncode, out, error)
+    if step.runs:
+        command = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json"]
+        read = subprocess.run(
+            [*map(str, command), str(step.runs[-1])],
+            env=environment(root),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        step.records = [json.loads(line) for line in read.stdout.splitlines()]
+    return step
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unreachable(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Path, float, subprocess.Popen[str]]]:
+    """A step whose W&B refuses connections; started first, since W&B tries for half a minute."""
+    root = tmp_path_factory.mktemp("unreachable")
+    variables = {
+        "WANDB_MODE": "online",
+        "WANDB_BASE_URL": "http://127.0.0.1:9",
+        "WANDB_API_KEY": secrets.token_hex(20),
+        "WANDB_RUN_GROUP": GROUP,
+    }
+    process = start(root, LOGGING + 'print("worked")', **variables)
+    yield root, time.monotonic(), process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Step:
+    """A step that logs one of everything, offline."""
+    return run(tmp_path_factory.mktemp("logged"), LOGGING, WANDB_RUN_GROUP=GROUP)
+
+
+def test_steps_are_named_after_their_cell() -> None:
+    cell = Cell(Family.VAE, 10)
+
+    assert step_name("ingest", None) == "ingest"
+    assert step_name("train_vae", cell) == "train_vae-10"
+    assert step_name("evaluate", cell) == "evaluate-vae-10"
+    assert step_name("train_autoencoder", Cell(Family.AUTOENCODER, 2)) == "train_autoencoder-2"
+
+
+def test_a_run_id_belongs_to_one_step_of_one_group() -> None:
+    ids = [run_id(*both) for both in [("a", "x"), ("a", "y"), ("b", "x")]]
+
+    assert len(set(ids)) == 3
+    assert run_id("a", "x") == ids[0]
+    assert run_id("", "x") is None
+
+
+def test_a_tracker_without_wandb_takes_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    tracker = Tracker()
+
+    tracker.log({"loss": 1.0, "picture": Picture(np.zeros((2, 2), np.uint8))})
+    tracker.table("table", ["a"], [[1]])
+    tracker.uses("dataset", "mnist", "gs://a/b")
+    tracker.say("done")
+    tracker.close()
+
+    assert capsys.readouterr().out == "done\n"
+
+
+def test_the_step_succeeds_and_says_so_in_one_line(logged: Step) -> None:
+    assert (logged.status, logged.error) == (0, "")
+    assert logged.out.splitlines()[-1].startswith("train_vae-10: done after ")
+    assert len(logged.out.splitlines()) == 1
+
+
+def test_the_run_has_group_job_type_name_and_config(logged: Step) -> None:
+    (opened,) = logged.of("run")
+
+    assert opened["run_group"] == GROUP
+    assert opened["job_type"] == "train_vae"
+    assert opened["display_name"] == "train_vae-10"
+    assert opened["project"] == "genpipe"
+    assert opened["run_id"] == run_id(GROUP, "train_vae-10")
+    config = opened["config"]["update"]
+    assert {name: config[name] for name in ("beta", "seed")} == {"beta": 1.5, "seed": 3}
+    assert logged.of("exit")[0].get("exit_code") == 0
+
+
+def test_numbers_and_pictures_are_one_history(logged: Step) -> None:
+    first, second, table, page = (record["item"] for record in logged.of("history"))
+
+    assert (first["epoch"], first["loss"]) == (1, 2.5)
+    assert (second["epoch"], second["loss"]) == (2, 1.5)
+    assert second["reconstructions._type"] == "image-file"
+    assert second["reconstructions.caption"] == "epoch 2"
+    assert (second["reconstructions.width"], second["reconstructions.height"]) == (9, 8)
+    assert (table["leaderboard._type"], table["leaderboard.nrows"]) == ("table-file", 1)
+    assert page["report._type"] == "html-file"
+    media = logged.runs[0] / "files"
+    for path in (second["reconstructions.path"], table["leaderboard.path"], page["report.path"]):
+        assert (media / path).is_file()
+    assert (media / page["report.path"]).read_text() == "<p>all cells</p>"
+
+
+def test_the_summary_holds_what_was_summarized(logged: Step) -> None:
+    updates = [record["update"] for record in logged.of("summary")]
+    summary = {name: value for update in updates for name, value in update.items()}
+
+    assert (summary["accuracy"], summary["status"]) == (0.75, "complete")
+
+
+def test_artifacts_are_references_with_their_lineage(logged: Step) -> None:
+    artifacts = {artifact["type"]: artifact for artifact in logged.of("artifact")}
+    used, made = artifacts["dataset"], artifacts["model"]
+
+    assert (used["name"], made["name"]) == ("mnist", "vae-10")
+    assert used["use_after_commit"] is True
+    assert not made.get("use_after_commit")
+    (entry,) = used["manifest"]["contents"]
+    assert entry["ref"] == (logged.root / "data").as_uri()
+    (entry,) = made["manifest"]["contents"]
+    assert entry["ref"] == (logged.root / "step" / "wandb_run").as_uri()
+    assert json.loads(made["metadata"]) == {"status": "complete"}
+
+
+def test_an_artifact_in_a_bucket_is_recorded_without_opening_the_bucket(tmp_path: Path) -> None:
+    """On a cluster the address may be of a store that W&B has no client or no key for."""
+    uris = [f"{scheme}://bucket/model" for scheme in ("gs", "s3", "minio")]
+
+    done = run(tmp_path, f"for uri in {uris}:\n    tracker.makes('model', 'vae-10', uri)")
+
+    assert "W&B" not in done.out
+    entries = [artifact["manifest"]["contents"] for artifact in done.of("artifact")]
+    assert [entry["ref"] for (entry,) in entries] == uris
+
+
+def test_all_that_was_logged_lies_in_the_steps_folder(logged: Step) -> None:
+    """What a later sync uploads must not stay behind in a pod's home."""
+    contents = [
+        Path(entry["local_path"])
+        for artifact in logged.of("artifact")
+        for entry in artifact["manifest"].get("contents", [])
+        if entry.get("local_path")
+    ]
+
+    assert all(path.is_relative_to(logged.root / "step" / "wandb_run") for path in contents)
+
+
+def test_a_step_that_is_tried_again_goes_on_in_the_same_run(logged: Step, tmp_path: Path) -> None:
+    again = run(tmp_path, "tracker.log({'loss': 1})", WANDB_RUN_GROUP=GROUP)
+
+    assert again.of("run")[0]["run_id"] == logged.of("run")[0]["run_id"]
+    assert again.of("run")[0]["resume"] is True
+
+
+def test_without_a_group_the_run_has_an_id_of_its_own(logged: Step, tmp_path: Path) -> None:
+    alone = run(tmp_path, "tracker.log({'loss': 1})")
+
+    (opened,) = alone.of("run")
+    assert alone.status == 0
+    assert "run_group" not in opened
+    assert opened["run_id"] != logged.of("run")[0]["run_id"]
+
+
+def test_events_tell_how_the_step_went(logged: Step) -> None:
+    first, last = logged.events
+
+    assert (first["step"], first["event"]) == ("train_vae-10", "start")
+    assert first["folder"] == str(logged.root / "step")
+    assert (last["event"], last["status"], last["error"]) == ("end", "done", "")
+    assert last["seconds"] > 0
+    record = json.loads((logged.root / "step" / "step.json").read_text())
+    assert record == {"step": "train_vae-10", "seconds": last["seconds"]}
+
+
+@pytest.mark.parametrize("kind", ["InputError", "StepError"])
+def test_an_error_that_the_caller_mends_is_one_line_and_exit_status_1(
+    tmp_path: Path, kind: str
+) -> None:
+    failed = run(tmp_path, f"raise {kind}('no such bucket: make it')", WANDB_RUN_GROUP=GROUP)
+
+    assert failed.status == 1
+    assert "Traceback" not in failed.out + failed.error
+    assert (failed.out + failed.error).count("no such bucket") == 1
+    assert "error: no such bucket: make it\n" in failed.out
+    assert failed.of("exit")[0]["exit_code"] == 1
+    last = failed.events[-1]
+    assert (last["status"], last["error"]) == ("failed", "no such bucket: make it")
+    assert not (tmp_path / "step" / "step.json").exists()
+
+
+def test_any_other_error_leaves_a_traceback_and_a_failed_run(tmp_path: Path) -> None:
+    failed = run(tmp_path, "{}['missing']", WANDB_RUN_GROUP=GROUP)
+
+    assert failed.status == 1
+    assert "Traceback" in failed.error
+    assert "{}['missing']" in failed.error or "KeyError: 'missing'" in failed.error
+    assert "train_vae-10: failed after" in failed.out
+    assert failed.of("exit")[0]["exit_code"] == 1
+    assert failed.events[-1]["status"] == "failed"
+    assert failed.events[-1]["error"] == "KeyError: 'missing'"
+
+
+def test_with_a_log_folder_all_that_the_step_prints_is_in_its_log(tmp_path: Path) -> None:
+    body = (
+        "import os\n"
+        "tracker.say('a line')\n"
+        "os.write(2, b'from a library\\n')\n"
+        "raise RuntimeError('broken')"
+    )
+
+    failed = run(tmp_path, body, GENPIPE_LOGS=str(tmp_path / "logs"))
+
+    log = (tmp_path / "logs" / "train_vae-10.log").read_text()
+    assert (failed.out, failed.error) == ("", "")
+    for text in ("a line\n", "from a library\n", "Traceback", "RuntimeError: broken", "failed"):
+        assert text in log
+
+
+def test_what_wandb_refuses_does_not_fail_the_step(tmp_path: Path) -> None:
+    body = """
+bad = Picture(np.zeros((2, 2, 2, 2, 2), np.uint8))
+tracker.log({"picture": bad})
+tracker.table("table", ["picture"], [[bad]])
+tracker.uses("dataset", "a name with / in it", "gs://bucket/data")
+tracker.log({"loss": 1.0})
+"""
+    done = run(tmp_path, body)
+
+    assert done.status == 0, done.error
+    assert done.out.count("W&B: ") == 1
+    assert done.of("history")[-1]["item"]["loss"] == 1
+    assert done.events[-1]["status"] == "done"
+
+
+def test_a_disabled_wandb_writes_nothing_and_says_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path, LOGGING, WANDB_MODE="disabled")
+
+    assert done.status == 0
+    assert "W&B" not in done.out
+    assert done.runs == []
+
+
+def test_a_wandb_that_is_down_does_not_fail_the_step(
+    unreachable: tuple[Path, float, subprocess.Popen[str]],
+) -> None:
+    root, began, process = unreachable
+    out, error = process.communicate(timeout=120)
+    print(f"with W&B down the step took at most {time.monotonic() - began:.0f} s")
+
+    assert process.returncode == 0, error
+    assert "worked\n" in out
+    assert out.count("W&B: ") == 1
+    assert "the step goes on without it" in out
+    assert Step(root, 0, out, error).events[-1]["status"] == "done"

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.errors import InputError
+from components.ingest.dataset import RESCALINGS, SPLITS, Dataset, write_dataset
+from components.tracking import Picture, Tracker
+from components.train.judge import build_classifier, train_judge
+from components.train.saved import SavedModel, apply
+
+SIZES = {"train": 1024, "validation": 128, "test": 300}
+
+
+class Recorder(Tracker):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float | Picture]] = []
+
+    def log(self, values: Mapping[str, float | Picture]) -> None:
+        self.rows.append(dict(values))
+
+
+@pytest.fixture(scope="module")
+def digits(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The first images of each split of MNIST."""
+    arrays = {
+        split: (mnist.images(split)[: SIZES[split]], mnist.labels(split)[: SIZES[split]])
+        for split in SPLITS
+    }
+    folder = tmp_path_factory.mktemp("digits")
+    return write_dataset(folder, arrays, name="mnist", class_names=mnist.class_names, facts={})
+
+
+@pytest.fixture(scope="module")
+def trained(
+    digits: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any], Recorder]:
+    folder, tracker = tmp_path_factory.mktemp("judge") / "model", Recorder()
+    # Whole floats, as KFP hands them over.
+    card = train_judge(digits.folder, folder, epochs=2.0, seed=0.0, tracker=tracker)  # type: ignore[arg-type]
+    return folder, card, tracker
+
+
+def test_the_judge_is_as_described() -> None:
+    network = build_classifier(10)
+
+    assert (network.input_shape, network.output_shape) == ((None, 28, 28, 1), (None, 10))
+    shapes = [layer.output.shape[1:] for layer in network.layers]
+    assert shapes[1:3] == [(14, 14, 32), (7, 7, 64)]
+    assert network.get_layer("features").units == 128
+
+
+def test_the_accuracy_in_model_json_is_that_on_the_test_split(
+    trained: tuple[Path, dict[str, Any], Recorder], digits: Dataset
+) -> None:
+    folder, card, _ = trained
+    model = SavedModel(folder)
+    images = RESCALINGS["unit"].apply(digits.images("test"))
+    probabilities = apply(model.classifier, images)
+    right = probabilities.argmax(axis=1) == digits.labels("test")
+
+    assert json.loads((folder / "model.json").read_text()) == card
+    assert (card["family"], card["status"], card["seed"]) == ("judge", "complete", 0)
+    assert card["data"]["digest"] == digits.digest
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert card["metrics"]["test_accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    # Guessing is right in one of ten.
+    assert card["metrics"]["test_accuracy"] > 0.5
+
+
+def test_each_epoch_is_logged_and_kept(trained: tuple[Path, dict[str, Any], Recorder]) -> None:
+    folder, _, tracker = trained
+    history = SavedModel(folder).history()
+
+    assert [row["epoch"] for row in tracker.rows] == history["epoch"] == [1, 2]
+    for row in tracker.rows:
+        assert set(row) == {
+            *("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy")
+        }
+    assert history["loss"] == pytest.approx([row["loss"] for row in tracker.rows])
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 0), ("epochs", 1.5), ("seed", -1)])
+def test_settings_out_of_range_are_refused(
+    digits: Dataset, tmp_path: Path, name: str, value: float
+) -> None:
+    options: dict[str, Any] = {"epochs": 1, "seed": 0, name: value}
+
+    with pytest.raises(InputError, match=f"{name} must .*, got {value}"):
+        train_judge(digits.folder, tmp_path / "model", tracker=Tracker(), **options)

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from components.cells import Family, Status
+from components.errors import InputError
+from components.ingest.dataset import SPLITS, Dataset, write_dataset
+from components.progress import Progress
+from components.tracking import Picture, Tracker
+from components.train import saved
+from components.train import train as module
+from components.train.saved import SavedModel, apply
+from components.train.settings import SETTINGS, Settings, VAESettings
+from components.train.train import build, train
+
+SIZES = {"train": 512, "validation": 128, "test": 64}
+DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 2, "batch_size": 32}
+TINY: dict[Family, dict[str, Any]] = {
+    Family.AUTOENCODER: DENSE,
+    Family.VAE: {**DENSE, "beta": 2.0},
+    Family.DCGAN: {"latent_size": 3, "steps": 3, "batch_size": 4, "gen_interval": 2},
+}
+COLUMNS = {
+    Family.AUTOENCODER: ["epoch", "loss", "validation_loss", "images_per_second"],
+    Family.VAE: [
+        *("epoch", "loss", "reconstruction_loss", "kl_divergence"),
+        *("validation_loss", "validation_reconstruction_loss", "validation_kl_divergence"),
+        "images_per_second",
+    ],
+    Family.DCGAN: [
+        *("step", "loss", "discriminator_loss", "generator_loss", "discriminator_accuracy"),
+        "images_per_second",
+    ],
+}
+
+
+class Recorder(Tracker):
+    """Keeps what is logged and said."""
+
+    def __init__(self) -> None:
+        self.out = io.StringIO()
+        super().__init__(Progress("train", stream=self.out))
+        self.rows: list[dict[str, float | Picture]] = []
+
+    def log(self, values: Mapping[str, float | Picture]) -> None:
+        self.rows.append(dict(values))
+
+
+@dataclass
+class Trained:
+    """One training: what it gave back, wrote and logged, and the networks it had in memory."""
+
+    folder: Path
+    card: dict[str, Any]
+    tracker: Recorder
+    networks: Mapping[str, keras.Model]
+
+
+def run(settings: Settings, data: Dataset, folder: Path) -> Trained:
+    networks: dict[str, keras.Model] = {}
+
+    def save(*arguments: Any, **options: Any) -> dict[str, Any]:
+        networks.update(options["networks"])
+        return saved_save(*arguments, **options)
+
+    saved_save, tracker = saved.save, Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved, "save", save)
+        card = train(settings, data.folder, folder, tracker)
+    return Trained(folder, card, tracker, networks)
+
+
+@pytest.fixture(scope="module")
+def digits(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The first images of each split of MNIST."""
+    arrays = {
+        split: (mnist.images(split)[: SIZES[split]], mnist.labels(split)[: SIZES[split]])
+        for split in SPLITS
+    }
+    folder = tmp_path_factory.mktemp("digits")
+    return write_dataset(folder, arrays, name="mnist", class_names=mnist.class_names, facts={})
+
+
+@pytest.fixture(scope="module", params=list(Family))
+def family(request: pytest.FixtureRequest) -> Family:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def trained(family: Family, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    return run(SETTINGS[family](**TINY[family]), digits, folder)
+
+
+def test_model_json_holds_what_a_reader_needs(
+    family: Family, trained: Trained, digits: Dataset
+) -> None:
+    card = json.loads((trained.folder / "model.json").read_text())
+
+    assert card == trained.card
+    assert card["family"] == family
+    assert card["status"] == "complete"
+    assert (card["latent_size"], card["seed"]) == (3, 0)
+    assert card["data"] == {"name": "mnist", "digest": digits.digest}
+    assert SETTINGS[family](**card["settings"]) == SETTINGS[family](**TINY[family])
+    assert card["version"]
+    assert set(card["environment"]) == {"tensorflow", "keras"}
+    parts = {"generator", "discriminator"} if family is Family.DCGAN else {"encoder", "decoder"}
+    assert set(card["files"]) == {f"{part}.keras" for part in parts}
+    assert card["weights_digest"].startswith("sha256:")
+
+
+def test_the_cost_of_the_training_is_told(family: Family, trained: Trained) -> None:
+    facts, options = trained.card["training"], TINY[family]
+
+    steps = options["steps"] if family is Family.DCGAN else 2 * (512 // 32)
+    assert facts["steps"] == steps
+    assert facts["images_seen"] == steps * options["batch_size"]
+    assert facts["epochs"] == steps * options["batch_size"] / 512
+    assert facts["train_seconds"] > 0
+    rate = facts["images_seen"] / facts["train_seconds"]
+    assert facts["images_per_second"] == pytest.approx(rate)
+    assert ("revived_units" in facts) is (family is Family.AUTOENCODER)
+
+
+def test_the_history_has_a_row_an_epoch_or_a_mark(family: Family, trained: Trained) -> None:
+    with (trained.folder / "history.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+
+    assert header == COLUMNS[family]
+    assert [float(row[0]) for row in rows] == ([2, 3] if family is Family.DCGAN else [1, 2])
+    assert np.isfinite(np.array(rows, float)).all()
+    assert list(SavedModel(trained.folder).history()) == header
+
+
+def test_every_row_is_logged_with_its_picture(family: Family, trained: Trained) -> None:
+    key = "samples" if family is Family.DCGAN else "reconstructions"
+    history = SavedModel(trained.folder).history()
+
+    assert len(trained.tracker.rows) == 2
+    for place, row in enumerate(trained.tracker.rows):
+        picture = row.pop(key)
+        assert isinstance(picture, Picture)
+        assert picture.pixels.dtype == np.uint8
+        assert row == {name: values[place] for name, values in history.items()}
+    assert "100%" in trained.tracker.out.getvalue()
+
+
+@pytest.mark.parametrize("family", [Family.AUTOENCODER, Family.VAE], indirect=True)
+def test_the_loss_falls_on_both_splits(trained: Trained) -> None:
+    history = SavedModel(trained.folder).history()
+
+    assert history["loss"][1] < history["loss"][0]
+    assert history["validation_loss"][1] < history["validation_loss"][0]
+
+
+def test_loaded_networks_answer_as_those_in_memory_did(family: Family, trained: Trained) -> None:
+    model, random = SavedModel(trained.folder), np.random.default_rng(0)
+
+    assert model.complete
+    assert model.cell.name == f"{family}-3"
+    for name, network in trained.networks.items():
+        inputs = random.uniform(size=(5, *network.input_shape[1:])).astype(np.float32)
+        loaded, expected = apply(getattr(model, name), inputs), apply(network, inputs)
+        np.testing.assert_array_equal(loaded, expected)
+        assert np.asarray(expected).std() > 0
+
+
+def test_the_seed_fixes_the_weights(
+    family: Family, trained: Trained, digits: Dataset, tmp_path: Path
+) -> None:
+    again, other = (
+        run(SETTINGS[family](**TINY[family], seed=seed), digits, tmp_path / str(seed)).card
+        for seed in (0, 1)
+    )
+
+    assert again["weights_digest"] == trained.card["weights_digest"]
+    assert other["weights_digest"] != trained.card["weights_digest"]
+
+
+def test_an_absurd_learning_rate_ends_as_diverged_and_not_as_a_crash(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    done = run(VAESettings(**DENSE, learning_rate=10.0), digits, tmp_path / "model")
+
+    model = SavedModel(tmp_path / "model")
+    assert model.status is Status.DIVERGED
+    assert not model.complete
+    assert "the loss was" in model.card["reason"]
+    step = int(model.card["reason"].rsplit("at step ", 1)[1])
+    assert 1 <= step <= 32
+    assert sorted(path.name for path in model.folder.iterdir()) == ["history.csv", "model.json"]
+    assert model.card["weights_digest"] is None
+    assert f"diverged: {model.card['reason']}" in done.tracker.out.getvalue()
+
+
+@pytest.mark.parametrize("family", [Family.VAE, Family.DCGAN], indirect=True)
+def test_a_late_divergence_keeps_the_history_until_then(
+    family: Family, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss is NaN from step 17, after the VAE's first epoch and the DCGAN's first mark."""
+
+    def build_breaking(settings: Settings) -> keras.Model:
+        model = build(settings)
+        optimizer = model.generator_optimizer if family is Family.DCGAN else model.optimizer
+        whole_step = model.train_step
+
+        def step(images: Any) -> dict[str, Any]:
+            figures = whole_step(images)
+            late = keras.ops.cast(optimizer.iterations > 16, "float32")
+            return {**figures, "loss": figures["loss"] + late * 0 / (1 - late)}
+
+        model.train_step = step
+        return model
+
+    monkeypatch.setattr(module, "build", build_breaking)
+    options = {**TINY[family], "steps": 18, "gen_interval": 16} if family is Family.DCGAN else DENSE
+
+    run(SETTINGS[family](**options), digits, tmp_path / "model")
+
+    model = SavedModel(tmp_path / "model")
+    assert model.status is Status.DIVERGED
+    assert model.card["reason"] == "the loss was NaN at step 17"
+    assert model.card["files"] == {}
+    assert len(model.history()["loss"]) == 1
+    assert np.isfinite(model.history()["loss"]).all()
+
+
+@pytest.mark.parametrize("name", list(Family))
+def test_a_batch_larger_than_the_training_split_is_refused(
+    name: Family, digits: Dataset, tmp_path: Path
+) -> None:
+    settings = SETTINGS[name](**{**TINY[name], "batch_size": 513})
+
+    with pytest.raises(InputError, match=r"batch_size 513 is larger than .*\(512 images\)"):
+        train(settings, digits.folder, tmp_path / "model", Tracker())
+    assert not (tmp_path / "model").exists()
