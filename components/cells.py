@@ -42,8 +42,10 @@ class Cell:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "family", parse_family(self.family))
-        if isinstance(self.latent_size, bool) or int(self.latent_size) != self.latent_size:
-            raise InputError(f"latent size must be a whole number, got {self.latent_size!r}")
+        size: object = self.latent_size
+        whole = isinstance(size, int) or (isinstance(size, float) and size.is_integer())
+        if isinstance(size, bool) or not whole:
+            raise InputError(f"latent size must be a whole number, got {size!r}")
         object.__setattr__(self, "latent_size", int(self.latent_size))
         if self.latent_size < 1:
             raise InputError(f"latent size must be at least 1, got {self.latent_size}")

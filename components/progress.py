@@ -8,6 +8,7 @@ appends of steps side by side never mix.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -40,7 +41,8 @@ class Progress:
         """Append one event, if a runner listens."""
         if self._events is None:
             return
-        line = json.dumps({"time": time.time(), "step": self.name, "event": kind, **facts})
+        known = {name: _finite(value) for name, value in facts.items()}
+        line = json.dumps({"time": time.time(), "step": self.name, "event": kind, **known})
         with self._events.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -86,9 +88,14 @@ class Progress:
         self._began = time.monotonic()
 
 
-def format_seconds(seconds: float) -> str:
-    """``47 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    if seconds != seconds or seconds == float("inf"):
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def format_seconds(seconds: float | None) -> str:
+    """``47 s``, ``3 min 20 s``, ``2 h 05 min``; ``?`` if it is not known."""
+    if seconds is None or not math.isfinite(seconds):
         return "?"
     whole = round(seconds)
     if whole < 60:

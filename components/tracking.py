@@ -109,16 +109,11 @@ class WandbTracker(Tracker):
 
     def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """See ``Tracker.table``."""
-        import wandb
-
-        data = [[_as_wandb(value) for value in row] for row in rows]
-        self._try(lambda: self._run.log({key: wandb.Table(columns=list(columns), data=data)}))
+        self._try(lambda: self._run.log({key: _table(columns, rows)}))
 
     def page(self, key: str, html: str) -> None:
         """See ``Tracker.page``."""
-        import wandb
-
-        self._try(lambda: self._run.log({key: wandb.Html(html, inject=False)}))
+        self._try(lambda: self._run.log({key: _page(html)}))
 
     def uses(self, kind: str, name: str, uri: str) -> None:
         """See ``Tracker.uses``."""
@@ -149,7 +144,8 @@ class WandbTracker(Tracker):
         except Exception as error:
             if not self._told:
                 self._told = True
-                self.say(f"W&B: {type(error).__name__}: {error}; the step goes on without it")
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                self.say(f"W&B: {reason}; the step goes on without it")
 
 
 def _as_wandb(value: Any) -> Any:
@@ -160,16 +156,31 @@ def _as_wandb(value: Any) -> Any:
     return wandb.Image(value.pixels, caption=value.caption or None)
 
 
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    import wandb
+
+    data = [[_as_wandb(value) for value in row] for row in rows]
+    return wandb.Table(columns=list(columns), data=data)
+
+
+def _page(html: str) -> Any:
+    import wandb
+
+    return wandb.Html(html, inject=False)
+
+
 def _reference(kind: str, name: str, uri: str, metadata: Mapping[str, Any]) -> Any:
     """An artifact of W&B that points at the pipeline's own: lineage without a second copy.
 
     Its digest is its address, so that the run that makes it and the runs that use it meet.
+    ``Artifact.add_reference`` would open the address, with a client for each kind of storage.
     """
     import wandb
+    from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 
     artifact = wandb.Artifact(name, type=kind, metadata=dict(metadata))
     address = uri if "://" in uri else Path(uri).absolute().as_uri()
-    artifact.add_reference(address, name=kind, checksum=False)
+    artifact.manifest.add_entry(ArtifactManifestEntry(path=kind, ref=address, digest=address))
     return artifact
 
 

@@ -103,8 +103,10 @@ def _check_data(dataset: Mapping[str, Any], results: Sequence[Result]) -> None:
 
 def _grid(result: Result) -> Picture | None:
     """The cell's sample grid for the W&B table, if it has one."""
-    path = result.samples / "grid.png" if result.samples else None
-    if path is None or not path.is_file():
+    if result.samples is None:
         return None
-    with Image.open(path) as picture:
-        return Picture(np.asarray(picture.convert("RGB")), f"{result.cell.title}, N(0, I)")
+    try:
+        with Image.open(result.samples / "grid.png") as picture:
+            return Picture(np.asarray(picture.convert("RGB")), f"{result.cell.title}, N(0, I)")
+    except OSError:
+        return None

@@ -93,6 +93,12 @@ METRICS: dict[str, Metric] = {
         "lower",
         "Latent units of the autoencoder that are 0 for every test image.",
     ),
+    "revived_units": Metric(
+        "Revived units",
+        "units",
+        "",
+        "Latent units of the autoencoder that died early in training and were started afresh.",
+    ),
     "code_mean_distance": Metric(
         "Code mean distance",
         "",
@@ -103,7 +109,8 @@ METRICS: dict[str, Metric] = {
         "Code spread",
         "",
         "",
-        "How far the codes scatter around their mean; N(0, I) expects 1.",
+        "Root mean square distance of a code from the mean code; N(0, I) expects the root of the "
+        "latent size.",
     ),
     "smallest_class_area_share": Metric(
         "Smallest class area",
@@ -117,6 +124,12 @@ METRICS: dict[str, Metric] = {
         "lower",
         "Share of the latent plane that the most spread-out class holds.",
     ),
+    "gap_share": Metric(
+        "Gaps in the plane",
+        "share",
+        "lower",
+        "Share of the latent plane that holds no code: what a decoder asked there has never seen.",
+    ),
     "discriminator_accuracy_real": Metric(
         "Discriminator accuracy, real",
         "share",
@@ -128,6 +141,25 @@ METRICS: dict[str, Metric] = {
         "share",
         "",
         "Share of generated images that the discriminator recognises as generated.",
+    ),
+    "discriminator_loss": Metric(
+        "Discriminator loss",
+        "nats",
+        "",
+        "Binary cross-entropy of the discriminator on test images and generated ones.",
+    ),
+    "generator_loss": Metric(
+        "Generator loss",
+        "nats",
+        "",
+        "Binary cross-entropy of generated images against the answer that they are real.",
+    ),
+    "sample_variance_ratio": Metric(
+        "Sample variance ratio",
+        "",
+        "",
+        "Variance of generated images over that of test images. Far below 1 the generator makes "
+        "much the same image again and again.",
     ),
     "mean_confidence": Metric(
         "Mean confidence",
@@ -167,7 +199,7 @@ METRICS: dict[str, Metric] = {
     ),
     "train_seconds": Metric("Training time", "s", "lower", "Wall-clock time of the training."),
     "images_per_second": Metric(
-        "Throughput", "images/s", "higher", "Training images seen in a second."
+        "Images per second", "images/s", "higher", "Training images seen in a second."
     ),
     "images_seen": Metric(
         "Images seen", "images", "", "Training images seen, counting every repetition."
@@ -245,14 +277,17 @@ def read_results(
 def best_results(results: Sequence[Result]) -> dict[Family, Result]:
     """The best complete cell of each family, by ``DECIDING_METRICS``.
 
-    A family without a complete cell is left out. Of two equal cells the smaller one is best.
+    A family without a complete cell that has the deciding figure is left out. Of two equal cells
+    the smaller one is best.
     """
     best: dict[Family, Result] = {}
     for family in Family:
         complete = [
             result
             for result in results
-            if result.cell.family == family and result.status == Status.COMPLETE
+            if result.cell.family == family
+            and result.status == Status.COMPLETE
+            and result.metrics.get(DECIDING_METRICS[family][0]) is not None
         ]
         if complete:
             best[family] = min(complete, key=_rank)

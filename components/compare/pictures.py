@@ -33,7 +33,9 @@ def embed_pictures(paths: Sequence[Path]) -> dict[Path, str]:
     for path in dict.fromkeys(there):
         try:
             with Image.open(path) as picture:
-                content = _encode(picture.convert("RGB"), ALL_PICTURES_BYTES // len(there))
+                # base64 writes 4 characters for 3 bytes.
+                limit = ALL_PICTURES_BYTES // len(there) * 3 // 4
+                content = _encode(picture.convert("RGB"), path.stat().st_size, limit)
         except OSError:
             # A picture that can't be read must not cost the run its report.
             continue
@@ -41,10 +43,10 @@ def embed_pictures(paths: Sequence[Path]) -> dict[Path, str]:
     return uris
 
 
-def _encode(picture: Image.Image, share: int) -> bytes:
-    limit = share * 3 // 4  # base64 writes 4 characters for 3 bytes
+def _encode(picture: Image.Image, size_of_file: int, limit: int) -> bytes:
     content = b""
-    if picture.width <= WIDEST:
+    # Without loss it comes to about 0.7 of a PNG file; trying where that can't do is slow.
+    if picture.width <= WIDEST and size_of_file <= 1.6 * limit:
         content = _webp(picture, lossless=True)
     for width, quality in _LOSSY_STEPS:
         if content and len(content) <= limit:
@@ -57,5 +59,5 @@ def _encode(picture: Image.Image, share: int) -> bytes:
 
 def _webp(picture: Image.Image, *, lossless: bool = False, quality: int = 80) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", lossless=lossless, quality=quality, method=4)
+    picture.save(buffer, "WEBP", lossless=lossless, quality=quality, method=2)
     return buffer.getvalue()

@@ -47,9 +47,9 @@ def latent_size_chart(series: Sequence[Series], *, label: str, share: bool = Fal
     points = [point for line in series for point in line.points]
     if not points:
         return Markup("")
-    width, height, left, right, top, bottom = 460, 290, 52, 18, 12, 46
+    width, height, left, right, top, bottom = 380, 260, 48, 12, 10, 46
     sizes = sorted({x for x, _ in points})
-    y_ticks = [0, 0.25, 0.5, 0.75, 1] if share else nice_ticks(0, max(y for _, y in points), 5)
+    y_ticks = [0, 0.25, 0.5, 0.75, 1] if share else nice_ticks(0, max(y for _, y in points) or 1, 5)
     span = math.log(sizes[-1] / sizes[0]) or 1.0
 
     def place_x(x: float) -> float:
@@ -92,7 +92,7 @@ def latent_size_chart(series: Sequence[Series], *, label: str, share: bool = Fal
 
 
 def training_chart(
-    series: Sequence[Series], *, label: str, x_unit: str, y_range: Point, x_end: float
+    series: Sequence[Series], *, label: str, x_unit: str, x_range: Point, y_range: Point
 ) -> Markup:
     """Draw the curves of one training, small.
 
@@ -100,22 +100,22 @@ def training_chart(
         series: the lines; x is the epoch or the step.
         label: what the drawing shows, for those who can't see it.
         x_unit: ``epoch`` or ``step``.
+        x_range: (lowest, highest) x of the drawing.
         y_range: (lowest, highest) y of the drawing; what lies outside is cut off.
-        x_end: the highest x.
 
     Returns:
         An SVG element; empty if there is no point at all.
     """
     if not any(line.points for line in series):
         return Markup("")
-    width, height, left, right, top, bottom = 280, 150, 44, 10, 8, 24
+    width, height, left, right, top, bottom = 330, 165, 44, 10, 8, 24
     ticks = nice_ticks(*y_range, 3)
     low, high = min(y_range[0], ticks[0]), max(y_range[1], ticks[-1])
-    x_begin = min(line.points[0][0] for line in series if line.points)
+    x_begin, x_end = x_range
 
     def place(point: Point) -> str:
         across = (point[0] - x_begin) / ((x_end - x_begin) or 1)
-        up = (min(max(point[1], low), high) - low) / ((high - low) or 1)
+        up = (point[1] - low) / ((high - low) or 1)
         x = left + across * (width - right - left)
         return f"{x:.1f},{height - bottom - up * (height - bottom - top):.1f}"
 
@@ -130,11 +130,12 @@ def training_chart(
         end = f'<text class="end" x="{width - right}" y="{height - 6}">{x_end:,.0f}</text>'
         parts.append(end)
     for line in series:
-        if len(line.points) == 1:
-            x, y = place(line.points[0]).split(",")
+        inside = [point for point in line.points if low <= point[1] <= high]
+        if len(inside) == 1:
+            x, y = place(inside[0]).split(",")
             parts.append(f'<g class="point {line.style}"><circle cx="{x}" cy="{y}" r="3"/></g>')
             continue
-        path = " ".join(place(point) for point in line.points)
+        path = " ".join(place(point) for point in inside)
         dashed = " dashed" if line.dashed else ""
         parts.append(f'<polyline class="line {line.style}{dashed}" points="{path}"/>')
     return Markup("".join([*parts, "</svg>"]))

@@ -34,9 +34,8 @@ DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KM
 TABLE_METRICS = (
     "mean_squared_error",
     "pca_mean_squared_error",
-    "reconstruction_loss",
-    "kl_divergence",
     "total_loss",
+    "kl_divergence",
     "active_units",
     "dead_units",
     "digits_covered",
@@ -337,15 +336,21 @@ def _figure(
     uri = pictures.get(path, "") if path else ""
     absent = ""
     if not uri:
-        state = "" if result.status == Status.COMPLETE else f"{result.status.value}: "
-        absent = f"{state}{result.reason or 'no picture arrived'}"
+        absent = _state(result) or "No picture arrived"
     return Figure(
         title=f"Latent size {result.cell.latent_size}",
         uri=uri,
         alt=f"{result.cell.family.label} with latent size {result.cell.latent_size}: {what}",
         caption=caption,
-        absent=absent[:1].upper() + absent[1:],
+        absent=absent,
     )
+
+
+def _state(result: Result) -> str:
+    """Why a cell is not complete, as ``Diverged: loss is NaN at step 7``; empty if it is."""
+    if result.status == Status.COMPLETE:
+        return ""
+    return f"{result.status.value.capitalize()}: {result.reason}"
 
 
 def _samples_caption(result: Result, prefix: str = "") -> str:
@@ -354,7 +359,7 @@ def _samples_caption(result: Result, prefix: str = "") -> str:
         return ""
     confidence = format_metric("mean_confidence", result.metrics.get(f"{prefix}mean_confidence"))
     share = format_metric("largest_digit_share", result.metrics.get(f"{prefix}largest_digit_share"))
-    return f"{covered:.0f} of 10 digits, the largest {share}, confidence {confidence}"
+    return f"{covered:.0f} of 10 digits, largest share {share}, confidence {confidence}"
 
 
 def _areas_caption(result: Result) -> str:
@@ -362,12 +367,12 @@ def _areas_caption(result: Result) -> str:
         format_metric(name, result.metrics.get(name))
         for name in ("smallest_class_area_share", "largest_class_area_share")
     )
-    return f"a class holds {smallest} to {largest} of the plane" if smallest and largest else ""
+    return f"A class holds {smallest} to {largest} of the plane" if smallest and largest else ""
 
 
 def _figures_of(result: Result, name: str) -> str:
     text = format_metric(name, result.metrics.get(name))
-    return f"{METRICS[name].label.lower()} {text}" if text else ""
+    return f"{METRICS[name].label} {text}" if text else ""
 
 
 def _training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any]:
@@ -383,17 +388,12 @@ def _training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any
         drawn.append((result, series))
     # A diverged cell's curve must not squeeze the others flat; it is cut off at their range.
     complete = [series for result, series in drawn if result.status == Status.COMPLETE]
-    measured = [
-        point
-        for series in complete or [series for _, series in drawn]
-        for line in series
-        for point in line.points
-    ]
-    y_range = (
-        min((y for _, y in measured), default=0.0),
-        max((y for _, y in measured), default=1.0),
+    everything = [series for _, series in drawn]
+    steps = [x for series in everything for line in series for x, _ in line.points]
+    values = [y for series in complete or everything for line in series for _, y in line.points]
+    x_range, y_range = (
+        (min(numbers, default=0.0), max(numbers, default=1.0)) for numbers in (steps, values)
     )
-    x_end = max((x for x, _ in measured), default=1.0)
     charts = []
     for result, series in drawn:
         size = result.cell.latent_size
@@ -401,15 +401,14 @@ def _training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any
         for line in series:
             if line.points:
                 label += f"; {line.label} ends at {line.points[-1][1]:.4g}"
-        state = "" if result.status == Status.COMPLETE else f"{result.status.value}, "
         charts.append(
             Chart(
                 title=f"Latent size {size}",
                 drawing=training_chart(
-                    series, label=label, x_unit=x_name, y_range=y_range, x_end=x_end
+                    series, label=label, x_unit=x_name, x_range=x_range, y_range=y_range
                 ),
                 legend=series,
-                caption=f"{state}{result.reason}" if result.reason else "",
+                caption=_state(result),
             )
         )
     return {
@@ -477,7 +476,7 @@ def _latent_size_charts(results: Sequence[Result]) -> list[Chart]:
             ],
         ),
         (
-            "How real samples look to the judge",
+            "How real the samples look",
             "The judge's mean confidence in samples over the latent size; higher is better.",
             "High confidence is worth little where few digits are covered.",
             True,
@@ -521,14 +520,18 @@ def _active_units(results: Sequence[Result]) -> str:
     )
     if not points:
         return ""
-    each = "; ".join(f"{active:.0f} of {size:.0f}" for size, active in points)
+    # No-break spaces: "18 of 100" stays on one line.
+    *others, last = [f"{active:.0f}\xa0of\xa0{size:.0f}" for size, active in points]
+    each = f"{', '.join(others)} and {last}" if others else last
     most = max(active for _, active in points)
-    if most >= points[-1][0]:
+    if all(active >= size for size, active in points):
         return f"The VAE uses all the units that it is given: {each} are active."
+    if len(points) == 1 or most >= points[-1][0]:
+        return f"The VAE does not use all the units that it is given: {each} are active."
     return (
         f"The VAE uses no more than {most:.0f} units, however many it is given: {each} are active. "
         "The KL divergence switches off a unit that does not pay for itself, so a larger code "
-        "changes nothing."
+        "changes little."
     )
 
 
@@ -545,6 +548,6 @@ def _why_the_standard_normal_fails(results: Sequence[Result]) -> str:
     )
     return (
         "Nothing in an autoencoder's training asks its codes to follow N(0, I)"
-        f"{measured}. So codes drawn from N(0, I) fall where the decoder has never seen one; "
+        f"{measured}. So codes drawn from N(0, I) fall where the decoder has seen few or none; "
         "a Gaussian fitted to the training codes draws closer to where they are."
     )

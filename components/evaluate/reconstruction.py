@@ -34,7 +34,7 @@ def kl_divergence(z_mean: np.ndarray, z_log_var: np.ndarray) -> float:
 
 
 class PCA:
-    """Principal components of the training images, in float64.
+    """Principal components of the training images (products in float32, sums in float64).
 
     Args:
         images: (n, 28, 28, 1) uint8; read in blocks, so a memory map stays one.

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluate.latent import Plane
+from components.pictures import write_png
 
 
 def draw_scatter(
@@ -58,9 +59,10 @@ def draw_scatter(
     axes.set_ylabel(plane.axes[1])
     axes.set_title(title, fontsize=11)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
-    figure.savefig(path)
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    write_png(path, pixels)
+    return pixels
 
 
 def _colours(count: int) -> np.ndarray:

@@ -37,7 +37,8 @@ def publish(
         The address of each published family, by its name.
 
     Raises:
-        InputError: the target is relative or holds this run already; nothing was copied.
+        InputError: the target is relative or holds this run already, the run's name is no folder
+            name, or a best cell's folder is not among those given; nothing was copied.
         StepError: the target can't be written.
     """
     if not target:
@@ -45,20 +46,28 @@ def publish(
         return {}
     if not storage.is_remote(target) and not Path(target).is_absolute():
         raise InputError(f"publish_to {target!r} is relative: give a full path or a gs:// prefix")
+    if run in ("", ".", "..") or "/" in run or "\\" in run:
+        raise InputError(f"{run!r} can't name a folder: publish under another run name")
     place = storage.join(target, run)
-    if storage.list_files(place):
+    if storage.exists(place):
         raise InputError(f"{place} exists already: publish under another run name or target")
     best = _read(leaderboard / "leaderboard.json")["best"]
+    if not best:
+        tracker.say("published nothing: no cell of this run is complete")
+        return {}
+    # All of them are looked up before the first is copied: a folder that is missing publishes none.
+    chosen = {
+        family: {
+            "model": _folder_of(models, "model.json", family, latent_size),
+            "evaluation": _folder_of(evaluations, "metrics.json", family, latent_size),
+        }
+        for family, latent_size in best.items()
+    }
     published: dict[str, str] = {}
     for family, latent_size in best.items():
         address = storage.join(place, family)
-        for kind, folders, card in (
-            ("model", models, "model.json"),
-            ("evaluation", evaluations, "metrics.json"),
-        ):
-            storage.upload_folder(
-                _folder_of(folders, card, family, latent_size), storage.join(address, kind)
-            )
+        for kind, folder in chosen[family].items():
+            storage.upload_folder(folder, storage.join(address, kind))
         published[family] = address
         tracker.say(f"published {family}-{latent_size} to {address}")
     storage.write_bytes(storage.join(place, "report.html"), report.read_bytes())

@@ -82,7 +82,7 @@ class Autoencoder(keras.Model):
             images: (n, 28, 28, 1) float32 in [0, 1], enough to tell dead from rare.
             seed: of the new weights.
         """
-        dead = tf.reduce_all(self.encoder(images) <= 0, axis=0)
+        dead = tf.reduce_all(self.encoder(images) == 0, axis=0)
         count = int(tf.reduce_sum(tf.cast(dead, tf.int32)))
         if count == 0:
             return 0

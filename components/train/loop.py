@@ -121,11 +121,16 @@ class TrainingLoop:
             rows[:count] = self._batches.steps(self.step, count)
             sums, bad_step, bad_loss = self._steps(tf.constant(rows), tf.constant(count))
             if int(bad_step) >= 0:
-                self.divergence = Divergence(
-                    self.step + int(bad_step) + 1, float(bad_loss), self._loss_limit
-                )
+                # What the compiled call did behind the bad step is not counted.
+                self.step += int(bad_step) + 1
+                self.diverge(float(bad_loss))
+                return
             self.step += count
             yield {name: float(total) / count for name, total in sums.items()}
+
+    def diverge(self, loss: float) -> None:
+        """Count the training as diverged at the last step made."""
+        self.divergence = Divergence(self.step, loss, self._loss_limit)
 
     def test(self, images: np.ndarray) -> dict[str, float]:
         """Mean figures of ``model.test_step`` over (n, 28, 28, 1) uint8 images."""
@@ -146,8 +151,9 @@ class TrainingLoop:
         for index in tf.range(count):
             figures = self._model.train_step(self.rescale(tf.gather(self._images, rows[index])))
             sums = {name: sums[name] + figures[name] for name in names}
-            # Written so that a NaN, which compares false, counts as bad.
-            is_first_bad = (bad_step < 0) & ~(figures["loss"] <= self._loss_limit)
+            # Not `~(loss <= limit)`: TensorFlow rewrites that to `loss > limit`, false for a NaN.
+            is_bad = tf.math.is_nan(figures["loss"]) | (figures["loss"] > self._loss_limit)
+            is_first_bad = (bad_step < 0) & is_bad
             bad_step = tf.where(is_first_bad, index, bad_step)
             bad_loss = tf.where(is_first_bad, figures["loss"], bad_loss)
         return sums, bad_step, bad_loss

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.cells import Cell, Status
+from components.cells import Cell, Status, parse_family
 from components.errors import InputError, StepError
 
 if TYPE_CHECKING:
@@ -53,8 +53,14 @@ class SavedModel:
 
     @property
     def cell(self) -> Cell:
-        """The cell the model belongs to."""
-        return Cell(self.card["family"], self.card["latent_size"])
+        """The cell the model belongs to.
+
+        Raises:
+            InputError: it belongs to none, as the judge does.
+        """
+        if "latent_size" not in self.card:
+            raise InputError(f"{self.folder} holds a {self.family!r}, which is of no cell")
+        return Cell(parse_family(self.family), self.card["latent_size"])
 
     @property
     def complete(self) -> bool:

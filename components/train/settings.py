@@ -6,7 +6,6 @@ made once, from a component's parameters, and written to ``model.json``.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
@@ -115,11 +114,11 @@ def checked(name: str, value: Any, kind: Any) -> Any:
         if value not in choices:
             raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"{name} must be a finite number, got {value!r}")
-    if kind is int and value != int(value):
-        raise InputError(f"{name} must be a whole number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        raise InputError(f"{name} must be a number, got {value!r}")
     low, high = RANGES[name]
     if not low <= value <= high:
         raise InputError(f"{name} must lie between {low:g} and {high:g}, got {value!r}")
+    if kind is int and value != int(value):
+        raise InputError(f"{name} must be a whole number, got {value!r}")
     return kind(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,9 @@ class Training:
             if isinstance(self.model, Autoencoder) and epoch < epochs:
                 self._revive(epoch)
             validation = self.loop.test(self.dataset.images("validation"))
+            if not math.isfinite(validation["loss"]):
+                self.loop.diverge(validation["loss"])
+                return
             images = self.batches.steps_per_epoch * self.batches.batch_size
             row = {
                 "epoch": epoch,

@@ -16,14 +16,13 @@ from components.cells import Family, Status
 from components.errors import InputError
 from components.evaluate import reconstruction
 from components.evaluate.evaluate import evaluate
-from components.ingest.dataset import RESCALINGS, SPLITS, Dataset, write_dataset
+from components.ingest.dataset import RESCALINGS, Dataset
 from components.progress import Progress
 from components.tracking import Picture, Tracker
 from components.train import saved
 from components.train.saved import SavedModel, apply
 from components.train.settings import SETTINGS
 
-SIZES = {"train": 512, "validation": 64, "test": 200}
 DENSE = {"hidden_size": 16, "epochs": 1, "batch_size": 32}
 TINY: dict[Family, dict[str, Any]] = {
     Family.AUTOENCODER: {**DENSE, "latent_size": 3},
@@ -76,17 +75,6 @@ class Evaluated:
     @property
     def metrics(self) -> dict[str, float]:
         return self.result["metrics"]
-
-
-@pytest.fixture(scope="module")
-def digits(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The first images of each split of MNIST."""
-    arrays = {
-        split: (mnist.images(split)[: SIZES[split]], mnist.labels(split)[: SIZES[split]])
-        for split in SPLITS
-    }
-    folder = tmp_path_factory.mktemp("digits")
-    return write_dataset(folder, arrays, name="mnist", class_names=mnist.class_names, facts={})
 
 
 @pytest.fixture(scope="module")

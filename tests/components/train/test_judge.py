@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 
 from components.errors import InputError
-from components.ingest.dataset import RESCALINGS, SPLITS, Dataset, write_dataset
+from components.ingest.dataset import RESCALINGS, Dataset
 from components.tracking import Picture, Tracker
 from components.train.judge import build_classifier, train_judge
 from components.train.saved import SavedModel, apply
-
-SIZES = {"train": 1024, "validation": 128, "test": 300}
 
 
 class Recorder(Tracker):
@@ -26,17 +24,6 @@ class Recorder(Tracker):
 
     def log(self, values: Mapping[str, float | Picture]) -> None:
         self.rows.append(dict(values))
-
-
-@pytest.fixture(scope="module")
-def digits(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The first images of each split of MNIST."""
-    arrays = {
-        split: (mnist.images(split)[: SIZES[split]], mnist.labels(split)[: SIZES[split]])
-        for split in SPLITS
-    }
-    folder = tmp_path_factory.mktemp("digits")
-    return write_dataset(folder, arrays, name="mnist", class_names=mnist.class_names, facts={})
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 
 from components.cells import Family, Status
 from components.errors import InputError
-from components.ingest.dataset import SPLITS, Dataset, write_dataset
+from components.ingest.dataset import Dataset
 from components.progress import Progress
 from components.tracking import Picture, Tracker
 from components.train import saved
@@ -23,7 +23,6 @@ from components.train.saved import SavedModel, apply
 from components.train.settings import SETTINGS, Settings, VAESettings
 from components.train.train import build, train
 
-SIZES = {"train": 512, "validation": 128, "test": 64}
 DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 2, "batch_size": 32}
 TINY: dict[Family, dict[str, Any]] = {
     Family.AUTOENCODER: DENSE,
@@ -78,17 +77,6 @@ def run(settings: Settings, data: Dataset, folder: Path) -> Trained:
         patch.setattr(saved, "save", save)
         card = train(settings, data.folder, folder, tracker)
     return Trained(folder, card, tracker, networks)
-
-
-@pytest.fixture(scope="module")
-def digits(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The first images of each split of MNIST."""
-    arrays = {
-        split: (mnist.images(split)[: SIZES[split]], mnist.labels(split)[: SIZES[split]])
-        for split in SPLITS
-    }
-    folder = tmp_path_factory.mktemp("digits")
-    return write_dataset(folder, arrays, name="mnist", class_names=mnist.class_names, facts={})
 
 
 @pytest.fixture(scope="module", params=list(Family))

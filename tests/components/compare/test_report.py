@@ -1,0 +1,195 @@
+"""The report as a browser shows it, and what its sentences say of a run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.cells import Cell, Family, Status
+from components.compare.leaderboard import (
+    DECIDING_METRICS,
+    METRICS,
+    Result,
+    leaderboard_table,
+)
+from components.compare.report import CARD_METRICS, TABLE_METRICS, render_report
+from components.pictures import write_png
+
+DATASET = {"name": "mnist", "digest": "sha256:1", "splits": {"test": {"size": 10000}}}
+JUDGE = {"family": "judge", "metrics": {"test_accuracy": 0.9921}}
+HOSTILE = "<img src=x onerror=alert(1)><script>console.error(document.title)</script>"
+
+# What a real run's cells bring, by the names that its steps give them.
+TRAINING = {
+    "steps": 1287,
+    "epochs": 3.0,
+    "images_seen": 164736,
+    "train_seconds": 23.3,
+    "images_per_second": 7081.3,
+}
+SAMPLES = {"mean_confidence": 0.81, "digits_covered": 9, "largest_digit_share": 0.23}
+CODES = {
+    "mean_squared_error": 0.045,
+    "binary_cross_entropy": 0.21,
+    "pca_mean_squared_error": 0.056,
+    "code_mean_distance": 15.6,
+    "code_spread": 17.2,
+    "smallest_class_area_share": 0.009,
+    "largest_class_area_share": 0.35,
+    "gap_share": 0.58,
+}
+EVALUATION: dict[Family, dict[str, float]] = {
+    Family.AUTOENCODER: {
+        **CODES,
+        "dead_units": 0,
+        "revived_units": 0,
+        **{f"fitted_gaussian_{name}": value for name, value in SAMPLES.items()},
+    },
+    Family.VAE: {
+        **CODES,
+        "reconstruction_loss": 37.5,
+        "kl_divergence": 3.7,
+        "total_loss": 41.2,
+        "elbo": -489.9,
+        "active_units": 2,
+    },
+    Family.DCGAN: {
+        "discriminator_accuracy_real": 0.96,
+        "discriminator_accuracy_generated": 0.4,
+        "discriminator_loss": 0.52,
+        "generator_loss": 0.78,
+        "sample_variance_ratio": 0.64,
+    },
+}
+
+
+def complete(cell: Cell, folder: Path | None = None, **metrics: float) -> Result:
+    """A complete cell with all figures of a real one; with its pictures and curves in a folder."""
+    if folder:
+        pixels = np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8)
+        names = ("grid", "grid_fitted_gaussian", "reconstructions", "latent_scatter")
+        for name in names:
+            write_png(folder / f"{name}.png", pixels)
+        (folder / "history.csv").write_text(
+            "epoch,step,loss,validation_loss,discriminator_loss,generator_loss\n"
+            "1,50,0.9,0.8,0.5,2.0\n2,100,0.7,0.6,0.6,1.9\n"
+        )
+    figures = {**EVALUATION[cell.family], **SAMPLES, **TRAINING, **metrics}
+    return Result(
+        cell, Status.COMPLETE, metrics=figures, model=folder, evaluation=folder, samples=folder
+    )
+
+
+def report(results: Sequence[Result], run: str = "run-1") -> str:
+    return render_report(run=run, dataset=DATASET, judge=JUDGE, results=results)
+
+
+def test_every_figure_of_a_real_run_is_documented_on_the_page() -> None:
+    results = [complete(Cell(family, 2)) for family in Family]
+
+    columns, _ = leaderboard_table(results)
+    html = report(results)
+
+    assert columns == ["cell", "family", "latent_size", "status", "reason", *METRICS]
+    for metric in METRICS.values():
+        assert f"<dt>{metric.label}" in html
+
+
+def test_a_figure_that_the_page_shows_is_documented() -> None:
+    shown = {name for names in CARD_METRICS.values() for name in names} | {*TABLE_METRICS}
+
+    assert shown <= METRICS.keys()
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_the_figure_in_large_type_is_the_one_that_decides(family: Family) -> None:
+    assert CARD_METRICS[family][0] == DECIDING_METRICS[family][0]
+
+
+@pytest.mark.parametrize(
+    ("active", "sentence"),
+    [
+        ({2: 2, 10: 10}, "uses all the units that it is given: 2 of 2 and 10 of 10 are active."),
+        ({2: 2, 10: 9, 100: 14}, "uses no more than 14 units, however many it is given: 2 of 2,"),
+        ({5: 3, 10: 10}, "does not use all the units that it is given: 3 of 5 and 10 of 10"),
+        ({10: 7}, "does not use all the units that it is given: 7 of 10 are active."),
+    ],
+    ids=["all", "a ceiling", "no ceiling", "one cell"],
+)
+def test_the_sentence_on_active_units_holds_for_the_figures(
+    active: dict[int, int], sentence: str
+) -> None:
+    results = [complete(Cell(Family.VAE, s), active_units=units) for s, units in active.items()]
+
+    assert f"The VAE {sentence}" in report(results).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_collapsed_figure_of_0_is_drawn_on_the_axis() -> None:
+    result = Result(Cell(Family.VAE, 2), Status.COMPLETE, metrics={"kl_divergence": 0.0})
+
+    html = report([result])
+
+    assert "KL divergence, latent size 2: 0<" in html
+    assert ">-0.5<" not in html
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "text"),
+    [
+        (Status.DIVERGED, "loss is NaN at step 7", "Diverged: loss is NaN at step 7"),
+        (Status.MISSING, "no samples", "Missing: no samples"),
+    ],
+)
+def test_the_place_of_a_picture_says_why_it_is_empty(
+    status: Status, reason: str, text: str
+) -> None:
+    html = report([Result(Cell(Family.DCGAN, 2), status, reason)])
+
+    assert f'<div class="absent">{text}</div>' in html
+
+
+def show(html: str, folder: Path) -> tuple[str, list[str]]:
+    """Load a page in a real browser: the document as it stands then, and its console's lines."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("no `chromium` on PATH to load the report in")
+    (folder / "page.html").write_text(html, encoding="utf-8")
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
+    shown = subprocess.run(
+        [
+            *(browser, *options, f"--user-data-dir={folder / 'profile'}"),
+            *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000", "--dump-dom"),
+            (folder / "page.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return shown.stdout, [line for line in shown.stderr.splitlines() if ":CONSOLE" in line]
+
+
+def test_a_browser_shows_the_report_without_a_word_on_its_console(tmp_path: Path) -> None:
+    _, planted = show('<script>console.error("heard")</script>', tmp_path)
+    assert "heard" in "".join(planted)
+    results = [complete(Cell(family, 2), tmp_path) for family in Family]
+    results.append(Result(Cell(Family.VAE, 10), Status.DIVERGED, f"loss {HOSTILE}"))
+    # What this adds to the page runs in it: pictures that did not load become console lines.
+    check = (
+        "<script>for (const image of document.images)"
+        " if (!image.naturalWidth) console.error('broken: ' + image.alt);"
+        " if (document.body.scrollWidth > innerWidth) console.error('wider than the window');"
+        "</script></body>"
+    )
+
+    document, console = show(report(results, run=HOSTILE).replace("</body>", check), tmp_path)
+
+    assert console == []
+    assert "What the metrics mean" in document
+    assert document.count("<script") == 1
+    assert document.count("<img") == 5 + 3 + 3 + 2
