@@ -75,7 +75,7 @@ class Parameters(BaseModel):
     gen_interval: int = _number(
         "gen_interval", DCGANSettings.gen_interval, "steps between the sample grids of the DCGAN"
     )
-    judge_epochs: int = _number("epochs", 4, "passes of the judge over the training images")
+    judge_epochs: int = _number("epochs", 3, "passes of the judge over the training images")
     samples: Annotated[int, Field(ge=32, le=1_000_000)] = Field(
         10_000, description="samples drawn from each model"
     )

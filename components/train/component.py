@@ -109,7 +109,7 @@ def judge(
     model: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
     wandb_run: dsl.Output[dsl.Artifact],
-    epochs: int = 4,
+    epochs: int = 3,
     seed: int = 0,
 ) -> None:
     """Train the classifier that says which class a sample shows."""

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from components.train.layers import UpsampledConv2D
+from components.train.layers import FusedBatchNormalization, UpsampledConv2D
 from components.train.settings import DCGANSettings
 
 
@@ -18,11 +18,11 @@ def build_generator(latent_size: int) -> keras.Model:
     noise = keras.Input((latent_size,), name="noise")
     x = layers.Dense(128 * 7 * 7, activation="relu")(noise)
     x = layers.Reshape((7, 7, 128))(x)
-    x = layers.BatchNormalization(momentum=0.8)(x)
+    x = FusedBatchNormalization(momentum=0.8)(x)
     x = UpsampledConv2D(128, activation="relu")(x)
-    x = layers.BatchNormalization(momentum=0.8)(x)
+    x = FusedBatchNormalization(momentum=0.8)(x)
     x = UpsampledConv2D(64, activation="relu")(x)
-    x = layers.BatchNormalization(momentum=0.8)(x)
+    x = FusedBatchNormalization(momentum=0.8)(x)
     images = layers.Conv2D(1, 3, padding="same", activation="tanh")(x)
     return keras.Model(noise, images, name="generator")
 
@@ -36,7 +36,7 @@ def build_discriminator(seed: int) -> keras.Model:
         if filters == 64:
             x = layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
         if filters > 32:
-            x = layers.BatchNormalization(momentum=0.8)(x)
+            x = FusedBatchNormalization(momentum=0.8)(x)
         x = layers.LeakyReLU(negative_slope=0.2)(x)
         x = layers.Dropout(0.25, seed=seed + filters)(x)
     validity = layers.Dense(1, activation="sigmoid")(layers.Flatten()(x))
