@@ -26,8 +26,6 @@ FOLDERS = {
     "compare": "compare",
     "publish": "publish",
 }
-# Steps that run once for every cell, side by side.
-CELL_STEPS = ("train_autoencoder", "train_vae", "train_dcgan", "evaluate", "sample")
 # What other steps' folders read: the data set and a trained model.
 SHARED = ("ingest/dataset.py", "train/saved.py", "train/layers.py")
 RUNTIME = ("keras", "kfp", "numpy", "tensorflow", "tensorflow-datasets", "wandb")
@@ -41,20 +39,19 @@ class Environment:
         name: of the environment.
         image: of a step, as a function of the step's name.
         parallelism: cells of a family that run side by side.
-        threads: a cell's part of a machine that cells share; None where each has its own.
+        dcgan_threads: threads of a DCGAN's training; as many as there are cores if None.
     """
 
     name: str
     image: Callable[[str], str]
     parallelism: int
-    threads: int | None = None
+    dcgan_threads: int | None = None
 
     def place(self, task: PipelineTask, step: str) -> PipelineTask:
         """Apply the settings to one task; the only place that does."""
         task.set_container_image(self.image(step))
-        if self.threads and step in CELL_STEPS:
-            for variable in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-                task.set_env_variable(variable, str(self.threads))
+        if self.dcgan_threads and step == "train_dcgan":
+            task.set_env_variable("TF_NUM_INTRAOP_THREADS", str(self.dcgan_threads))
         return task
 
 
@@ -88,13 +85,15 @@ def local_environment() -> Environment:
     kfp.local's cache looks at the image's name, never at the code behind it, so the name carries
     a digest of that code. (Without "python" in the name, kfp warns.)
 
-    Two cells on two cores with a thread each trained 1.5 times as many images as with two threads
-    each, which fight (DCGAN: 251 against 171 images/s).
+    DCGANs side by side fight over the cores: two on two cores trained 288 images/s with a thread
+    each, 258 with two threads each, and one alone 240 and 227. The dense models, which XLA
+    compiles, share the cores well (30,400 and 33,100 images/s) and gain when one is left alone
+    (39,600 with two threads, 19,000 with one), so they keep all of them.
     """
     parallelism = 2  # the most that kfp.local runs side by side in a loop
     return Environment(
         name="local",
         image=lambda step: f"python-genpipe:{source_digest(step)}",
         parallelism=parallelism,
-        threads=max(1, (os.cpu_count() or 1) // parallelism),
+        dcgan_threads=max(1, (os.cpu_count() or 1) // parallelism),
     )

@@ -78,7 +78,7 @@ def compare(
             ("samples", samples),
         ):
             for artifact in artifacts:
-                tracker.uses(kind, artifact.metadata["name"], artifact.uri)
+                tracker.uses(kind, artifact.metadata.get("name", kind), artifact.uri)
         tracker.makes("leaderboard", "leaderboard", leaderboard.uri)
         for name, value in scalars.items():
             metrics.log_metric(name, value)

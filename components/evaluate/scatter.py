@@ -58,7 +58,7 @@ def draw_scatter(
     axes.set_xlabel(plane.axes[0])
     axes.set_ylabel(plane.axes[1])
     axes.set_title(title, fontsize=11)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     write_png(path, pixels)

@@ -41,7 +41,7 @@ class Settings:
     latent_size: int
     seed: int = 0
     batch_size: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -75,6 +75,7 @@ class VAESettings(Settings):
 
     family: ClassVar[Family] = Family.VAE
 
+    learning_rate: float = 2e-3
     hidden_size: int = 512
     epochs: int = 20
     beta: float = 1.0
@@ -91,7 +92,7 @@ class DCGANSettings(Settings):
 
     batch_size: int = 32
     learning_rate: float = 2e-4
-    steps: int = 1500
+    steps: int = 1000
     gen_interval: int = 250
 
 

@@ -67,7 +67,9 @@ class VAE(keras.Model):
         nats, ``loss`` is their sum with the divergence weighed by ``beta``.
         """
         z_mean, z_log_var = self.encoder(images, training=training)
-        noise = keras.random.normal(tf.shape(z_mean), seed=self.noise)
+        # XLA's own choice of generator takes half of a step at latent size 100, threefry 5%.
+        seed = tf.cast(self.noise.next(), tf.int32)
+        noise = tf.random.stateless_normal(tf.shape(z_mean), seed, alg="threefry")
         decoded = self.decoder(reparameterize(z_mean, z_log_var, noise), training=training)
         reconstruction_loss = PIXELS * tf.reduce_mean(tf.square(decoded - images))
         divergence = tf.reduce_mean(kl_divergence(z_mean, z_log_var))
