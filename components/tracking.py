@@ -52,6 +52,11 @@ class Tracker:
         """Print one line that a person should read."""
         self._progress.say(text)
 
+    def note(self, text: str) -> None:
+        """Print one line that whoever follows the whole run should read too."""
+        self._progress.say(text)
+        self._progress.event("note", text=text)
+
     def progress(self, done: float, total: float, **facts: float) -> None:
         """Show how far the step is (see ``Progress.update``)."""
         self._progress.update(done, total, **facts)

@@ -47,6 +47,7 @@ class StepState:
         status: ``running``, ``done``, ``failed`` or ``cached``.
         seconds: how long it took, in the run that did the work.
         progress: the newest progress event, empty if none came.
+        note: the newest line that the step wants read.
         error: what went wrong, one line.
         folder: what kfp.local made of its outputs.
     """
@@ -55,6 +56,7 @@ class StepState:
     status: str = "running"
     seconds: float = 0.0
     progress: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
     error: str = ""
     folder: Path | None = None
 
@@ -137,8 +139,7 @@ class LocalRun:
     def follow(self) -> Iterator[tuple[StepState, str]]:
         """Yield each step as its state changes, with what happened, until the worker ends.
 
-        What happened is ``start``, ``progress``, ``end`` or ``cached``. With nothing new for a
-        moment, a step that runs is yielded with ``progress``, so that a display can move on.
+        What happened is ``start``, ``progress``, ``note``, ``end`` or ``cached``.
         """
         with self._events.open(encoding="utf-8") as events:
             pending = ""
@@ -215,6 +216,8 @@ class LocalRun:
             step.status, step.folder = "running", Path(event["folder"])
         elif event["event"] == "progress":
             step.progress = event
+        elif event["event"] == "note":
+            step.note = event["text"]
         elif event["event"] == "end":
             step.status, step.seconds = event["status"], event["seconds"]
             step.error = event["error"]

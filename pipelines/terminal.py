@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -77,7 +78,10 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
                 if not console.is_terminal and lately >= SECONDS_BETWEEN_LINES:
                     last_line[step.name] = time.monotonic()
                     share = step.progress["done"] / max(step.progress["total"], 1)
-                    console.print(f"  {step.name:<24} {share:>4.0%}  {facts}")
+                    console.print(f"  {step.name:<24} {share:>4.0%}  {facts}", soft_wrap=True)
+            elif what == "note":
+                note = escape(step.note)
+                console.print(f"  {step.name:<24} [dim]{note}[/dim]", soft_wrap=True)
             elif what in ("end", "cached"):
                 if step.name in shown:
                     bars.remove_task(shown.pop(step.name))
@@ -189,7 +193,9 @@ def _show_times(console: Console, run: LocalRun) -> None:
 def _show_failure(console: Console, run: LocalRun) -> None:
     for step in run.failed:
         log = run.log_of(step)
-        console.print(f"[bold red]{step.name} failed[/bold red]: {step.error}", soft_wrap=True)
+        console.print(
+            f"[bold red]{step.name} failed[/bold red]: {escape(step.error)}", soft_wrap=True
+        )
         console.print(f"  the last lines of {_shown(log)}:\n", soft_wrap=True)
         _show_tail(console, log)
     if not run.failed:
@@ -222,7 +228,9 @@ def _facts(progress: dict[str, Any], *, rate_only: bool = False) -> str:
     parts = [f"{progress['rate']:,.0f} images/s"]
     if not rate_only:
         parts.append(f"{format_seconds(progress['left'])} left")
-        parts += [f"{name} {progress[name]:.4g}" for name in FACTS_SHOWN if name in progress]
+        parts += [
+            f"{name} {progress[name]:.4g}" for name in FACTS_SHOWN if progress.get(name) is not None
+        ]
     return "  ".join(parts)
 
 

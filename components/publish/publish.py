@@ -42,7 +42,7 @@ def publish(
         StepError: the target can't be written.
     """
     if not target:
-        tracker.say("published nothing: no target was given (publish_to)")
+        tracker.note("published nothing: no target was given (publish_to)")
         return {}
     if not storage.is_remote(target) and not Path(target).is_absolute():
         raise InputError(f"publish_to {target!r} is relative: give a full path or a gs:// prefix")
@@ -53,7 +53,7 @@ def publish(
         raise InputError(f"{place} exists already: publish under another run name or target")
     best = _read(leaderboard / "leaderboard.json")["best"]
     if not best:
-        tracker.say("published nothing: no cell of this run is complete")
+        tracker.note("published nothing: no cell of this run is complete")
         return {}
     # All of them are looked up before the first is copied: a folder that is missing publishes none.
     chosen = {
@@ -69,7 +69,7 @@ def publish(
         for kind, folder in chosen[family].items():
             storage.upload_folder(folder, storage.join(address, kind))
         published[family] = address
-        tracker.say(f"published {family}-{latent_size} to {address}")
+        tracker.note(f"published {family}-{latent_size} to {address}")
     storage.write_bytes(storage.join(place, "report.html"), report.read_bytes())
     # Last, so that a run that was cut off has no leaderboard and is seen to be torn.
     board = (leaderboard / "leaderboard.json").read_bytes()

@@ -17,6 +17,7 @@ import tensorflow as tf
 from components.ingest.dataset import Rescaling
 
 STEPS_IN_A_CALL = 2048
+INDICES_IN_A_CALL = 2**22  # 16 MiB, however large a batch is
 EVALUATION_BATCH = 1000
 
 
@@ -114,10 +115,12 @@ class TrainingLoop:
 
         Stops early, with ``divergence`` set, when the loss is NaN or above the limit.
         """
+        batch_size = self._batches.batch_size
+        most = min(STEPS_IN_A_CALL, max(1, INDICES_IN_A_CALL // batch_size))
         while self.step < until and self.divergence is None:
-            count = min(STEPS_IN_A_CALL, until - self.step)
+            count = min(most, until - self.step)
             # Always the same shape, so that a shorter call compiles nothing anew.
-            rows = np.zeros((STEPS_IN_A_CALL, self._batches.batch_size), np.int32)
+            rows = np.zeros((most, batch_size), np.int32)
             rows[:count] = self._batches.steps(self.step, count)
             sums, bad_step, bad_loss = self._steps(tf.constant(rows), tf.constant(count))
             if int(bad_step) >= 0:

@@ -68,7 +68,7 @@ def train(settings: Settings, data: Path, folder: Path, tracker: Tracker) -> dic
     }
     if diverged:
         card["reason"] = diverged.reason
-        tracker.say(f"diverged: {diverged.reason}; the cell ends here, as a result")
+        tracker.note(f"diverged: {diverged.reason}; the cell ends here, as a result")
     return saved.save(
         folder,
         family=settings.family.value,
@@ -112,6 +112,7 @@ class Training:
 
     def run(self) -> dict[str, keras.Model]:
         """Train to the end or to divergence; returns the networks to save."""
+        self.tracker.restart_clock()
         if isinstance(self.settings, DCGANSettings):
             self._run_steps(self.settings)
         else:
