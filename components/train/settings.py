@@ -65,7 +65,7 @@ class AutoencoderSettings(Settings):
     family: ClassVar[Family] = Family.AUTOENCODER
 
     hidden_size: int = 512
-    epochs: int = 20
+    epochs: int = 18
     code_activation: str = "relu"
 
 
@@ -77,7 +77,7 @@ class VAESettings(Settings):
 
     learning_rate: float = 2e-3
     hidden_size: int = 512
-    epochs: int = 20
+    epochs: int = 17
     beta: float = 1.0
 
 
@@ -92,7 +92,7 @@ class DCGANSettings(Settings):
 
     batch_size: int = 32
     learning_rate: float = 2e-4
-    steps: int = 1000
+    steps: int = 1200
     gen_interval: int = 250
 
 

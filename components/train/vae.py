@@ -31,6 +31,16 @@ def reparameterize(z_mean: tf.Tensor, z_log_var: tf.Tensor, noise: tf.Tensor) ->
     return z_mean + tf.exp(0.5 * z_log_var) * noise
 
 
+@tf.function(jit_compile=True)
+def draw_noise(like: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """A sample of N(0, I) of the shape of ``like``; ``seed`` is (2,) int32.
+
+    By threefry, which TensorFlow offers under XLA alone: the generator XLA would choose takes half
+    of a training step at latent size 100 (11,600 against 23,600 images/s).
+    """
+    return tf.random.stateless_normal(tf.shape(like), seed, alg="threefry")
+
+
 def kl_divergence(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
     """KL(N(z_mean, exp(z_log_var)) || N(0, I)) of each row, in nats (appendix B of the paper)."""
     terms = 1 + z_log_var - tf.square(z_mean) - tf.exp(z_log_var)
@@ -67,9 +77,7 @@ class VAE(keras.Model):
         nats, ``loss`` is their sum with the divergence weighed by ``beta``.
         """
         z_mean, z_log_var = self.encoder(images, training=training)
-        # XLA's own choice of generator takes half of a step at latent size 100, threefry 5%.
-        seed = tf.cast(self.noise.next(), tf.int32)
-        noise = tf.random.stateless_normal(tf.shape(z_mean), seed, alg="threefry")
+        noise = draw_noise(z_mean, tf.cast(self.noise.next(), tf.int32))
         decoded = self.decoder(reparameterize(z_mean, z_log_var, noise), training=training)
         reconstruction_loss = PIXELS * tf.reduce_mean(tf.square(decoded - images))
         divergence = tf.reduce_mean(kl_divergence(z_mean, z_log_var))

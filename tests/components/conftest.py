@@ -6,7 +6,7 @@ import pytest
 
 from components.ingest.dataset import SPLITS, Dataset, write_dataset
 
-SIZES = {"train": 1024, "validation": 128, "test": 300}
+SIZES = {"train": 512, "validation": 128, "test": 200}
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +16,5 @@ def digits(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         split: (mnist.images(split)[: SIZES[split]], mnist.labels(split)[: SIZES[split]])
         for split in SPLITS
     }
-    folder = tmp_path_factory.mktemp("digits") / "data"
+    folder = tmp_path_factory.mktemp("digits")
     return write_dataset(folder, arrays, name="mnist", class_names=mnist.class_names, facts={})

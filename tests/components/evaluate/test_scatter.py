@@ -66,7 +66,7 @@ def test_title_axes_and_classes_are_named(
     axes = figures[0].axes[0]
     assert axes.get_title() == "VAE 2: codes"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("code unit 1", "code unit 2")
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == NAMES
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == NAMES
 
 
 def test_the_prior_is_drawn_whole_where_there_is_one(
@@ -79,7 +79,7 @@ def test_the_prior_is_drawn_whole_where_there_is_one(
     radii = [np.unique(np.linalg.norm(circle, axis=1).round(6)).tolist() for circle in circles]
     assert radii == [[1], [2]]
     assert axes.get_xlim()[0] < axes.get_xlim()[1]
-    assert "N(0, I)" in axes.get_legend().get_texts()[-1].get_text()
+    assert "N(0, I)" in axes.figure.legends[0].get_texts()[-1].get_text()
     assert not np.array_equal(without, with_prior)
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from components.train.dcgan import DCGAN, build_discriminator, build_generator
-from components.train.layers import UpsampledConv2D
+from components.train.layers import FusedBatchNormalization, UpsampledConv2D
 from components.train.settings import DCGANSettings
 from components.train.train import build
 
@@ -40,11 +40,11 @@ def test_the_generator_is_that_of_keras_gan() -> None:
         ("InputLayer", (100,)),
         ("Dense", (128 * 7 * 7,)),
         ("Reshape", (7, 7, 128)),
-        ("BatchNormalization", (7, 7, 128)),
+        ("FusedBatchNormalization", (7, 7, 128)),
         ("UpsampledConv2D", (14, 14, 128)),
-        ("BatchNormalization", (14, 14, 128)),
+        ("FusedBatchNormalization", (14, 14, 128)),
         ("UpsampledConv2D", (28, 28, 64)),
-        ("BatchNormalization", (28, 28, 64)),
+        ("FusedBatchNormalization", (28, 28, 64)),
         ("Conv2D", (28, 28, 1)),
     ]
     with_activation = (keras.layers.Dense, UpsampledConv2D, keras.layers.Conv2D)
@@ -71,8 +71,8 @@ def test_the_discriminator_is_that_of_keras_gan() -> None:
         (128, 2, (3, 3)),
         (256, 1, (3, 3)),
     ]
-    block = ["Conv2D", "BatchNormalization", "LeakyReLU", "Dropout"]
-    padded = ["Conv2D", "ZeroPadding2D", "BatchNormalization", "LeakyReLU", "Dropout"]
+    block = ["Conv2D", "FusedBatchNormalization", "LeakyReLU", "Dropout"]
+    padded = ["Conv2D", "ZeroPadding2D", "FusedBatchNormalization", "LeakyReLU", "Dropout"]
     first = ["InputLayer", "Conv2D", "LeakyReLU", "Dropout"]
     assert kinds == [*first, *padded, *block, *block, "Flatten", "Dense"]
     padding = next(layer for layer in network.layers if type(layer).__name__ == "ZeroPadding2D")
@@ -84,7 +84,7 @@ def test_the_discriminator_is_that_of_keras_gan() -> None:
 
 def test_normalisation_slopes_and_dropout_have_the_sources_figures() -> None:
     figures = {
-        keras.layers.BatchNormalization: "momentum",
+        FusedBatchNormalization: "momentum",
         keras.layers.LeakyReLU: "negative_slope",
         keras.layers.Dropout: "rate",
     }
@@ -95,7 +95,7 @@ def test_normalisation_slopes_and_dropout_have_the_sources_figures() -> None:
         if type(layer) in figures
     ]
 
-    expected = {"BatchNormalization": 0.8, "LeakyReLU": 0.2, "Dropout": 0.25}
+    expected = {"FusedBatchNormalization": 0.8, "LeakyReLU": 0.2, "Dropout": 0.25}
     assert len(found) == 3 + 3 + 4 + 4
     assert all(figure == pytest.approx(expected[name]) for name, figure in found)
 
