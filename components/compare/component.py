@@ -47,6 +47,7 @@ def compare(
     from pathlib import Path
 
     from components.cells import Cell
+    from components.metrics import log_metrics
     from components.tracking import open_step
 
     def joined(*lists: list | None) -> list:
@@ -80,5 +81,4 @@ def compare(
             for artifact in artifacts:
                 tracker.uses(kind, artifact.metadata.get("name", kind), artifact.uri)
         tracker.makes("leaderboard", "leaderboard", leaderboard.uri)
-        for name, value in scalars.items():
-            metrics.log_metric(name, value)
+        log_metrics(metrics, scalars)

@@ -24,6 +24,7 @@ def evaluate(
     """
     from pathlib import Path
 
+    from components.metrics import log_metrics
     from components.tracking import open_step
     from components.train.saved import SavedModel
 
@@ -39,5 +40,4 @@ def evaluate(
         tracker.uses("model", cell.name, model.uri)
         tracker.makes("evaluation", f"evaluation-{cell.name}", evaluation.uri, result["metrics"])
         evaluation.metadata["name"] = f"evaluation-{cell.name}"
-        for name, value in result["metrics"].items():
-            metrics.log_metric(name, value)
+        log_metrics(metrics, result["metrics"])

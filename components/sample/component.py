@@ -28,6 +28,7 @@ def sample(
     """
     from pathlib import Path
 
+    from components.metrics import log_metrics
     from components.tracking import open_step
     from components.train.saved import SavedModel
 
@@ -54,5 +55,4 @@ def sample(
         tracker.uses("model", "judge", judge.uri)
         tracker.makes("samples", f"samples-{cell.name}", samples.uri, result["metrics"])
         samples.metadata["name"] = f"samples-{cell.name}"
-        for name, value in result["metrics"].items():
-            metrics.log_metric(name, value)
+        log_metrics(metrics, result["metrics"])

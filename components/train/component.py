@@ -18,6 +18,7 @@ def train_autoencoder(
     seed: int = 0,
 ) -> None:
     """Train the autoencoder of one latent size."""
+    from components.metrics import log_metrics
     from components.train.step import train_cell
 
     parameters = {
@@ -33,8 +34,7 @@ def train_autoencoder(
         "autoencoder", parameters, data=data, model=model, wandb_folder=wandb_run.path
     )
     model.metadata.update(facts)
-    for name, value in scores.items():
-        metrics.log_metric(name, value)
+    log_metrics(metrics, scores)
 
 
 @dsl.component(base_image="genpipe", install_kfp_package=False)
@@ -52,6 +52,7 @@ def train_vae(
     seed: int = 0,
 ) -> None:
     """Train the variational autoencoder of one latent size."""
+    from components.metrics import log_metrics
     from components.train.step import train_cell
 
     parameters = {
@@ -67,8 +68,7 @@ def train_vae(
         "vae", parameters, data=data, model=model, wandb_folder=wandb_run.path
     )
     model.metadata.update(facts)
-    for name, value in scores.items():
-        metrics.log_metric(name, value)
+    log_metrics(metrics, scores)
 
 
 @dsl.component(base_image="genpipe", install_kfp_package=False)
@@ -85,6 +85,7 @@ def train_dcgan(
     seed: int = 0,
 ) -> None:
     """Train the DCGAN of one latent size."""
+    from components.metrics import log_metrics
     from components.train.step import train_cell
 
     parameters = {
@@ -99,8 +100,7 @@ def train_dcgan(
         "dcgan", parameters, data=data, model=model, wandb_folder=wandb_run.path
     )
     model.metadata.update(facts)
-    for name, value in scores.items():
-        metrics.log_metric(name, value)
+    log_metrics(metrics, scores)
 
 
 @dsl.component(base_image="genpipe", install_kfp_package=False)
@@ -115,6 +115,7 @@ def judge(
     """Train the classifier that says which class a sample shows."""
     from pathlib import Path
 
+    from components.metrics import log_metrics
     from components.tracking import open_step
 
     config = {"epochs": int(epochs), "seed": int(seed)}
@@ -128,6 +129,5 @@ def judge(
         scores = {**card["metrics"], **card["training"]}
         tracker.summarize(scores)
         tracker.makes("model", "judge", model.uri, card["metrics"])
-        for name, value in scores.items():
-            metrics.log_metric(name, value)
+        log_metrics(metrics, scores)
         model.metadata.update(name="judge", **card["metrics"])
