@@ -137,10 +137,10 @@ class Parameters(BaseModel):
 # Its figures are worse than those of the full budgets, and the terminal says so.
 QUICK: dict[str, Any] = {
     "latent_sizes": (2, 10),
-    "autoencoder_epochs": 3,
-    "vae_epochs": 3,
-    "dcgan_steps": 100,
-    "gen_interval": 50,
+    "autoencoder_epochs": 2,
+    "vae_epochs": 2,
+    "dcgan_steps": 50,
+    "gen_interval": 25,
     "judge_epochs": 1,
     "samples": 1000,
 }
