@@ -23,7 +23,7 @@ RUN_EXAMPLES = """
 \b
 Examples:
   genpipe run                                   all three families at latent sizes 2, 10, 100
-  genpipe run --quick                           a first look in about two minutes
+  genpipe run --quick                           a first look in about three minutes
   genpipe run --families vae --latent-sizes 2,5,20
   genpipe run --param vae_epochs=40 --param beta=4 --name long-vae
   genpipe run --source ~/mnist-archives         read the four archives of a folder
