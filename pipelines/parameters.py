@@ -133,8 +133,8 @@ class Parameters(BaseModel):
         return self.model_dump(mode="json", exclude={"families"})
 
 
-# A first look in about three minutes on 2 cores: fewer and smaller cells and short training on the same data.
-# Its figures are worse than those of the full budgets, and the terminal says so.
+# A first look in about three minutes on 2 cores: fewer and smaller cells and short training on the
+# same data. Its figures are worse than those of the full budgets, and the terminal says so.
 QUICK: dict[str, Any] = {
     "latent_sizes": (2, 10),
     "autoencoder_epochs": 2,
