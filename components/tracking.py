@@ -245,7 +245,7 @@ def _send_output_to(path: Path) -> None:
 def open_step(
     step: str,
     *,
-    cell: Cell | None = None,
+    cell: Callable[[], Cell] | None = None,
     config: Mapping[str, Any],
     folder: str | Path,
 ) -> Iterator[Tracker]:
@@ -258,14 +258,22 @@ def open_step(
 
     Args:
         step: the step's name, W&B's job type.
-        cell: the cell it works for, if it works for one.
-        config: the step's inputs, W&B's config.
+        cell: tells the cell that the step works for, if it works for one. A function, so that a
+            bad latent size or a torn model folder is told like any other bad input of the step.
+        config: the step's inputs, W&B's config; the cell's family and latent size join them.
         folder: where W&B keeps the run's files; it becomes an artifact.
 
     Raises:
         SystemExit: with status 1, after ``InputError`` or ``StepError`` was told in one line.
     """
-    name = step_name(step, cell)
+    known, problem = None, None
+    try:
+        known = cell() if cell else None
+    except InputError as error:
+        problem = error
+    name = step_name(step, known)
+    if known:
+        config = {"family": known.family.value, "latent_size": known.latent_size, **config}
     folder = Path(folder).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     events = os.environ.get("GENPIPE_EVENTS", "")
@@ -279,6 +287,8 @@ def open_step(
     tracker = WandbTracker(progress, group, lambda: _open_run(group, step, name, config, folder))
     status, error_text = "failed", ""
     try:
+        if problem:
+            raise problem
         yield tracker
         status = "done"
     except (InputError, StepError) as error:

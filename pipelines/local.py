@@ -159,9 +159,8 @@ class LocalRun:
                 step.status, step.error = "failed", "the process ended without saying why"
                 yield step, "end"
 
-    @property
-    def succeeded(self) -> bool:
-        """Whether the worker ended well; call after ``follow``."""
+    def wait(self) -> bool:
+        """Wait for the worker's end, after ``follow``; returns whether it ended well."""
         self.seconds = time.monotonic() - self._began
         return self._worker.wait() == 0
 

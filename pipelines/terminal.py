@@ -86,7 +86,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
                 if step.name in shown:
                     bars.remove_task(shown.pop(step.name))
                 console.print(_end_line(step))
-    succeeded = run.succeeded
+    succeeded = run.wait()
     run.collect()
     return succeeded
 

@@ -28,16 +28,18 @@ def evaluate(
     from components.tracking import open_step
     from components.train.saved import SavedModel
 
-    cell = SavedModel(model.path).cell
-    config = {"family": cell.family.value, "latent_size": cell.latent_size, "seed": int(seed)}
-    with open_step("evaluate", cell=cell, config=config, folder=wandb_run.path) as tracker:
+    config = {"seed": int(seed)}
+    with open_step(
+        "evaluate", cell=lambda: SavedModel(model.path).cell, config=config, folder=wandb_run.path
+    ) as tracker:
         from components.evaluate.evaluate import evaluate as evaluate_model
 
         result = evaluate_model(
             Path(data.path), Path(model.path), Path(evaluation.path), int(seed), tracker
         )
+        name = SavedModel(model.path).cell.name
         tracker.uses("dataset", result["data"]["name"], data.uri)
-        tracker.uses("model", cell.name, model.uri)
-        tracker.makes("evaluation", f"evaluation-{cell.name}", evaluation.uri, result["metrics"])
-        evaluation.metadata["name"] = f"evaluation-{cell.name}"
+        tracker.uses("model", name, model.uri)
+        tracker.makes("evaluation", f"evaluation-{name}", evaluation.uri, result["metrics"])
+        evaluation.metadata["name"] = f"evaluation-{name}"
         log_metrics(metrics, result["metrics"])

@@ -123,7 +123,7 @@ def open_dataset(folder: str | Path, check: bool = True) -> Dataset:
         path = folder / file
         if not path.is_file():
             raise InputError(f"{path} is missing: ingest the data set again")
-        if check and (found := _digest_file(path)) != expected:
+        if check and (found := file_digest(path)) != expected:
             raise InputError(
                 f"{path} was altered or is incomplete: expected {expected}, found {found}:"
                 " ingest the data set again"
@@ -157,7 +157,7 @@ def write_dataset(
         for kind, array in (("images", images), ("labels", labels)):
             path = folder / _file_name(split, kind)
             np.save(path, array, allow_pickle=False)
-            files[path.name] = _digest_file(path)
+            files[path.name] = file_digest(path)
         counts = np.bincount(labels, minlength=len(class_names))
         splits[split] = {"size": len(images), "class_counts": counts.tolist()}
     info = {
@@ -232,7 +232,8 @@ def _file_name(split: str, kind: str) -> str:
     return f"{split}_{kind}.npy"
 
 
-def _digest_file(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """``sha256:`` and the digest of a file's content."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -32,14 +32,10 @@ def sample(
     from components.tracking import open_step
     from components.train.saved import SavedModel
 
-    cell = SavedModel(model.path).cell
-    config = {
-        "family": cell.family.value,
-        "latent_size": cell.latent_size,
-        "count": int(count),
-        "seed": int(seed),
-    }
-    with open_step("sample", cell=cell, config=config, folder=wandb_run.path) as tracker:
+    config = {"count": int(count), "seed": int(seed)}
+    with open_step(
+        "sample", cell=lambda: SavedModel(model.path).cell, config=config, folder=wandb_run.path
+    ) as tracker:
         from components.sample.sample import sample as sample_model
 
         result = sample_model(
@@ -51,8 +47,9 @@ def sample(
             seed=int(seed),
             tracker=tracker,
         )
-        tracker.uses("model", cell.name, model.uri)
+        name = SavedModel(model.path).cell.name
+        tracker.uses("model", name, model.uri)
         tracker.uses("model", "judge", judge.uri)
-        tracker.makes("samples", f"samples-{cell.name}", samples.uri, result["metrics"])
-        samples.metadata["name"] = f"samples-{cell.name}"
+        tracker.makes("samples", f"samples-{name}", samples.uri, result["metrics"])
+        samples.metadata["name"] = f"samples-{name}"
         log_metrics(metrics, result["metrics"])

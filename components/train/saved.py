@@ -20,6 +20,7 @@ import numpy as np
 
 from components.cells import Cell, Status, parse_family
 from components.errors import InputError, StepError
+from components.ingest.dataset import file_digest
 
 if TYPE_CHECKING:
     import keras
@@ -192,9 +193,3 @@ def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def file_digest(path: Path) -> str:
-    """``sha256:`` and the digest of a file."""
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

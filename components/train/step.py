@@ -38,19 +38,21 @@ def train_cell(
         The step's metrics, and the facts that the model artifact's metadata holds: only such as
         are the same in every run with the same bits, since they enter cache keys downstream.
     """
-    cell = Cell(parse_family(family), parameters["latent_size"])
-    config = {"family": family, **parameters}
-    with open_step(f"train_{family}", cell=cell, config=config, folder=wandb_folder) as tracker:
+
+    def cell() -> Cell:
+        return Cell(parse_family(family), parameters["latent_size"])
+
+    with open_step(f"train_{family}", cell=cell, config=parameters, folder=wandb_folder) as tracker:
         from components.train.settings import SETTINGS
 
-        settings = SETTINGS[cell.family](**parameters)
+        settings = SETTINGS[cell().family](**parameters)
 
         from components.train.train import train
 
         card = train(settings, Path(data.path), Path(model.path), tracker)
         tracker.uses("dataset", card["data"]["name"], data.uri)
-        tracker.makes("model", cell.name, model.uri, {"status": card["status"]})
+        tracker.makes("model", settings.cell.name, model.uri, {"status": card["status"]})
         scores = dict(card["training"])
         tracker.summarize({**scores, "status": card["status"]})
-        facts = {"name": cell.name, "status": card["status"]}
+        facts = {"name": settings.cell.name, "status": card["status"]}
         return scores, {**facts, "weights_digest": card["weights_digest"] or ""}

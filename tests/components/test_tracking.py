@@ -42,7 +42,8 @@ from components.errors import InputError, StepError
 from components.tracking import Picture, open_step
 folder, data = sys.argv[1:]
 config = {{"beta": 1.5, "seed": 3}}
-with open_step("train_vae", cell=Cell(Family.VAE, 10), config=config, folder=folder) as tracker:
+cell = lambda: Cell(Family.VAE, 10)
+with open_step("train_vae", cell=cell, config=config, folder=folder) as tracker:
 {lines}"""
 
 
