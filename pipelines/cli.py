@@ -36,6 +36,13 @@ Examples:
   genpipe compile --families vae,dcgan --output pipeline.yaml
 """
 
+PARAMETERS_EXAMPLES = """
+\b
+Examples:
+  genpipe parameters
+  genpipe run --param samples=2000 --param beta=4      set two of them for a run
+"""
+
 LEADERBOARD_EXAMPLES = """
 \b
 Examples:
@@ -158,7 +165,7 @@ def compile_pipeline(families: Sequence[str] | None, output: Path) -> None:
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
-@main.command("parameters")
+@main.command("parameters", epilog=PARAMETERS_EXAMPLES)
 def list_parameters() -> None:
     """List the pipeline's parameters with their defaults."""
     from pipelines.parameters import Parameters

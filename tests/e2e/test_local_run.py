@@ -153,6 +153,19 @@ def test_an_identical_run_takes_its_steps_from_the_cache(place, run, mnist_cache
     assert json.loads((again / "leaderboard.json").read_text())["run"] == "second"
 
 
+def test_a_diverged_cell_is_a_row_of_the_leaderboard_and_no_failure(place, run, mnist_cache):
+    arguments = [*SMALL, "--families", "vae", "--param", "vae_learning_rate=10"]
+    result = genpipe(place, mnist_cache, "run", *arguments, "--name", "diverged")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"^ +train_vae-2 +diverged: the loss was .* at step \d+", result.stdout, re.M)
+    folder = place / "runs" / "diverged"
+    (cell,) = json.loads((folder / "leaderboard.json").read_text())["cells"]
+    assert cell["status"] == "diverged"
+    assert re.search(r"at step \d+$", cell["reason"])
+    assert not list(folder.glob("train_vae-2/model/*.keras"))
+    assert (folder / "report.html").is_file()
+
+
 def test_a_failing_step_shows_its_last_lines_and_its_log(place, mnist_cache):
     source = place / "archives"
     source.mkdir()
