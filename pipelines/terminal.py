@@ -104,7 +104,7 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
     console.print("\n[bold]Where to look[/bold]")
     console.print(f"  {folder / 'report.html'}", soft_wrap=True)
     console.print("      the report: open it in a browser")
-    if (run.folder / "wandb").is_dir():
+    if any((run.folder / "wandb").glob("offline-run-*")):
         console.print(f"  wandb leet {folder / 'wandb'}", soft_wrap=True)
         console.print("      every step's W&B run, in the terminal (it ran offline)")
         console.print(f"  wandb sync {folder / 'wandb'}/offline-run-*", soft_wrap=True)
