@@ -53,7 +53,9 @@ class Parameters(BaseModel):
         "batch_size", AutoencoderSettings.batch_size, "images in a batch"
     )
     autoencoder_learning_rate: float = _number(
-        "learning_rate", AutoencoderSettings.learning_rate, "Adam's learning rate"
+        "learning_rate",
+        AutoencoderSettings.learning_rate,
+        "Adam's learning rate in the first epoch; it falls to a twentieth in the last",
     )
     code_activation: Literal["relu", "linear"] = Field(
         "relu", description="activation of the autoencoder's code: relu or linear"
@@ -61,7 +63,9 @@ class Parameters(BaseModel):
     vae_epochs: int = _number("epochs", VAESettings.epochs, "passes over the training images")
     vae_batch_size: int = _number("batch_size", VAESettings.batch_size, "images in a batch")
     vae_learning_rate: float = _number(
-        "learning_rate", VAESettings.learning_rate, "Adam's learning rate"
+        "learning_rate",
+        VAESettings.learning_rate,
+        "Adam's learning rate in the first epoch; it falls to a twentieth in the last",
     )
     beta: float = _number("beta", VAESettings.beta, "weight of the VAE's KL divergence")
     hidden_size: int = _number(

@@ -19,6 +19,7 @@ from components.cells import Status
 from components.ingest.dataset import RESCALINGS, open_dataset
 from components.tracking import Tracker
 from components.train import saved
+from components.train.layers import seed_kernels
 from components.train.settings import checked
 from components.train.train import prepare_devices
 
@@ -85,6 +86,7 @@ def train_judge(
     }
     steps = -(-dataset.size("train") // BATCH_SIZE)
     classifier = build_classifier(len(dataset.class_names))
+    seed_kernels(classifier, seed)
     schedule = keras.optimizers.schedules.CosineDecay(PEAK_LEARNING_RATE, steps * epochs)
     classifier.compile(
         optimizer=keras.optimizers.Adam(schedule),

@@ -64,8 +64,10 @@ class AutoencoderSettings(Settings):
 
     family: ClassVar[Family] = Family.AUTOENCODER
 
+    batch_size: int = 64
+    learning_rate: float = 1.5e-3
     hidden_size: int = 512
-    epochs: int = 18
+    epochs: int = 11
     code_activation: str = "relu"
 
 
@@ -75,9 +77,10 @@ class VAESettings(Settings):
 
     family: ClassVar[Family] = Family.VAE
 
-    learning_rate: float = 2e-3
+    batch_size: int = 96
+    learning_rate: float = 4e-3
     hidden_size: int = 512
-    epochs: int = 17
+    epochs: int = 11
     beta: float = 1.0
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random as global_random
 from pathlib import Path
 
 import keras
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.train.layers import FusedBatchNormalization, UpsampledConv2D
+from components.train.dcgan import build_generator
+from components.train.layers import FusedBatchNormalization, UpsampledConv2D, seed_kernels
 
 
 def two_forms(channels: int, filters: int) -> tuple[keras.Model, keras.Model]:
@@ -109,3 +111,20 @@ def test_fused_batch_normalization_is_batch_normalization() -> None:
         # The moving variance, by n / (n - 1), and so the last output differ by 1 in 159.
         tolerance = 1e-2 if plain is results[0][-1] else 1e-4
         np.testing.assert_allclose(fused, plain, rtol=tolerance, atol=tolerance)
+
+
+def test_only_the_seed_fixes_the_kernels() -> None:
+    weights = []
+    for state, seed in ((1, 0), (2, 0), (2, 1)):
+        global_random.seed(state)  # as if another thread had drawn from it
+        generator = build_generator(2)
+        seed_kernels(generator, seed)
+        weights.append([w.numpy() for w in generator.weights if w.name == "kernel"])
+    first, again, other = weights
+
+    assert len(first) == 4
+    for one, same, different in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, same)
+        assert abs(one - different).max() > 0.01
+        limit = np.sqrt(6 / (np.prod(one.shape[:-2]) * sum(one.shape[-2:])))
+        assert 0.95 * limit < abs(one).max() <= limit

@@ -21,7 +21,7 @@ from components.train import saved
 from components.train import train as module
 from components.train.saved import SavedModel, apply
 from components.train.settings import SETTINGS, Settings, VAESettings
-from components.train.train import build, train
+from components.train.train import build, decay, train
 
 DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 2, "batch_size": 32}
 TINY: dict[Family, dict[str, Any]] = {
@@ -174,6 +174,16 @@ def test_the_seed_fixes_the_weights(
 
     assert again["weights_digest"] == trained.card["weights_digest"]
     assert other["weights_digest"] != trained.card["weights_digest"]
+
+
+def test_the_learning_rate_falls_by_half_a_cosine_to_a_twentieth() -> None:
+    shares = [decay(epoch, 11) for epoch in range(1, 12)]
+
+    assert shares[0] == 1
+    assert shares[5] == pytest.approx((1 + 0.05) / 2)
+    assert shares[-1] == pytest.approx(0.05)
+    assert shares == sorted(shares, reverse=True)
+    assert decay(1, 1) == 1
 
 
 def test_an_absurd_learning_rate_ends_as_diverged_and_not_as_a_crash(
