@@ -43,10 +43,10 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-compile: $(READY) ## Compile the pipeline to pipeline.yaml
-	@$(BIN)/genpipe compile --output pipeline.yaml
+compile: $(READY) ## Compile the pipeline to pipeline.yaml, for ENVIRONMENT (default: local)
+	@$(BIN)/genpipe compile --environment $(or $(ENVIRONMENT),local) --output pipeline.yaml
 
-golden: $(READY) ## Write the golden compiled pipeline anew, after a change that is meant
+golden: $(READY) ## Write the golden compiled pipelines anew, after a change that is meant
 	@$(BIN)/python -m tests.pipelines.golden
 
 quality: $(READY) ## Train the full budgets and hold each figure against its bar

@@ -32,8 +32,9 @@ Examples:
 COMPILE_EXAMPLES = """
 \b
 Examples:
-  genpipe compile --output pipeline.yaml
-  genpipe compile --families vae,dcgan --output pipeline.yaml
+  genpipe compile --environment local --output pipeline.yaml
+  genpipe compile --environment my-cluster.yaml --tag 3f2a91c --output pipeline.yaml
+  genpipe compile --environment gke-gpu --families vae,dcgan --output pipeline.yaml
 """
 
 PARAMETERS_EXAMPLES = """
@@ -145,6 +146,13 @@ def run(quick: bool, extra: Sequence[str], name: str | None, runs: Path, **optio
 
 
 @main.command("compile", epilog=COMPILE_EXAMPLES)
+@click.option(
+    "--environment",
+    required=True,
+    metavar="FILE",
+    help="Where it is to run: a file, or the name of one in deploy/environments.",
+)
+@click.option("--tag", help="Tag of the images, in place of the environment's.")
 @click.option("--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all.")
 @click.option(
     "--output",
@@ -152,16 +160,21 @@ def run(quick: bool, extra: Sequence[str], name: str | None, runs: Path, **optio
     required=True,
     help="YAML file to write.",
 )
-def compile_pipeline(families: Sequence[str] | None, output: Path) -> None:
-    """Compile the pipeline to YAML for the local environment."""
+def compile_pipeline(
+    environment: str, tag: str | None, families: Sequence[str] | None, output: Path
+) -> None:
+    """Compile the pipeline to YAML for one environment."""
+    from pipelines.environments import Environment
     from pipelines.parameters import Parameters
 
     parameters = Parameters.checked({"families": families} if families else {})
+    target = Environment.read(environment)
+    if tag:
+        target = target.with_tag(tag)
 
-    from pipelines.environments import local_environment
     from pipelines.latent_fanout import compile_to
 
-    compile_to(output, local_environment(), parameters.families)
+    compile_to(output, target, parameters.families)
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 

@@ -1,18 +1,31 @@
-"""Settings of one target, and the one helper that applies them to the pipeline's tasks."""
+"""Typed settings of one target: this machine, a CPU cluster, a cluster with a GPU node pool.
+
+An environment is a YAML file; those that come with the package lie in ``deploy/environments``.
+``pipelines.placement`` applies the settings to the pipeline's tasks.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal, Self
 
-if TYPE_CHECKING:
-    from kfp.dsl import PipelineTask
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from components.errors import InputError
 
 # The folder under components/ that each step's code lies in.
 FOLDERS = {
@@ -26,33 +39,280 @@ FOLDERS = {
     "compare": "compare",
     "publish": "publish",
 }
+# The steps that a GPU is worth its node for; the judge learns in seconds on CPUs.
+TRAINING = ("train_autoencoder", "train_vae", "train_dcgan")
 # What other steps' folders read: the data set and a trained model.
 SHARED = ("ingest/dataset.py", "train/saved.py", "train/layers.py")
 RUNTIME = ("keras", "kfp", "numpy", "tensorflow", "tensorflow-datasets", "wandb")
 
+SOURCE_TAG = "{source}"
+SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+SHIPPED = Path("deploy") / "environments"
 
-@dataclass(frozen=True)
-class Environment:
-    """Where the pipeline's tasks run.
+
+def _tagged(image: str) -> str:
+    """An image whose content its name fixes: KFP's cache key holds the name and nothing else."""
+    if "@sha256:" in image:
+        return image
+    _, separator, tag = image.rpartition("/")[2].partition(":")
+    if not separator or not tag or tag == "latest":
+        raise ValueError("name the image's tag, and not latest: a cache key holds only the name")
+    return image
+
+
+def _not_secret(variables: dict[str, str]) -> dict[str, str]:
+    for name in variables:
+        if SECRET_NAME.search(name):
+            raise ValueError(f"{name} looks like a secret, which only a Kubernetes Secret may hold")
+    return variables
+
+
+CPU = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?m?$")]
+Bytes = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTP]i?)?$")]
+Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]+[smh]$")]
+Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+KubernetesName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+]
+Image = Annotated[str, StringConstraints(min_length=1), AfterValidator(_tagged)]
+Variables = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str],
+    AfterValidator(_not_secret),
+]
+
+
+class Section(BaseModel):
+    """A part of an environment: nothing unknown in it, and no value of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Api(Section):
+    """How the Kubeflow Pipelines API is reached; secrets come from environment variables.
+
+    ``authentication`` is as kfp's client offers it: ``none`` (a port-forward), ``token``
+    (``GENPIPE_TOKEN``), ``service-account`` (a token volume in a pod), ``iap`` (with the OAuth
+    client ``client_id``), ``cookies`` (``GENPIPE_COOKIES``, of a browser's login).
+    """
+
+    host: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
+    namespace: KubernetesName
+    authentication: Literal["none", "token", "service-account", "iap", "cookies"] = "none"
+    client_id: str | None = None
+    ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _iap_needs_a_client(self) -> Self:
+        if self.authentication == "iap" and not self.client_id:
+            raise ValueError("authentication iap needs client_id, the OAuth client of the proxy")
+        return self
+
+
+class Images(Section):
+    """The images of the steps: ``gpu`` for training on a GPU pool, ``cpu`` for all else."""
+
+    cpu: Image
+    gpu: Image | None = None
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    pull_secrets: list[KubernetesName] = []
+
+
+class Step(Section):
+    """What one kind of step asks for.
+
+    ``threads`` bounds TensorFlow's threads inside an operation; ``shared`` divides the cores of
+    the machine that compiles among the cells that run side by side.
+    """
+
+    cpu_request: CPU | None = None
+    cpu_limit: CPU | None = None
+    memory_request: Bytes | None = None
+    memory_limit: Bytes | None = None
+    threads: Annotated[int, Field(ge=1)] | Literal["shared"] | None = None
+
+
+class Toleration(Section):
+    """A Kubernetes toleration."""
+
+    key: Label | None = None
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Pool(Section):
+    """Which nodes take a step. ``spot`` asks for nodes that may be taken back (GKE's label)."""
+
+    node_selector: dict[Label, str] = {}
+    tolerations: list[Toleration] = []
+    spot: bool = False
+
+
+class GPUPool(Pool):
+    """Nodes with accelerators: the resource's name, and how many of it a step gets."""
+
+    resource: Label = "nvidia.com/gpu"
+    count: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class Retries(Section):
+    """How often a failed task is tried again, and how long is waited before it."""
+
+    count: Annotated[int, Field(ge=0, le=20)] = 0
+    backoff: Duration = "30s"
+    factor: Annotated[float, Field(ge=1, le=10)] = 2.0
+    longest: Duration = "1h"
+
+
+class Wandb(Section):
+    """Where the steps log. The key comes from ``secret_name``; without one, runs are offline."""
+
+    project: str | None = None
+    entity: str | None = None
+    base_url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
+    secret_name: KubernetesName | None = None
+    secret_key: str = "WANDB_API_KEY"
+
+
+class Environment(Section):
+    """Where the pipeline's tasks run, and how.
 
     Attributes:
         name: of the environment.
-        image: of a step, as a function of the step's name.
-        parallelism: cells of a family that run side by side.
-        dcgan_threads: threads of a DCGAN's training; as many as there are cores if None.
+        api: of the cluster; None for this machine.
+        experiment: that runs belong to.
+        pipeline_root: address that KFP keeps artifacts under.
+        service_account: that step pods run as.
+        images: of the steps.
+        steps: what each kind of step asks for; ``default`` for those without an own entry.
+        cpu: nodes of all steps that do not train on a GPU.
+        gpu: nodes of the training steps; None where there are no accelerators.
+        retries: of each task.
+        time_limit_seconds: of each task, after which its pod is ended.
+        parallelism: cells of a family that run side by side; 0 for all of them.
+        shared_memory: size of ``/dev/shm`` in training steps.
+        wandb: where the steps log.
+        checkpoint_root: address that training writes checkpoints under.
+        variables: environment variables of every step, none of them secret.
+        ttl_seconds: how long a finished run's pods are kept.
     """
 
-    name: str
-    image: Callable[[str], str]
-    parallelism: int
-    dcgan_threads: int | None = None
+    name: KubernetesName
+    api: Api | None = None
+    experiment: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "genpipe"
+    pipeline_root: (
+        Annotated[str, StringConstraints(pattern=r"^(gs|s3|minio)://[^/\s]+\S*$")] | None
+    ) = None
+    service_account: KubernetesName | None = None
+    images: Images
+    steps: dict[str, Step] = {}
+    cpu: Pool = Pool()
+    gpu: GPUPool | None = None
+    retries: Retries = Retries()
+    time_limit_seconds: Seconds | None = None
+    parallelism: Annotated[int, Field(ge=0, le=1000)] = 0
+    shared_memory: Bytes | None = None
+    wandb: Wandb = Wandb()
+    checkpoint_root: str | None = None
+    variables: Variables = {}
+    ttl_seconds: Seconds | None = None
 
-    def place(self, task: PipelineTask, step: str) -> PipelineTask:
-        """Apply the settings to one task; the only place that does."""
-        task.set_container_image(self.image(step))
-        if self.dcgan_threads and step == "train_dcgan":
-            task.set_env_variable("TF_NUM_INTRAOP_THREADS", str(self.dcgan_threads))
-        return task
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for step in self.steps:
+            if step != "default" and step not in FOLDERS:
+                raise ValueError(f"steps.{step}: there is no such step: {', '.join(FOLDERS)}")
+        if self.gpu and not self.images.gpu:
+            raise ValueError("images.gpu: a GPU pool (gpu.count) needs an image that can use it")
+        return self
+
+    @classmethod
+    def read(cls, file: str | Path) -> Self:
+        """Read an environment: a YAML file, or the name of one that comes with the package.
+
+        Raises:
+            InputError: there is no such file, or it is not an environment; the message names the
+                file and the field.
+        """
+        path = Path(file)
+        if not path.suffix and not path.exists():
+            path = shipped_environments() / f"{file}.yaml"
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            names = ", ".join(sorted(found.stem for found in shipped_environments().glob("*.yaml")))
+            reason = " ".join(str(error).split())
+            raise InputError(f"{file}: no environment ({reason}); shipped are {names}") from None
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise InputError(f"{path}: {explain(error)}") from None
+
+    def with_tag(self, tag: str) -> Self:
+        """The environment with the images of another tag.
+
+        Raises:
+            InputError: ``tag`` can't be an image's tag.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag) or tag == "latest":
+            raise InputError(f"tag {tag!r}: an image's tag, as the commit it was built from")
+
+        def tagged(image: str | None) -> str | None:
+            if image is None:
+                return None
+            folder, slash, name = image.partition("@")[0].rpartition("/")
+            return f"{folder}{slash}{name.partition(':')[0]}:{tag}"
+
+        images = {"cpu": tagged(self.images.cpu), "gpu": tagged(self.images.gpu)}
+        return self.model_copy(update={"images": self.images.model_copy(update=images)})
+
+    def on_gpu(self, step: str) -> bool:
+        """Whether a step runs on the GPU pool."""
+        return self.gpu is not None and step in TRAINING
+
+    def image(self, step: str) -> str:
+        """The image of a step."""
+        image = self.images.gpu if self.on_gpu(step) else self.images.cpu
+        assert image is not None  # checked when the environment was made
+        return image.replace(SOURCE_TAG, source_digest(step) if SOURCE_TAG in image else "")
+
+    def step(self, name: str) -> Step:
+        """What a step asks for: its own entry over ``default``."""
+        own = self.steps.get(name, Step()).model_dump(exclude_none=True)
+        return self.steps.get("default", Step()).model_copy(update=own)
+
+    def threads(self, step: str) -> int | None:
+        """Threads inside one of TensorFlow's operations; None leaves it to TensorFlow."""
+        asked = self.step(step).threads
+        if asked == "shared":
+            return max(1, (os.cpu_count() or 1) // max(1, self.parallelism))
+        return asked
+
+
+def explain(error: ValidationError) -> str:
+    """One line on the first problem pydantic found: the field, what is wrong, what was given."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    what = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: no such field"
+    if problem["type"] == "missing":
+        return f"{where}: this field is required"
+    given = problem["input"]
+    value = f", got {given!r}" if isinstance(given, (str, int, float, type(None))) else ""
+    return f"{where}: {what}{value}" if where else what
+
+
+def shipped_environments() -> Path:
+    """The folder of the environments that come with the package, installed or in a checkout."""
+    installed = Path(__file__).parent / SHIPPED
+    return installed if installed.is_dir() else Path(__file__).parent.parent / SHIPPED
+
+
+def local_environment() -> Environment:
+    """This machine, without containers: ``deploy/environments/local.yaml``."""
+    return Environment.read("local")
 
 
 @cache
@@ -77,23 +337,3 @@ def source_digest(step: str) -> str:
     for library in RUNTIME:
         digest.update(f"{library} {importlib.metadata.version(library)}\0".encode())
     return digest.hexdigest()[:12]
-
-
-def local_environment() -> Environment:
-    """This machine, without containers.
-
-    kfp.local's cache looks at the image's name, never at the code behind it, so the name carries
-    a digest of that code. (Without "python" in the name, kfp warns.)
-
-    DCGANs side by side fight over the cores: two on two cores trained 288 images/s with a thread
-    each, 258 with two threads each, and one alone 240 and 227. The dense models, which XLA
-    compiles, share the cores well (30,400 and 33,100 images/s) and gain when one is left alone
-    (39,600 with two threads, 19,000 with one), so they keep all of them.
-    """
-    parallelism = 2  # the most that kfp.local runs side by side in a loop
-    return Environment(
-        name="local",
-        image=lambda step: f"python-genpipe:{source_digest(step)}",
-        parallelism=parallelism,
-        dcgan_threads=max(1, (os.cpu_count() or 1) // parallelism),
-    )

@@ -9,6 +9,7 @@ ingest -> judge ----------------------------------+
 
 # No `from __future__ import annotations` here: kfp reads the annotations as types.
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from components.sample.component import sample
 from components.train.component import judge, train_autoencoder, train_dcgan, train_vae
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
+from pipelines.placement import pipeline_config
+from pipelines.placement import place as place_in
 
 DEFAULT = Parameters()
 NAME = "latent-fanout"
@@ -44,11 +47,12 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
         A KFP pipeline, whose arguments are those of ``Parameters`` but for ``families``.
     """
     families = list(families)
-    place = environment.place
+    place = partial(place_in, environment)
 
     @dsl.pipeline(
         name=NAME,
         description="AE, VAE and DCGAN at several latent sizes: train, evaluate, sample, compare.",
+        pipeline_config=pipeline_config(environment),
     )
     def latent_fanout(
         dataset: str = DEFAULT.dataset,

@@ -1,26 +1,28 @@
-"""The golden compiled pipeline, and how it is written anew (`make golden`)."""
+"""The golden compiled pipelines, one for each shipped environment (`make golden` writes them)."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 from components.cells import Family
-from pipelines.environments import Environment
+from pipelines.environments import Environment, shipped_environments
 from pipelines.latent_fanout import compile_to
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "latent_fanout.yaml"
+GOLDEN = Path(__file__).parent.parent / "golden"
+NAMES = sorted(path.stem for path in shipped_environments().glob("*.yaml"))
 
 
-def compiled() -> str:
-    """Compile all families for an environment whose images carry no digest of the code."""
-    environment = Environment("golden", image=lambda step: f"genpipe-{step}:golden", parallelism=2)
-    with tempfile.TemporaryDirectory() as folder:
+def compiled(name: str) -> str:
+    """Compile all families for a shipped environment, as on 2 cores and with images of one tag."""
+    with tempfile.TemporaryDirectory() as folder, mock.patch("os.cpu_count", return_value=2):
         path = Path(folder) / "pipeline.yaml"
-        compile_to(path, environment, tuple(Family))
+        compile_to(path, Environment.read(name).with_tag("golden"), tuple(Family))
         return path.read_text(encoding="ascii")
 
 
 if __name__ == "__main__":
-    GOLDEN.write_text(compiled(), encoding="ascii")
-    print(f"wrote {GOLDEN}")
+    for name in NAMES:
+        (GOLDEN / f"{name}.yaml").write_text(compiled(name), encoding="ascii")
+        print(f"wrote {GOLDEN / name}.yaml")

@@ -15,20 +15,21 @@ from components.train.settings import SETTINGS
 from pipelines.environments import FOLDERS, local_environment
 from pipelines.latent_fanout import build, compile_to
 from pipelines.parameters import QUICK, Parameters
-from tests.pipelines.golden import GOLDEN, compiled
+from tests.pipelines.golden import GOLDEN, NAMES, compiled
 
 
 @pytest.fixture(scope="module")
 def spec():
-    return yaml.safe_load(compiled())
+    return yaml.safe_load(compiled("local"))
 
 
-def test_the_compiled_pipeline_is_the_golden_one():
+@pytest.mark.parametrize("name", NAMES)
+def test_the_compiled_pipeline_is_the_golden_one(name):
     difference = list(
         difflib.unified_diff(
-            GOLDEN.read_text().splitlines(),
-            compiled().splitlines(),
-            "tests/golden",
+            (GOLDEN / f"{name}.yaml").read_text().splitlines(),
+            compiled(name).splitlines(),
+            f"tests/golden/{name}.yaml",
             "compiled now",
             lineterm="",
             n=2,

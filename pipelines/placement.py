@@ -1,0 +1,98 @@
+"""The one helper that applies an environment's settings to the pipeline's tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kfp import dsl, kubernetes
+
+from pipelines.environments import TRAINING, Environment, Pool, Toleration
+
+if TYPE_CHECKING:
+    from kfp.dsl import PipelineTask
+
+RUN_LABEL = "metadata.labels['pipeline/runid']"
+SPOT = "cloud.google.com/gke-spot"
+
+
+def place(environment: Environment, task: PipelineTask, step: str) -> PipelineTask:
+    """Give a task its image, resources, nodes, retries, variables and secrets."""
+    task.set_container_image(environment.image(step))
+    _give_resources(environment, task, step)
+    for name, value in variables(environment, step).items():
+        task.set_env_variable(name, value)
+    if environment.api is None:
+        return task  # what follows is of Kubernetes
+    _choose_nodes(environment, task, step)
+    retries = environment.retries
+    if retries.count:
+        task.set_retry(retries.count, retries.backoff, retries.factor, retries.longest)
+    if environment.time_limit_seconds:
+        kubernetes.set_timeout(task, environment.time_limit_seconds)
+    if environment.images.pull_policy:
+        kubernetes.set_image_pull_policy(task, environment.images.pull_policy)
+    if environment.images.pull_secrets:
+        kubernetes.set_image_pull_secrets(task, environment.images.pull_secrets)
+    if environment.shared_memory and step in TRAINING:
+        kubernetes.empty_dir_mount(
+            task, "shared-memory", "/dev/shm", medium="Memory", size_limit=environment.shared_memory
+        )
+    # W&B's group is the pipeline run, told by the pod itself: an argument would enter cache keys.
+    kubernetes.use_field_path_as_env(task, "WANDB_RUN_GROUP", RUN_LABEL)
+    wandb = environment.wandb
+    if wandb.secret_name:
+        kubernetes.use_secret_as_env(task, wandb.secret_name, {wandb.secret_key: "WANDB_API_KEY"})
+    return task
+
+
+def variables(environment: Environment, step: str) -> dict[str, str]:
+    """The environment variables of a step that hold no secret."""
+    wandb = environment.wandb
+    threads = environment.threads(step)
+    known = {
+        "WANDB_PROJECT": wandb.project,
+        "WANDB_ENTITY": wandb.entity,
+        "WANDB_BASE_URL": wandb.base_url,
+        "TF_NUM_INTRAOP_THREADS": str(threads) if threads else None,
+        "GENPIPE_CHECKPOINTS": environment.checkpoint_root if step in TRAINING else None,
+        **environment.variables,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def pipeline_config(environment: Environment) -> dsl.PipelineConfig | None:
+    """What holds for the whole pipeline: how long its finished pods are kept."""
+    if environment.ttl_seconds is None:
+        return None
+    return dsl.PipelineConfig(ttl_seconds_after_finished=environment.ttl_seconds)
+
+
+def _give_resources(environment: Environment, task: PipelineTask, step: str) -> None:
+    asked = environment.step(step)
+    for amount, setter in (
+        (asked.cpu_request, task.set_cpu_request),
+        (asked.cpu_limit, task.set_cpu_limit),
+        (asked.memory_request, task.set_memory_request),
+        (asked.memory_limit, task.set_memory_limit),
+    ):
+        if amount is not None:
+            setter(amount)
+
+
+def _choose_nodes(environment: Environment, task: PipelineTask, step: str) -> None:
+    """The node pool of a step: accelerator, node selector and tolerations belong together."""
+    pool: Pool = environment.cpu
+    if environment.gpu and environment.on_gpu(step):
+        pool = environment.gpu
+        task.set_accelerator_type(environment.gpu.resource)
+        task.set_accelerator_limit(environment.gpu.count)
+    selector, tolerations = dict(pool.node_selector), list(pool.tolerations)
+    if pool.spot:
+        selector[SPOT] = "true"
+        tolerations.append(
+            Toleration(key=SPOT, operator="Equal", value="true", effect="NoSchedule")
+        )
+    for key, value in selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    for toleration in tolerations:
+        kubernetes.add_toleration(task, **toleration.model_dump(exclude_none=True))

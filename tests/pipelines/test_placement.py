@@ -1,0 +1,211 @@
+"""What each task of a compiled pipeline asks of the cluster, as a table a reader can check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.cells import Family
+from pipelines.environments import FOLDERS, TRAINING, Environment, shipped_environments
+from pipelines.latent_fanout import compile_to
+
+CLUSTERS = ("cluster-cpu", "gke-gpu")
+# Step: image, CPU request and limit, memory request and limit, accelerators.
+TABLE = {
+    "cluster-cpu": """
+        ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
+        train_autoencoder  genpipe-cpu:t  1    2  1Gi 3Gi  -
+        train_vae          genpipe-cpu:t  1    2  1Gi 3Gi  -
+        train_dcgan        genpipe-cpu:t  2    2  1Gi 3Gi  -
+        evaluate           genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        sample             genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        compare            genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        publish            genpipe-cpu:t  500m 2  1Gi 2Gi  -
+    """,
+    "gke-gpu": """
+        ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
+        train_autoencoder  genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1
+        train_vae          genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1
+        train_dcgan        genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1
+        evaluate           genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        sample             genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        compare            genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        publish            genpipe-cpu:t  500m 2  1Gi 2Gi  -
+    """,
+}
+SELECTOR = {
+    "cloud.google.com/gke-accelerator": "nvidia-l4",
+    "cloud.google.com/gke-spot": "true",
+}
+TOLERATIONS = [
+    {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+    {
+        "key": "cloud.google.com/gke-spot",
+        "operator": "Equal",
+        "value": "true",
+        "effect": "NoSchedule",
+    },
+]
+RUN_GROUP = [{"name": "WANDB_RUN_GROUP", "fieldPath": "metadata.labels['pipeline/runid']"}]
+WANDB_SECRET = {("wandb", "WANDB_API_KEY", "WANDB_API_KEY")}
+
+
+def compiled(folder: Path, environment: Environment) -> str:
+    path = folder / "pipeline.yaml"
+    compile_to(path, environment, tuple(Family))
+    return path.read_text()
+
+
+def executors(text: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Step, container and Kubernetes settings of every executor of a compiled pipeline."""
+    spec, *platforms = yaml.safe_load_all(text)
+    kubernetes = platforms[0]["platforms"]["kubernetes"]["deploymentSpec"] if platforms else {}
+    for name, executor in spec["deploymentSpec"]["executors"].items():
+        step = executor["container"]["args"][-1]
+        yield step, executor["container"], kubernetes.get("executors", {}).get(name, {})
+
+
+def tasks(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Step and task of every task that has an executor, those in loops too."""
+    spec = next(yaml.safe_load_all(text))
+    step_of = {
+        name: spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]["args"][
+            -1
+        ]
+        for name, component in spec["components"].items()
+        if "executorLabel" in component
+    }
+    inside = [component["dag"] for component in spec["components"].values() if "dag" in component]
+    for dag in [spec["root"]["dag"], *inside]:
+        for task in dag["tasks"].values():
+            component = task["componentRef"]["name"]
+            if component in step_of:
+                yield step_of[component], task
+
+
+@pytest.fixture(scope="module", params=CLUSTERS)
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    environment = Environment.read(request.param).with_tag("t")
+    return environment, compiled(tmp_path_factory.mktemp("compiled"), environment)
+
+
+def test_every_task_asks_for_what_the_table_says(cluster: Any) -> None:
+    environment, text = cluster
+    rows = {line.split()[0]: line.split()[1:] for line in TABLE[environment.name].split("\n")[1:-1]}
+    found = {}
+    for step, container, _ in executors(text):
+        asked = container["resources"]
+        accelerator = asked.get("accelerator")
+        row = [
+            container["image"],
+            asked["resourceCpuRequest"],
+            asked["resourceCpuLimit"],
+            asked["resourceMemoryRequest"],
+            asked["resourceMemoryLimit"],
+            f"{accelerator['resourceType']}={accelerator['resourceCount']}" if accelerator else "-",
+        ]
+        assert found.setdefault(step, row) == row
+    assert found == rows
+
+
+def test_selector_and_tolerations_come_with_the_accelerator_and_only_with_it(cluster: Any) -> None:
+    environment, text = cluster
+    for step, container, kubernetes in executors(text):
+        on_gpu = "accelerator" in container["resources"]
+        assert on_gpu == (environment.name == "gke-gpu" and step in TRAINING)
+        assert kubernetes.get("nodeSelector", {}).get("labels", {}) == (SELECTOR if on_gpu else {})
+        assert kubernetes.get("tolerations", []) == (TOLERATIONS if on_gpu else [])
+        mounts = kubernetes.get("emptyDirMounts", [])
+        assert [mount["mountPath"] for mount in mounts] == (["/dev/shm"] if on_gpu else [])
+    assert environment.name == "gke-gpu" or not {"nvidia", "gpu"} & set(text.split())
+
+
+def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:
+    environment, text = cluster
+    retries = {"cluster-cpu": 2, "gke-gpu": 4}[environment.name]
+    for step, container, kubernetes in executors(text):
+        named = {entry["name"]: entry["value"] for entry in container["env"]}
+        expected = {"WANDB_PROJECT": "genpipe"}
+        if environment.name == "gke-gpu" and step in TRAINING:
+            expected["GENPIPE_CHECKPOINTS"] = "gs://BUCKET/checkpoints"
+        if environment.name == "cluster-cpu" and step == "train_dcgan":
+            expected["TF_NUM_INTRAOP_THREADS"] = "2"
+        assert named == expected
+        assert kubernetes["activeDeadlineSeconds"] == "7200"
+        assert kubernetes["imagePullPolicy"] == "IfNotPresent"
+        assert kubernetes["fieldPathAsEnv"] == RUN_GROUP
+    counts = [(step, task["retryPolicy"]["maxRetryCount"]) for step, task in tasks(text)]
+    assert {step for step, _ in counts} == set(FOLDERS)
+    assert {count for _, count in counts} == {retries}
+
+
+def test_secrets_are_referred_to_and_never_written(cluster: Any) -> None:
+    environment, text = cluster
+    for _, _, kubernetes in executors(text):
+        found = {
+            (secret["secretName"], pair["secretKey"], pair["envVar"])
+            for secret in kubernetes.get("secretAsEnv", [])
+            for pair in secret["keyToEnv"]
+        }
+        assert found == (WANDB_SECRET if environment.wandb.secret_name else set())
+
+
+def test_wandb_and_variables_reach_every_step(tmp_path: Path) -> None:
+    content = yaml.safe_load((shipped_environments() / "cluster-cpu.yaml").read_text())
+    content["wandb"] = {
+        "project": "digits",
+        "entity": "team",
+        "base_url": "http://wandb.example.com",
+        "secret_name": "keys",
+        "secret_key": "wandb",
+    }
+    content["variables"] = {"STORAGE_EMULATOR_HOST": "http://storage.example.com"}
+    content["images"]["pull_secrets"] = ["registry"]
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content))
+    for _, container, kubernetes in executors(compiled(tmp_path, Environment.read(path))):
+        named = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert named["WANDB_PROJECT"] == "digits"
+        assert named["WANDB_ENTITY"] == "team"
+        assert named["WANDB_BASE_URL"] == "http://wandb.example.com"
+        assert named["STORAGE_EMULATOR_HOST"] == "http://storage.example.com"
+        assert kubernetes["imagePullSecret"][0]["secretName"] == "registry"
+        secret = kubernetes["secretAsEnv"][0]
+        assert secret["keyToEnv"] == [{"secretKey": "wandb", "envVar": "WANDB_API_KEY"}]
+
+
+def test_nothing_of_kubernetes_is_asked_of_this_machine(tmp_path: Path) -> None:
+    assert "platforms" not in compiled(tmp_path, Environment.read("local"))
+
+
+def test_loops_are_as_wide_as_the_environment_says(cluster: Any) -> None:
+    environment, text = cluster
+    loops = next(yaml.safe_load_all(text))["root"]["dag"]["tasks"].items()
+    widths = [
+        task["iteratorPolicy"]["parallelismLimit"] for name, task in loops if "for-loop" in name
+    ]
+    assert widths == [environment.parallelism] * 3
+
+
+def test_the_compiled_size_does_not_grow_with_the_latent_sizes(cluster: Any) -> None:
+    from pipelines.parameters import Parameters
+
+    _, text = cluster
+    few, many = (
+        Parameters.checked({"latent_sizes": tuple(range(1, count + 1))}).arguments()
+        for count in (1, 50)
+    )
+    # The sizes are an argument of a run: what is compiled knows the default only.
+    assert few.keys() == many.keys()
+    spec = next(yaml.safe_load_all(text))
+    sizes = spec["root"]["inputDefinitions"]["parameters"]["latent_sizes"]
+    assert sizes["defaultValue"] == [2, 10, 100]
+    assert len(json.dumps(many)) - len(json.dumps(few)) < 250
+    assert len(text) < 120_000
