@@ -43,7 +43,7 @@ FOLDERS = {
 TRAINING = ("train_autoencoder", "train_vae", "train_dcgan")
 # What other steps' folders read: the data set and a trained model.
 SHARED = ("ingest/dataset.py", "train/saved.py", "train/layers.py")
-RUNTIME = ("keras", "kfp", "numpy", "tensorflow", "tensorflow-datasets", "wandb")
+RUNTIME = ("keras", "kfp", "numpy", "onnxruntime", "tensorflow", "tensorflow-datasets", "wandb")
 
 SOURCE_TAG = "{source}"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)

@@ -15,7 +15,7 @@ from components.evaluate.scatter import draw_scatter
 from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
 from components.pictures import grid, write_png
 from components.tracking import Picture, Tracker
-from components.train.saved import SavedModel, apply
+from components.train.saved import SavedModel
 
 SHOWN = 10
 FRESH_SAMPLES = 2000
@@ -79,9 +79,9 @@ def _evaluate_dense(
     pixels, labels = np.asarray(dataset.images("test")), np.asarray(dataset.labels("test"))
     images = UNIT.apply(pixels)
     is_vae = saved.cell.family is Family.VAE
-    encoded = apply(saved.encoder, images)
+    encoded = saved.run("encoder", images)
     codes = encoded[0] if is_vae else encoded
-    rebuilt = apply(saved.decoder, codes)
+    rebuilt = saved.run("decoder", codes)
     components = reconstruction.PCA(dataset.images("train"))
     plane = latent.plane_of(codes)
     shares, gaps = latent.area_shares(plane, labels, len(dataset.class_names))
@@ -128,7 +128,7 @@ def _vae_losses(
 ) -> dict[str, float]:
     """The VAE's loss and its parts with sampled codes, the ELBO, and the units in use."""
     noise = np.random.default_rng(seed).standard_normal(z_mean.shape, np.float32)
-    rebuilt = apply(saved.decoder, z_mean + np.exp(0.5 * z_log_var) * noise)
+    rebuilt = saved.run("decoder", z_mean + np.exp(0.5 * z_log_var) * noise)
     loss = reconstruction.PIXELS * reconstruction.mean_squared_error(images, rebuilt)
     divergence = reconstruction.kl_divergence(z_mean, z_log_var)
     return {
@@ -146,9 +146,9 @@ def _evaluate_dcgan(saved: SavedModel, dataset: Dataset, seed: int) -> dict[str,
     noise = np.random.default_rng(seed).standard_normal(
         (FRESH_SAMPLES, saved.cell.latent_size), np.float32
     )
-    generated = apply(saved.generator, noise)
-    on_real = apply(saved.discriminator, real)[:, 0]
-    on_generated = apply(saved.discriminator, generated)[:, 0]
+    generated = saved.run("generator", noise)
+    on_real = saved.run("discriminator", real)[:, 0]
+    on_generated = saved.run("discriminator", generated)[:, 0]
     real_loss = -float(np.log(np.clip(on_real, 1e-7, 1)).mean())
     generated_loss = -float(np.log(np.clip(1 - on_generated, 1e-7, 1)).mean())
     return {

@@ -13,7 +13,7 @@ from components.errors import InputError
 from components.ingest.dataset import RESCALINGS, open_dataset
 from components.pictures import grid, write_png
 from components.tracking import Picture, Tracker
-from components.train.saved import JUDGE, SavedModel, apply
+from components.train.saved import JUDGE, SavedModel
 
 SHOWN = 32
 COVERED_SHARE = 0.01
@@ -70,7 +70,7 @@ def sample(
         scores, shares = _draw(saved, classifier, codes, folder, "", tracker)
         if saved.cell.family is Family.AUTOENCODER:
             images = RESCALINGS["unit"].apply(np.asarray(open_dataset(data).images("train")))
-            codes = fitted_gaussian(apply(saved.encoder, images), samples, generator)
+            codes = fitted_gaussian(saved.run("encoder", images), samples, generator)
             fitted, _ = _draw(saved, classifier, codes, folder, "fitted_gaussian", tracker)
             scores |= {f"fitted_gaussian_{name}": value for name, value in fitted.items()}
         result["metrics"], result["digit_shares"] = scores, shares
@@ -133,10 +133,10 @@ def _draw(
     """Decode codes, write the images and a grid of them, and score them."""
     is_dcgan = saved.cell.family is Family.DCGAN
     rescaling = RESCALINGS["symmetric" if is_dcgan else "unit"]
-    images = rescaling.inverse(apply(saved.generator if is_dcgan else saved.decoder, codes))
+    images = rescaling.inverse(saved.run("generator" if is_dcgan else "decoder", codes))
     suffix = f"_{kind}" if kind else ""
     np.save(folder / f"samples{suffix}.npy", images, allow_pickle=False)
     picture = grid(images[:SHOWN], 8, zoom=2)
     write_png(folder / f"grid{suffix}.png", picture)
     tracker.log({f"samples{suffix}": Picture(picture, kind.replace("_", " ") or "N(0, I)")})
-    return judge_scores(apply(classifier.classifier, RESCALINGS["unit"].apply(images)))
+    return judge_scores(classifier.run("classifier", RESCALINGS["unit"].apply(images)))

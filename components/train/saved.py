@@ -1,4 +1,7 @@
-"""The model artifact: ``.keras`` files, ``model.json`` and ``history.csv`` in one folder.
+"""The model artifact: networks, ``model.json`` and ``history.csv`` in one folder.
+
+Each network lies there twice: as ``.keras``, to train it further or to build on it, and as
+``.onnx``, which the steps after training run without TensorFlow.
 
 ``model.json`` holds what a reader needs to rebuild and check the model without the training
 code: family, latent size, settings, seed, data digest, package version, digests of the weights
@@ -11,6 +14,7 @@ import csv
 import hashlib
 import importlib.metadata
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +46,7 @@ class SavedModel:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._sessions: dict[str, Any] = {}
         path = self.folder / "model.json"
         try:
             self.card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -74,26 +79,61 @@ class SavedModel:
             rows = list(csv.DictReader(file))
         return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
 
+    def run(self, part: str, inputs: np.ndarray) -> Any:
+        """Run one network over many inputs, without TensorFlow: its import takes seconds.
+
+        Args:
+            part: ``encoder``, ``decoder``, ``generator``, ``discriminator`` or ``classifier``.
+            inputs: (n, ...) float32, as the network reads them.
+
+        Returns:
+            The network's output, (n, ...) float32; a list of them where it has several.
+
+        Raises:
+            InputError: as ``part`` does.
+        """
+        session = self._session(part)
+        name = session.get_inputs()[0].name
+        batches = [
+            session.run(None, {name: inputs[first : first + BATCH]})
+            for first in range(0, len(inputs), BATCH)
+        ]
+        outputs = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+        return outputs if len(outputs) > 1 else outputs[0]
+
     def part(self, name: str) -> keras.Model:
         """One network of the model: ``encoder``, ``decoder``, ``generator`` and so on.
 
         Raises:
             InputError: the model has no such part, or its file is not the one that was saved.
         """
-        path = self.folder / f"{name}.keras"
-        expected = self.card.get("files", {}).get(path.name)
-        if expected is None:
-            raise InputError(f"{self.folder / 'model.json'} lists no {path.name}")
-        found = file_digest(path) if path.exists() else "no such file"
-        if found != expected:
-            raise InputError(
-                f"{path} is not the file that was saved: expected {expected}, found {found}"
-            )
+        path = self._file(f"{name}.keras")
         import keras
 
         import components.train.layers  # noqa: F401  (registers our layers)
 
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+    def _session(self, part: str) -> Any:
+        if part not in self._sessions:
+            path = self._file(f"{part}.onnx")
+            import onnxruntime
+
+            self._sessions[part] = onnxruntime.InferenceSession(path)
+        return self._sessions[part]
+
+    def _file(self, name: str) -> Path:
+        """A file of the model, after its digest was checked."""
+        path = self.folder / name
+        expected = self.card.get("files", {}).get(name)
+        if expected is None:
+            raise InputError(f"{self.folder / 'model.json'} lists no {name}")
+        found = file_digest(path) if path.exists() else "no such file"
+        if found != expected:
+            raise InputError(
+                f"{path} is not the file that was saved: expected {expected}, found {found}"
+            )
+        return path
 
     @cached_property
     def encoder(self) -> keras.Model:
@@ -119,20 +159,6 @@ class SavedModel:
     def classifier(self) -> keras.Model:
         """(n, 28, 28, 1) in [0, 1] to class probabilities, (n, classes); the judge's only part."""
         return self.part("classifier")
-
-
-def apply(network: keras.Model, inputs: np.ndarray) -> Any:
-    """Run a network over many inputs in batches; arrays in, an array (or a list of them) out."""
-    import tensorflow as tf
-
-    call = tf.function(network, jit_compile=False, reduce_retracing=True)
-    parts = [
-        call(tf.constant(inputs[first : first + BATCH]), training=False)
-        for first in range(0, len(inputs), BATCH)
-    ]
-    if isinstance(parts[0], (list, tuple)):
-        return [np.concatenate([part[i] for part in parts]) for i in range(len(parts[0]))]
-    return np.concatenate(parts)
 
 
 def save(
@@ -164,9 +190,10 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         files, weights = {}, hashlib.sha256()
         for name, network in sorted(networks.items()):
-            path = folder / f"{name}.keras"
-            network.save(path)
-            files[path.name] = file_digest(path)
+            network.save(folder / f"{name}.keras")
+            _export(network, folder / f"{name}.onnx")
+            for path in sorted(folder.glob(f"{name}.*")):
+                files[path.name] = file_digest(path)
             for array in network.get_weights():
                 weights.update(np.ascontiguousarray(array).tobytes())
         write_history(folder / "history.csv", history)
@@ -183,6 +210,16 @@ def save(
     except OSError as error:
         raise StepError(f"the model could not be written to {folder}: {error}") from error
     return contents
+
+
+def _export(network: keras.Model, path: Path) -> None:
+    """Write a network as ONNX; the size of a batch stays open."""
+    import keras
+
+    signature = [keras.InputSpec(shape=network.input_shape, dtype="float32", name="input")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Keras looks for np.object
+        network.export(path, format="onnx", verbose=False, input_signature=signature)
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:

@@ -20,7 +20,7 @@ from components.ingest.dataset import RESCALINGS, Dataset
 from components.progress import Progress
 from components.tracking import Picture, Tracker
 from components.train import saved
-from components.train.saved import SavedModel, apply
+from components.train.saved import SavedModel
 from components.train.settings import SETTINGS
 
 DENSE = {"hidden_size": 16, "epochs": 1, "batch_size": 32}
@@ -154,9 +154,9 @@ def test_the_reconstruction_scores_are_of_the_whole_test_split(
     for family in (Family.AUTOENCODER, Family.VAE):
         done = evaluations[family]
         model, codes = SavedModel(done.model), np.load(done.folder / "latent_codes.npy")
-        encoded = apply(model.encoder, images)
+        encoded = model.run("encoder", images)
         np.testing.assert_array_equal(codes, encoded[0] if family is Family.VAE else encoded)
-        error = float(np.square(apply(model.decoder, codes) - images).mean())
+        error = float(np.square(model.run("decoder", codes) - images).mean())
         assert done.metrics["mean_squared_error"] == pytest.approx(error, rel=1e-5)
         pca = reconstruction.PCA(digits.images("train"))
         best = pca.mean_squared_error(digits.images("test"), TINY[family]["latent_size"])
@@ -181,7 +181,7 @@ def test_the_total_loss_of_a_vae_is_the_sum_of_its_parts(
     done = evaluations[Family.VAE]
     metrics = done.metrics
     images = RESCALINGS["unit"].apply(digits.images("test"))
-    z_mean, z_log_var = apply(SavedModel(done.model).encoder, images)
+    z_mean, z_log_var = SavedModel(done.model).run("encoder", images)
 
     divergence = 0.5 * (np.square(z_mean) + np.exp(z_log_var) - 1 - z_log_var).sum(axis=1)
     assert metrics["kl_divergence"] == pytest.approx(divergence.mean(), rel=1e-4)
@@ -190,7 +190,7 @@ def test_the_total_loss_of_a_vae_is_the_sum_of_its_parts(
     assert metrics["elbo"] == pytest.approx(-parts - 392 * np.log(np.pi))
     noise = np.random.default_rng(0).standard_normal(z_mean.shape, np.float32)
     sampled = z_mean + np.exp(z_log_var / 2) * noise
-    errors = apply(SavedModel(done.model).decoder, sampled) - images
+    errors = SavedModel(done.model).run("decoder", sampled) - images
     loss = np.square(errors).sum(axis=(1, 2, 3)).mean()
     assert metrics["reconstruction_loss"] == pytest.approx(loss, rel=1e-4)
     assert metrics["reconstruction_loss"] != pytest.approx(784 * metrics["mean_squared_error"])
@@ -202,9 +202,9 @@ def test_the_discriminators_scores_are_those_of_its_answers(
     done = evaluations[Family.DCGAN]
     model, metrics = SavedModel(done.model), done.metrics
     noise = np.random.default_rng(0).standard_normal((2000, 2), np.float32)
-    generated = apply(model.generator, noise)
+    generated = model.run("generator", noise)
     real = RESCALINGS["symmetric"].apply(digits.images("test"))
-    on_real, on_generated = (apply(model.discriminator, x)[:, 0] for x in (real, generated))
+    on_real, on_generated = (model.run("discriminator", x)[:, 0] for x in (real, generated))
 
     assert metrics["discriminator_accuracy_real"] == pytest.approx(np.mean(on_real > 0.5))
     assert metrics["discriminator_accuracy_generated"] == pytest.approx(np.mean(on_generated < 0.5))

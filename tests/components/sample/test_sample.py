@@ -113,7 +113,7 @@ def test_the_judge_scores_what_was_drawn_from_the_prior(
 
     images = np.load(tmp_path / "samples.npy").astype(np.float32) / 255
     judge = saved.SavedModel(models["judge"])
-    expected, _ = judge_scores(saved.apply(judge.classifier, images))
+    expected, _ = judge_scores(judge.run("classifier", images))
     assert metrics.keys() >= SCORES
     assert {name: metrics[name] for name in SCORES} == pytest.approx(expected)
 
@@ -131,7 +131,7 @@ def test_an_autoencoder_is_also_sampled_from_a_gaussian_fitted_to_its_codes(
     assert (fitted.shape, fitted.dtype) == ((40, 28, 28, 1), np.uint8)
     assert not np.array_equal(fitted, np.load(tmp_path / "samples.npy"))
     judge = saved.SavedModel(models["judge"])
-    expected, _ = judge_scores(saved.apply(judge.classifier, fitted.astype(np.float32) / 255))
+    expected, _ = judge_scores(judge.run("classifier", fitted.astype(np.float32) / 255))
     found = {name: metrics[f"fitted_gaussian_{name}"] for name in SCORES}
     assert found == pytest.approx(expected)
 
@@ -152,7 +152,7 @@ def test_the_samples_of_a_vae_are_decoded_from_n_0_i(
     draw(models, data, tmp_path, "vae", seed=5)
 
     codes = np.random.default_rng(5).standard_normal((40, 3), np.float32)
-    decoded = saved.apply(saved.SavedModel(models["vae"]).decoder, codes)
+    decoded = saved.SavedModel(models["vae"]).run("decoder", codes)
     np.testing.assert_array_equal(np.load(tmp_path / "samples.npy"), np.rint(decoded * 255))
 
 

@@ -12,7 +12,7 @@ from components.errors import InputError
 from components.ingest.dataset import RESCALINGS, Dataset
 from components.tracking import Picture, Tracker
 from components.train.judge import build_classifier, train_judge
-from components.train.saved import SavedModel, apply
+from components.train.saved import SavedModel
 
 
 class Recorder(Tracker):
@@ -51,7 +51,7 @@ def test_the_accuracy_in_model_json_is_that_on_the_test_split(
     folder, card, _ = trained
     model = SavedModel(folder)
     images = RESCALINGS["unit"].apply(digits.images("test"))
-    probabilities = apply(model.classifier, images)
+    probabilities = model.run("classifier", images)
     right = probabilities.argmax(axis=1) == digits.labels("test")
 
     assert json.loads((folder / "model.json").read_text()) == card

@@ -13,7 +13,7 @@ import pytest
 from components.cells import Status
 from components.errors import InputError, StepError
 from components.train import saved
-from components.train.saved import SavedModel, apply
+from components.train.saved import SavedModel
 
 HISTORY = [{"epoch": 1, "loss": 0.1}, {"epoch": 2, "loss": 1 / 3}]
 
@@ -44,8 +44,12 @@ def test_the_digests_are_of_the_files_and_of_the_weights(tmp_path: Path) -> None
     layer = keras.layers.Dense(2)
     card = write(tmp_path / "model", layer)
 
-    content = (tmp_path / "model" / "encoder.keras").read_bytes()
-    assert card["files"] == {"encoder.keras": f"sha256:{hashlib.sha256(content).hexdigest()}"}
+    contents = {
+        name: (tmp_path / "model" / name).read_bytes() for name in ("encoder.keras", "encoder.onnx")
+    }
+    assert card["files"] == {
+        name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in contents.items()
+    }
     weights = b"".join(array.tobytes() for array in layer.get_weights())
     assert card["weights_digest"] == f"sha256:{hashlib.sha256(weights).hexdigest()}"
 
@@ -145,20 +149,33 @@ def test_model_json_is_strict_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 20])
-def test_batches_change_no_answer(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_change_no_answer(
+    tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(saved, "BATCH", 8)
     inputs = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
     single = network(keras.layers.Dense(2))
     several = keras.Model(single.inputs, [single.outputs[0], single.outputs[0] * 2])
+    write(tmp_path, networks={"encoder": single, "decoder": several})
+    model = SavedModel(tmp_path)
 
-    answer, (first, second) = apply(single, inputs), apply(several, inputs)
+    answer, (first, second) = model.run("encoder", inputs), model.run("decoder", inputs)
 
     np.testing.assert_allclose(answer, single(inputs), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(first, answer)
     np.testing.assert_array_equal(second, 2 * answer)
 
 
-def test_networks_are_applied_as_in_inference() -> None:
+def test_networks_run_as_in_inference(tmp_path: Path) -> None:
     inputs = np.ones((4, 3), np.float32)
+    write(tmp_path, keras.layers.Dropout(0.9))
 
-    np.testing.assert_array_equal(apply(network(keras.layers.Dropout(0.9)), inputs), inputs)
+    np.testing.assert_array_equal(SavedModel(tmp_path).run("encoder", inputs), inputs)
+
+
+def test_an_altered_network_is_not_run(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "encoder.onnx").write_bytes(b"another")
+
+    with pytest.raises(InputError, match=r"encoder\.onnx is not the file that was saved"):
+        SavedModel(tmp_path).run("encoder", np.ones((4, 3), np.float32))
