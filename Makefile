@@ -6,6 +6,7 @@ READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo quick test lint types format compile golden quality bench lock clean
+.PHONY: images test-images
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -55,9 +56,17 @@ quality: $(READY) ## Train the full budgets and hold each figure against its bar
 bench: $(READY) ## Measure the training loops against plain Keras ones, side by side
 	@$(BIN)/python -m tests.benchmarks.loops
 
-lock: ## Resolve requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --group dev --extra wheel-data --universal --python-version 3.11 \
+# BASE names another base image, BUILD_FLAGS more flags of the engine's build command.
+images: ## Build the container images, tagged by commit (docker, podman or buildah)
+	@BASE="$(BASE)" BUILD_FLAGS="$(BUILD_FLAGS)" images/build $(or $(TARGETS),cpu gpu)
+
+test-images: $(READY) ## Build a base and the CPU image, and run the small pipeline in containers
+	@tests/images/run
+
+lock: ## Resolve requirements.lock and the images' requirements anew (needs uv)
+	uv pip compile pyproject.toml --group dev --extra wheel-data --extra docker --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements.lock
+	images/lock
 
 clean: ## Remove .venv and caches; runs are kept
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -9,24 +9,29 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from components.errors import InputError, StepError
 
+if TYPE_CHECKING:
+    from pipelines.schedules import Schedules
+
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+EXIT_TIMED_OUT = 3
 EXIT_INTERRUPTED = 130
 
 RUN_EXAMPLES = """
 \b
 Examples:
   genpipe run                                   all three families at latent sizes 2, 10, 100
-  genpipe run --quick                           a first look in about three minutes
+  genpipe run --quick                           a first look in about two minutes
   genpipe run --families vae --latent-sizes 2,5,20
   genpipe run --param vae_epochs=40 --param beta=4 --name long-vae
   genpipe run --source ~/mnist-archives         read the four archives of a folder
+  genpipe run --runner docker --image genpipe-cpu:3f2a91c      in containers, as on a cluster
 """
 
 COMPILE_EXAMPLES = """
@@ -35,6 +40,55 @@ Examples:
   genpipe compile --environment local --output pipeline.yaml
   genpipe compile --environment my-cluster.yaml --tag 3f2a91c --output pipeline.yaml
   genpipe compile --environment gke-gpu --families vae,dcgan --output pipeline.yaml
+"""
+
+SUBMIT_EXAMPLES = """
+\b
+Examples:
+  genpipe submit --environment my-cluster.yaml
+  genpipe submit --environment gke-gpu --tag 3f2a91c --wait
+  genpipe submit --environment cluster-cpu --families vae --param latent_sizes=2,5 --param beta=4
+  genpipe submit --environment cluster-cpu --wait --timeout 7200 || echo "status $?"
+
+\b
+Exit status with --wait:
+  0  the run succeeded
+  1  it failed or was stopped, or the cluster can't be asked
+  3  it goes on after --timeout
+  130  Ctrl-C: it goes on
+"""
+
+FOLLOW_EXAMPLES = """
+\b
+Examples:
+  genpipe follow 20260101-120000-ab12 --environment cluster-cpu
+  genpipe follow 6f0e3a52-0c5b-4b0e-9d1f-2f6f5a1f8f11 --environment gke-gpu --timeout 600
+
+\b
+Exit status:
+  0  the run succeeded
+  1  it failed or was stopped, or the cluster can't be asked
+  3  it goes on after --timeout
+  130  Ctrl-C: it goes on
+"""
+
+STOP_EXAMPLES = """
+\b
+Examples:
+  genpipe stop 20260101-120000-ab12 --environment cluster-cpu
+"""
+
+RETRY_EXAMPLES = """
+\b
+Examples:
+  genpipe retry 20260101-120000-ab12 --environment cluster-cpu
+"""
+
+RUNS_EXAMPLES = """
+\b
+Examples:
+  genpipe runs --environment cluster-cpu
+  genpipe runs --environment gke-gpu --limit 50
 """
 
 PARAMETERS_EXAMPLES = """
@@ -49,6 +103,47 @@ LEADERBOARD_EXAMPLES = """
 Examples:
   genpipe leaderboard runs/20260101-120000-ab12
   genpipe leaderboard my-run --metrics
+"""
+
+SCHEDULE_EXAMPLES = """
+\b
+Examples:
+  genpipe schedule apply deploy/schedules --environment cluster-cpu --tag 3f2a91c --dry-run
+  genpipe schedule apply deploy/schedules/weekly.yaml --environment cluster-cpu --tag 3f2a91c
+  genpipe schedule list --environment cluster-cpu
+  genpipe schedule trigger weekly --environment cluster-cpu     one run now
+  genpipe schedule pause weekly --environment cluster-cpu       until `schedule resume`
+"""
+
+
+ARTIFACTS_LIST_EXAMPLES = """
+\b
+Examples:
+  genpipe artifacts list my-run
+  genpipe artifacts list gs://bucket/pipeline-root/latent-fanout/RUN-ID
+  genpipe artifacts list RUN-ID --environment gke-gpu
+"""
+
+ARTIFACTS_PULL_EXAMPLES = """
+\b
+Examples:
+  genpipe artifacts pull RUN-ID --environment gke-gpu --output results
+  genpipe artifacts pull my-run train_vae evaluate-dcgan-10 --output results
+  genpipe artifacts pull my-run vae-10 --output results      all that was made for one cell
+"""
+
+ARTIFACTS_OPEN_EXAMPLES = """
+\b
+Examples:
+  genpipe artifacts open my-run
+  genpipe artifacts open RUN-ID --environment gke-gpu
+"""
+
+WANDB_SYNC_EXAMPLES = """
+\b
+Examples:
+  WANDB_API_KEY=... genpipe wandb sync my-run
+  WANDB_API_KEY=... genpipe wandb sync RUN-ID --environment gke-gpu
 """
 
 
@@ -79,7 +174,7 @@ def main() -> None:
 
     \b
     Start here:
-      genpipe run --quick      the whole pipeline, small, on this machine
+      genpipe run --quick      autoencoder and VAE with small budgets, on this machine
       genpipe run              the same with the full budgets
     """
 
@@ -105,7 +200,9 @@ def main() -> None:
     help="Any parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
 )
 @click.option("--publish-to", help="Folder or gs:// prefix the best cells are copied to.")
-@click.option("--quick", is_flag=True, help="Small budgets, for a first look; figures are worse.")
+@click.option(
+    "--quick", is_flag=True, help="Autoencoder and VAE with small budgets, for a first look."
+)
 @click.option("--name", help="Name of the run. Default: date, time and four letters.")
 @click.option(
     "--runs",
@@ -114,8 +211,25 @@ def main() -> None:
     show_default=True,
     help="Folder that runs are kept in.",
 )
-def run(quick: bool, extra: Sequence[str], name: str | None, runs: Path, **options: Any) -> None:
-    """Run the pipeline on this machine, without containers, a server or an account.
+@click.option(
+    "--runner",
+    type=click.Choice(["subprocess", "docker"]),
+    default="subprocess",
+    show_default=True,
+    help="What runs a step: a process here, or a container of --image (docker, or podman's socket "
+    "in DOCKER_HOST).",
+)
+@click.option("--image", help="Image of --runner docker; `make images` builds one.")
+def run(
+    quick: bool,
+    extra: Sequence[str],
+    name: str | None,
+    runs: Path,
+    runner: str,
+    image: str | None,
+    **options: Any,
+) -> None:
+    """Run the pipeline on this machine, without a server or an account.
 
     Steps that an earlier run made from the same code and inputs come from the cache.
     """
@@ -123,16 +237,17 @@ def run(quick: bool, extra: Sequence[str], name: str | None, runs: Path, **optio
     from pipelines.parameters import QUICK, Parameters
 
     given = {option: value for option, value in options.items() if value is not None}
-    for assignment in extra:
-        key, separator, value = assignment.partition("=")
-        if not separator:
-            raise InputError(f"--param {assignment!r}: write NAME=VALUE")
-        given[key] = _parse(value)
-    parameters = Parameters.checked(given, QUICK if quick else None)
+    parameters = Parameters.checked({**given, **_assigned(extra)}, QUICK if quick else None)
+    if (runner == "docker") != bool(image):
+        raise InputError("--runner docker and --image NAME go together")
+    if image:
+        from pipelines.containers import find_image
+
+        image = find_image(image)
 
     from pipelines.terminal import show_outcome, show_run
 
-    local_run = LocalRun(runs, name or new_name(), parameters)
+    local_run = LocalRun(runs, name or new_name(), parameters, image or "")
     try:
         succeeded = show_run(local_run, quick=quick)
     except KeyboardInterrupt:
@@ -178,6 +293,153 @@ def compile_pipeline(
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
+on_environment = click.option(
+    "--environment",
+    required=True,
+    metavar="FILE",
+    help="The cluster: a file, or the name of one in deploy/environments.",
+)
+wait_limit = click.option(
+    "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Wait no longer than this."
+)
+
+
+@main.command(epilog=SUBMIT_EXAMPLES)
+@on_environment
+@click.option(
+    "--param",
+    "extra",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
+)
+@click.option("--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all.")
+@click.option("--tag", help="Tag of the images, in place of the environment's.")
+@click.option("--name", help="Name of the run. Default: date, time and four letters.")
+@click.option("--wait", is_flag=True, help="Show each step's changes until the run ends.")
+@wait_limit
+def submit(
+    environment: str,
+    extra: Sequence[str],
+    families: Sequence[str] | None,
+    tag: str | None,
+    name: str | None,
+    wait: bool,
+    timeout: int | None,
+) -> None:
+    """Run the pipeline on a cluster.
+
+    The same pipeline is uploaded once, as a version that is named by its content.
+    """
+    from pipelines.environments import Environment
+    from pipelines.parameters import Parameters
+
+    if timeout and not wait:
+        raise InputError("--timeout is for --wait: without it, submit waits for nothing")
+    given = _assigned(extra) | ({"families": families} if families else {})
+    parameters = Parameters.checked(given)
+    target = Environment.read(environment)
+    if tag:
+        target = target.with_tag(tag)
+
+    from pipelines import kubeflow
+    from pipelines.local import new_name
+
+    client = kubeflow.connect(target)
+    run = kubeflow.submit(client, target, parameters, name or new_name())
+    click.echo(f"{run.display_name}  {run.run_id}")
+    click.echo(kubeflow.link(client, run.run_id))
+    if wait:
+        _follow(client, environment, run, timeout)
+    else:
+        click.echo(f"genpipe follow {run.run_id} --environment {environment}")
+
+
+@main.command(epilog=FOLLOW_EXAMPLES)
+@click.argument("run")
+@on_environment
+@wait_limit
+def follow(run: str, environment: str, timeout: int | None) -> None:
+    """Show each step's changes of a cluster's run, by id or name, until it ends."""
+    client, found = _cluster_run(environment, run)
+    _follow(client, environment, found, timeout)
+
+
+@main.command(epilog=STOP_EXAMPLES)
+@click.argument("run")
+@on_environment
+def stop(run: str, environment: str) -> None:
+    """Stop a cluster's run, by id or name; what its finished steps made stays."""
+    from pipelines import kubeflow
+
+    client, found = _cluster_run(environment, run)
+    kubeflow.stop(client, found)
+    click.echo(f"stopping {found.display_name}  {found.run_id}")
+
+
+@main.command(epilog=RETRY_EXAMPLES)
+@click.argument("run")
+@on_environment
+def retry(run: str, environment: str) -> None:
+    """Run the failed steps of a cluster's run again, and those after them."""
+    from pipelines import kubeflow
+
+    client, found = _cluster_run(environment, run)
+    kubeflow.retry(client, found)
+    click.echo(f"retrying {found.display_name}  {found.run_id}")
+
+
+@main.command(epilog=RUNS_EXAMPLES)
+@on_environment
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many."
+)
+def runs(environment: str, limit: int) -> None:
+    """List the newest runs of a cluster's experiment: name, id, state, when."""
+    from itertools import islice
+
+    from pipelines import kubeflow
+    from pipelines.environments import Environment
+
+    target = Environment.read(environment)
+    for run in islice(kubeflow.list_runs(kubeflow.connect(target), target), limit):
+        when = f"{run.created_at.astimezone():%Y-%m-%d %H:%M}" if run.created_at else ""
+        click.echo(f"{run.display_name:<28}{run.run_id:<38}{run.state or '':<11}{when}")
+
+
+def _cluster_run(environment: str, run: str) -> tuple[Any, Any]:
+    """The client of an environment, and a run there by its id or name."""
+    from pipelines import kubeflow
+    from pipelines.environments import Environment
+
+    target = Environment.read(environment)
+    client = kubeflow.connect(target)
+    return client, kubeflow.find_run(client, target, run)
+
+
+def _follow(client: Any, environment: str, run: Any, timeout: int | None) -> None:
+    """Show a run until it ends, and exit with the status that says how."""
+    from pipelines import kubeflow
+
+    again = f"{run.run_id} --environment {environment}"
+    how = f"  genpipe follow {again}\n  genpipe stop {again}"
+    try:
+        ended = kubeflow.follow(client, run.run_id, click.echo, timeout)
+    except KeyboardInterrupt:
+        click.echo(f"\nthe run goes on; to follow or stop it:\n{how}", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except kubeflow.TimedOutError as error:
+        click.echo(f"error: {error}; to follow or stop it:\n{how}", err=True)
+        sys.exit(EXIT_TIMED_OUT)
+    click.echo(f"{run.display_name} {ended.state.lower()}: {kubeflow.link(client, run.run_id)}")
+    if ended.state != "SUCCEEDED":
+        click.echo(
+            f"what its steps printed: kubectl logs --namespace {client.get_user_namespace()} "
+            f"--selector pipeline/runid={run.run_id} --container main --prefix --tail 50"
+        )
+        sys.exit(EXIT_FAILURE)
+
+
 @main.command("parameters", epilog=PARAMETERS_EXAMPLES)
 def list_parameters() -> None:
     """List the pipeline's parameters with their defaults."""
@@ -211,6 +473,197 @@ def leaderboard(run: str, runs: Path, metrics: bool) -> None:
     show_leaderboard(folder / "leaderboard.json")
     if metrics:
         show_metrics()
+
+
+def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    """The values of ``--param NAME=VALUE``."""
+    given = {}
+    for assignment in assignments:
+        name, separator, value = assignment.partition("=")
+        if not separator:
+            raise InputError(f"--param {assignment!r}: write NAME=VALUE")
+        given[name] = _parse(value)
+    return given
+
+
+@main.group(epilog=SCHEDULE_EXAMPLES)
+def schedule() -> None:
+    """Run the pipeline on a cluster by the clock, as files in deploy/schedules say."""
+
+
+@schedule.command("apply", epilog=SCHEDULE_EXAMPLES)
+@click.argument("path", metavar="FILE|FOLDER", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--environment",
+    metavar="FILE",
+    help="Where schedules run that do not say it: a file, or a name of deploy/environments.",
+)
+@click.option("--tag", help="Tag of the images, in place of the environments'.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and send nothing.")
+def apply_schedules(path: Path, environment: str | None, tag: str | None, dry_run: bool) -> None:
+    """Make the cluster match a schedule, or all schedules of a folder.
+
+    What has not changed is left alone, and so are schedules that others made. A changed schedule
+    becomes a new recurring run; the old one is disabled, and deleted once no run of it is in
+    flight (by the next apply, if need be).
+    """
+    from pipelines.schedules import apply, read_schedules
+
+    for line in apply(read_schedules(path, environment, tag), dry_run=dry_run):
+        click.echo(line)
+
+
+@schedule.command("list")
+@on_environment
+def list_schedules(environment: str) -> None:
+    """List a cluster's schedules: next run, states of the last ones."""
+    rows = list(_schedules(environment).overview())
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+
+
+@schedule.command()
+@click.argument("name")
+@on_environment
+def pause(name: str, environment: str) -> None:
+    """Start no more runs of a schedule; those in flight go on."""
+    cluster = _schedules(environment)
+    enabled = [one for one in cluster.named(name) if one.enabled]
+    for one in enabled:
+        click.echo(cluster.switch(one, on=False))
+    click.echo(f"{name} is paused{'' if enabled else ' already'}; apply enables it again, unless")
+    click.echo("its file says enabled: false")
+
+
+@schedule.command()
+@click.argument("name")
+@on_environment
+def resume(name: str, environment: str) -> None:
+    """Start runs of a paused schedule again.
+
+    If runs were missed, the last of them starts at once (each of them with catch_up).
+    """
+    cluster = _schedules(environment)
+    current = cluster.named(name)[0]
+    done = "enabled already" if current.enabled else cluster.switch(current, on=True)
+    click.echo(f"{name}: {done}")
+
+
+@schedule.command()
+@click.argument("name")
+@on_environment
+def delete(name: str, environment: str) -> None:
+    """Delete a schedule; while runs of it are in flight, which that would end, only disable it."""
+    _schedules(environment).delete(name)
+    click.echo(f"deleted {name}")
+
+
+@schedule.command()
+@click.argument("name")
+@on_environment
+def trigger(name: str, environment: str) -> None:
+    """Start one run of a schedule now, paused or not."""
+    cluster = _schedules(environment)
+    run = cluster.trigger(cluster.named(name)[0])
+    click.echo(f"started run {run.display_name} ({run.run_id})")
+
+
+def _schedules(environment: str) -> Schedules:
+    from pipelines.environments import Environment
+    from pipelines.schedules import Schedules
+
+    return Schedules(Environment.read(environment))
+
+
+def _of_a_run(command: Any) -> Any:
+    """The argument and options that name a run, here or in Cloud Storage."""
+    for decorate in (
+        click.option(
+            "--environment", metavar="FILE", help="Where RUN is a run's id on that cluster."
+        ),
+        click.option(
+            "--runs",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path("runs"),
+            show_default=True,
+            help="Folder that local runs are kept in.",
+        ),
+        click.argument("run"),
+    ):
+        command = decorate(command)
+    return command
+
+
+@main.group()
+def artifacts() -> None:
+    """List, pull and open what the steps of a run made.
+
+    RUN is a local run's name or folder, the gs:// address of a run on a cluster, or with
+    --environment the run's id.
+    """
+
+
+@artifacts.command("list", epilog=ARTIFACTS_LIST_EXAMPLES)
+@_of_a_run
+def list_artifacts(run: str, runs: Path, environment: str | None) -> None:
+    """List a run's steps, cells and artifacts, with sizes and metrics."""
+    from pipelines.artifacts import find_run, read_run, show_run
+
+    uri = find_run(run, runs, environment)
+    show_run(uri, read_run(uri))
+
+
+@artifacts.command("pull", epilog=ARTIFACTS_PULL_EXAMPLES)
+@_of_a_run
+@click.argument("steps", nargs=-1, metavar="[STEP]...")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder to write to; what is there whole already is not copied again.",
+)
+def pull_artifacts(
+    run: str, runs: Path, environment: str | None, steps: Sequence[str], output: Path
+) -> None:
+    """Copy what a run's steps made to a folder of this machine.
+
+    STEP is a step's name (evaluate-vae-10), its kind (evaluate) or a cell (vae-10). Default: all.
+    """
+    from pipelines.artifacts import choose, find_run, pull, read_run
+
+    uri = find_run(run, runs, environment)
+    count = pull(uri, choose(read_run(uri), steps), output)
+    click.echo(f"{output}: {count} files, whole")
+
+
+@artifacts.command("open", epilog=ARTIFACTS_OPEN_EXAMPLES)
+@_of_a_run
+def open_artifacts(run: str, runs: Path, environment: str | None) -> None:
+    """Show a run's report in the browser."""
+    import webbrowser
+
+    from pipelines.artifacts import fetch_report, find_run
+
+    report = fetch_report(find_run(run, runs, environment))
+    click.echo(report)
+    if not webbrowser.open(report.as_uri()):
+        click.echo("no browser on this machine: open that file in one elsewhere", err=True)
+
+
+@main.group()
+def wandb() -> None:
+    """Weights & Biases: upload what a run logged offline."""
+
+
+@wandb.command("sync", epilog=WANDB_SYNC_EXAMPLES)
+@_of_a_run
+def sync_wandb(run: str, runs: Path, environment: str | None) -> None:
+    """Upload the W&B runs that a run's steps logged offline."""
+    from pipelines.artifacts import sync_wandb as sync
+
+    click.echo(f"wandb sync went through {sync(run, runs, environment)} runs")
 
 
 def _parse(value: str) -> Any:

@@ -121,8 +121,8 @@ class Images(Section):
 class Step(Section):
     """What one kind of step asks for.
 
-    ``threads`` bounds TensorFlow's threads inside an operation; ``shared`` divides the cores of
-    the machine that compiles among the cells that run side by side.
+    ``threads`` bounds the threads that work on one operation (TensorFlow's and NumPy's);
+    ``shared`` divides the cores of the machine that compiles among the cells side by side.
     """
 
     cpu_request: CPU | None = None
@@ -283,7 +283,7 @@ class Environment(Section):
         return self.steps.get("default", Step()).model_copy(update=own)
 
     def threads(self, step: str) -> int | None:
-        """Threads inside one of TensorFlow's operations; None leaves it to TensorFlow."""
+        """Threads that work on one operation; None leaves it to the libraries."""
         asked = self.step(step).threads
         if asked == "shared":
             return max(1, (os.cpu_count() or 1) // max(1, self.parallelism))

@@ -68,13 +68,15 @@ class LocalRun:
         runs: the folder all runs lie in.
         name: of the run and its folder.
         parameters: of the pipeline.
+        image: container image that the steps run in, as ``containers.find_image`` names it; empty
+            for processes of this machine.
 
     Raises:
         InputError: the name can't be a folder's, or the run exists already.
         StepError: the folder can't be written.
     """
 
-    def __init__(self, runs: Path, name: str, parameters: Parameters) -> None:
+    def __init__(self, runs: Path, name: str, parameters: Parameters, image: str = "") -> None:
         if not NAME.fullmatch(name):
             raise InputError(
                 f"run name {name!r}: use letters, digits, '.', '_' and '-', at most 63, "
@@ -83,6 +85,7 @@ class LocalRun:
         self.name = name
         self.folder = runs.absolute() / name
         self.parameters = parameters
+        self.image = image
         self.steps: dict[str, StepState] = {}
         self.peak_memory = 0
         self.seconds = 0.0
@@ -126,9 +129,10 @@ class LocalRun:
             "PYTHONUNBUFFERED": "1",
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         }
+        command = [sys.executable, "-m", "pipelines.local", str(self.folder), str(self._store)]
         with (self.logs / "kfp.log").open("wb") as log:
             self._worker = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.local", str(self.folder), str(self._store)],
+                [*command, self.image],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -162,7 +166,8 @@ class LocalRun:
     def wait(self) -> bool:
         """Wait for the worker's end, after ``follow``; returns whether it ended well."""
         self.seconds = time.monotonic() - self._began
-        return self._worker.wait() == 0
+        # kfp takes a container that is gone before it asks for the exit status to have ended well.
+        return self._worker.wait() == 0 and not self.failed
 
     def stop(self) -> None:
         """End the worker and all the steps it started; they get a moment to end by themselves."""
@@ -289,10 +294,11 @@ def _end_with_parent() -> None:
     os.killpg(0, signal.SIGTERM)
 
 
-def _work(folder: Path, store: Path) -> None:
+def _work(folder: Path, store: Path, image: str) -> None:
     """The worker: compile the pipeline to the run's folder, load it, and run it."""
     from kfp import components, local
 
+    from pipelines.containers import container_environment
     from pipelines.environments import local_environment
     from pipelines.latent_fanout import compile_to
 
@@ -303,15 +309,39 @@ def _work(folder: Path, store: Path) -> None:
     values = json.loads((folder / "arguments.json").read_text())
     parameters = Parameters.checked(values)
     compiled = folder / "pipeline.yaml"
-    compile_to(compiled, local_environment(), parameters.families)
+    environment = container_environment(image) if image else local_environment()
+    compile_to(compiled, environment, parameters.families)
+    outputs = store / "outputs"
+    outputs.mkdir(parents=True, exist_ok=True)
     local.init(
-        local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(store / "outputs"),
+        _containers(image, folder, outputs, parameters)
+        if image
+        else local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(outputs),
         enable_caching=True,
         cache_root=str(store / "cache"),
     )
     components.load_component_from_file(str(compiled))(**parameters.arguments())
 
 
+def _containers(image: str, folder: Path, outputs: Path, parameters: Parameters) -> Any:
+    """The runner for containers; the worker ends them when it is told to end."""
+    from pipelines.containers import docker_runner, stop_containers
+
+    def end(*_: object) -> None:
+        stop_containers(folder.name)
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    logs = folder / "logs"
+    given = [Path(at) for at in (parameters.source, parameters.publish_to) if at.startswith("/")]
+    return docker_runner(
+        image,
+        folder.name,
+        writable=[outputs, logs, logs / "events.jsonl"],
+        mounted=[logs, *(path for path in given if path.is_dir())],
+    )
+
+
 if __name__ == "__main__":
-    _work(Path(sys.argv[1]), Path(sys.argv[2]))
+    _work(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
 
 RUN_LABEL = "metadata.labels['pipeline/runid']"
+# How many threads work on one operation: TensorFlow's, and NumPy's linear algebra.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
 SPOT = "cloud.google.com/gke-spot"
 
 
@@ -53,7 +55,7 @@ def variables(environment: Environment, step: str) -> dict[str, str]:
         "WANDB_PROJECT": wandb.project,
         "WANDB_ENTITY": wandb.entity,
         "WANDB_BASE_URL": wandb.base_url,
-        "TF_NUM_INTRAOP_THREADS": str(threads) if threads else None,
+        **dict.fromkeys(THREADS, str(threads) if threads else None),
         "GENPIPE_CHECKPOINTS": environment.checkpoint_root if step in TRAINING else None,
         **environment.variables,
     }
