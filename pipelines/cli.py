@@ -23,6 +23,14 @@ EXIT_USAGE = 2
 EXIT_TIMED_OUT = 3
 EXIT_INTERRUPTED = 130
 
+START = """
+\b
+Start here:
+  genpipe run --quick      autoencoder and VAE with small budgets, on this machine
+  genpipe run              the whole pipeline with the full budgets
+  genpipe submit --help    the same on a cluster
+"""
+
 RUN_EXAMPLES = """
 \b
 Examples:
@@ -167,16 +175,12 @@ class Listing(click.ParamType):
             self.fail(f"{value!r} is not a list of {self.kind.__name__}s like 2,10,100", param, ctx)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    epilog=START, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="genpipe")
 def main() -> None:
-    r"""Train, schedule and inspect generative models on Kubeflow Pipelines.
-
-    \b
-    Start here:
-      genpipe run --quick      autoencoder and VAE with small budgets, on this machine
-      genpipe run              the same with the full budgets
-    """
+    """Train, schedule and inspect generative models on Kubeflow Pipelines."""
 
 
 @main.command(epilog=RUN_EXAMPLES)

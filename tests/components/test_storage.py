@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,38 @@ def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
         (temporary / "all").write_bytes(b"")
     assert storage.list_files(folder) == ["all"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_scan_tells_sizes_and_pull_keeps_what_is_whole(
+    root: str, folder: Path, tmp_path: Path
+) -> None:
+    storage.upload_folder(folder, root)
+    files = {file.name: file for file in storage.scan(root)}
+    told: list[str] = []
+
+    for _ in range(2):
+        storage.pull(root, tmp_path / "back", files, lambda file: told.append(file.name))
+        copied = (tmp_path / "back" / "below" / "b.bin").stat().st_ino
+        told.append(str(copied))
+
+    assert {name: file.size for name, file in files.items()} == {"a.txt": 1, "below/b.bin": 256}
+    assert sorted(told) == sorted([*files, str(copied)] * 2)
+    assert storage.list_files(tmp_path / "back") == ["a.txt", "below/b.bin"]
+
+
+def test_a_damaged_file_is_not_kept(bucket: str, folder: Path, tmp_path: Path) -> None:
+    storage.upload_folder(folder, bucket)
+    files = {file.name: replace(file, checksum="AAAAAA==") for file in storage.scan(bucket)}
+
+    with pytest.raises(StepError, match=r"gs://models/\S+ arrived damaged"):
+        storage.pull(bucket, tmp_path / "back", files)
+    assert storage.list_files(tmp_path / "back") == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_told(root: str, folder: Path, tmp_path: Path) -> None:
+    storage.upload_folder(folder, root)
+    (tmp_path / "back").mkdir()
+    (tmp_path / "back" / "below").write_bytes(b"a file")
+
+    with pytest.raises(StepError, match=r"cannot copy .*below/b.bin to .*: check the path"):
+        storage.download(root, tmp_path / "back")

@@ -1,0 +1,386 @@
+"""What a run's steps made: list it, pull it, open its report, and sync its W&B runs.
+
+A run is an address: a folder as ``pipelines.local`` lays it out (``<step>-<cell>/<artifact>``), or
+a prefix in Cloud Storage as Kubeflow Pipelines does. There an artifact lies under
+``<task>/<uuid of the execution>/<artifact>``; older backends left the uuid out. Neither names
+the cell of a task in a loop, so it is read from what the step wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from components import storage
+from components.cells import Cell, Status
+from components.errors import InputError, StepError
+from components.progress import format_seconds
+from components.tracking import step_name
+from pipelines.environments import FOLDERS, Environment
+
+EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SYNCABLE = re.compile(r"(?:^|/)(offline-run-[^/]+)/")
+# Beside the steps' folders in a local run, and beside the artifacts in a step's.
+NOT_STEPS = ("logs", "wandb")
+NOT_ARTIFACTS = ("executor_output.json", "step.json")
+# The files that name a cell; a larger one is not ours, and not worth reading for a listing.
+CARDS = ("model/model.json", "evaluation/metrics.json", "samples/metrics.json")
+LARGEST_CARD = 2**20
+READS_AT_A_TIME = 8
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step made for one cell, or for the whole run.
+
+    Attributes:
+        name: such as ``train_vae-10``; no two steps of a run share it.
+        kind: the pipeline's name of the step, such as ``train_vae``.
+        cell: that it worked for, if it did for one.
+        status: how the cell ended, where the step says so.
+        artifacts: the files of each, by the artifact's name and then by the name in it, which is
+            empty where the artifact is a single file.
+        metrics: the step's scalars.
+    """
+
+    name: str
+    kind: str
+    cell: Cell | None = None
+    status: str = ""
+    artifacts: Mapping[str, Mapping[str, storage.File]] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def files(self) -> dict[str, storage.File]:
+        """All files, by the name below the run that a local run gives them."""
+        return {
+            storage.join(self.name, artifact, inner): file
+            for artifact, files in self.artifacts.items()
+            for inner, file in files.items()
+        }
+
+
+def size_of(files: Iterable[storage.File]) -> int:
+    """Bytes of all files."""
+    return sum(file.size for file in files)
+
+
+def find_run(run: str, runs: Path, environment: str | None) -> str:
+    """The address of a run.
+
+    Args:
+        run: a local run's name or folder, a ``gs://`` address that ends in a run's id, or, with
+            ``environment``, the run's id.
+        runs: the folder local runs lie in.
+        environment: a file, or the name of one in deploy/environments.
+
+    Raises:
+        InputError: there is no such run, or its storage is not Cloud Storage.
+        StepError: the bucket is missing or can't be read.
+    """
+    if "://" in run:
+        return _cloud_storage(run)
+    if environment is None:
+        folder = next((at for at in (Path(run), runs / run) if at.is_dir()), None)
+        if folder is None:
+            raise InputError(
+                f"no run {run!r} here or in {runs}: give a run's name, its folder or its gs:// "
+                "address; for the id of a run on a cluster, add --environment"
+            )
+        return str(folder)
+    root = Environment.read(environment).pipeline_root
+    if root is None:
+        raise InputError(
+            f"environment {environment} has no pipeline_root: give the run's gs:// address"
+        )
+    from pipelines.latent_fanout import NAME
+
+    address = storage.join(_cloud_storage(root), NAME, run)
+    if not storage.exists(address):
+        raise InputError(
+            f"no artifacts at {address}: check the run's id; none of its steps may have ended yet"
+        )
+    return address
+
+
+def read_run(uri: str) -> list[Step]:
+    """All steps of a run that left something, in the order of the pipeline.
+
+    Raises:
+        InputError: there are no steps of a run at the address.
+        StepError: it can't be read.
+    """
+    found: dict[tuple[str, str], dict[str, dict[str, storage.File]]] = {}
+    for file in storage.scan(uri):
+        task, _, rest = file.name.partition("/")
+        execution, _, below = rest.partition("/")
+        if not EXECUTION.fullmatch(execution):
+            execution, below = "", rest
+        artifact, _, inner = below.partition("/")
+        unfinished = file.name.endswith(".partial")
+        if not artifact or unfinished or task in NOT_STEPS or artifact in NOT_ARTIFACTS:
+            continue
+        found.setdefault((task, execution), {}).setdefault(artifact, {})[inner] = file
+    if not any(_kind(task) in FOLDERS for task, _ in found):
+        raise InputError(f"no steps of a run at {uri}: check the name or the address")
+
+    with ThreadPoolExecutor(READS_AT_A_TIME) as pool:
+        steps = list(pool.map(lambda item: _read_step(uri, *item), found.items()))
+    taken = Counter(step.name for step in steps)
+    for number, (_, execution) in enumerate(found):
+        step = steps[number]
+        if execution and taken[step.name] > 1:
+            # Of a loop whose steps died before they wrote their cell, or of one that ran again.
+            steps[number] = replace(step, name=f"{step.name}.{execution[:8]}")
+    return sorted(steps, key=_place)
+
+
+def choose(steps: Sequence[Step], names: Sequence[str]) -> list[Step]:
+    """The steps asked for: by name, by kind (``evaluate``) or by cell (``vae-10``); all for none.
+
+    Raises:
+        InputError: a name fits no step.
+    """
+
+    def names_of(step: Step) -> set[str]:
+        return {step.name, step.kind} | ({step.cell.name} if step.cell else set())
+
+    for name in names:
+        if not any(name in names_of(step) for step in steps):
+            known = ", ".join(step.name for step in steps)
+            raise InputError(f"no step {name!r} in this run: choose from {known}")
+    return [step for step in steps if not names or names_of(step) & set(names)]
+
+
+def show_run(uri: str, steps: Sequence[Step]) -> None:
+    """Print a tree of steps, cells and artifacts, with sizes and the steps' metrics."""
+    from rich.filesize import decimal
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    from components.compare.leaderboard import METRICS, format_metric
+    from pipelines.terminal import open_console
+
+    def shown(name: str, value: float) -> str:
+        # KFP's metrics are floats, counts too.
+        is_count = name not in METRICS and float(value).is_integer()
+        return f"{value:,.0f}" if is_count else format_metric(name, value)
+
+    console = open_console()
+    total = size_of(file for step in steps for file in step.files().values())
+    tree = Tree(f"[bold]{escape(uri)}[/bold]  {decimal(total)}")
+    branches: dict[str, Tree] = {}
+    for step in steps:
+        if step.kind not in branches:
+            branches[step.kind] = tree.add(f"[bold]{escape(step.kind)}[/bold]")
+        branch = branches[step.kind]
+        facts = "  ".join(f"{name} {shown(name, value)}" for name, value in step.metrics.items())
+        if step.status not in ("", Status.COMPLETE):
+            facts = f"{step.status}  {facts}"
+        facts = f"[dim]{escape(facts)}[/dim]"
+        if step.name != step.kind:
+            cell = step.cell.name if step.cell else step.name
+            branch = branch.add(f"{escape(cell)}  {facts}")
+        elif step.metrics:
+            branch.label = f"{branch.label}  {facts}"
+        for artifact, files in step.artifacts.items():
+            count = "" if "" in files else f", {len(files)} file{'s' if len(files) > 1 else ''}"
+            size = decimal(size_of(files.values()))
+            branch.add(f"[cyan]{escape(artifact)}[/cyan]  {size}{count}")
+    console.print(tree)
+    missing = [kind for kind in FOLDERS if not any(step.kind == kind for step in steps)]
+    if missing and storage.is_remote(uri):
+        console.print(
+            f"no artifacts of {', '.join(missing)}: not run, not ended yet, or taken from the "
+            "cache (those lie under the run that made them)",
+            soft_wrap=True,
+        )
+
+
+def pull(uri: str, steps: Sequence[Step], output: Path) -> int:
+    """Copy what steps made to ``<output>/<step>-<cell>/<artifact>``, as a local run lays it out.
+
+    Files that are there whole already are left as they are.
+
+    Returns:
+        How many files there are.
+
+    Raises:
+        StepError: a file can't be read or written (see ``storage.pull``).
+    """
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    from pipelines.terminal import open_console
+
+    files = {name: file for step in steps for name, file in step.files().items()}
+    total = size_of(files.values())
+    console = open_console()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("pull", total=total)
+    last_line = time.monotonic()
+
+    def done(file: storage.File) -> None:
+        nonlocal last_line
+        bar.advance(task, file.size)
+        if not console.is_terminal and time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
+            last_line = time.monotonic()
+            shown = bar.tasks[task]
+            console.print(
+                f"pull  {shown.percentage:.0f}%  {(shown.speed or 0) / 1e6:.1f} MB/s  "
+                f"{format_seconds(shown.time_remaining)} left"
+            )
+
+    with bar:
+        storage.pull(uri, output, files, done)
+    return len(files)
+
+
+def fetch_report(uri: str) -> Path:
+    """The report of a run as a file that a browser opens; a temporary one unless it has its name.
+
+    Raises:
+        InputError: the run has no report.
+        StepError: it can't be read.
+    """
+    if not storage.is_remote(uri) and (Path(uri) / "report.html").is_file():
+        return (Path(uri) / "report.html").absolute()
+    for step in reversed(read_run(uri)):
+        report = step.artifacts.get("report", {}).get("")
+        if report:
+            folder = Path(tempfile.mkdtemp(prefix="genpipe-report-"))
+            storage.pull(uri, folder, {"report.html": report})
+            return folder / "report.html"
+    raise InputError(f"no report at {uri}: did the run's compare step end?")
+
+
+def sync_wandb(run: str, runs: Path, environment: str | None) -> int:
+    """Upload the W&B runs that a run's steps logged offline, by ``wandb sync``.
+
+    Args:
+        run: as ``find_run`` takes it, and so are the others.
+        runs: the folder local runs lie in.
+        environment: where ``run`` is an id on a cluster.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        InputError: ``WANDB_API_KEY`` is not set, there is no such run, or nothing was logged
+            offline.
+        StepError: the runs can't be read, or ``wandb sync`` failed.
+    """
+    if not os.environ.get("WANDB_API_KEY"):
+        raise InputError("WANDB_API_KEY is not set: set it to the key of your W&B account")
+    uri = find_run(run, runs, environment)
+    # wandb sync writes its own log here, not where the caller stands.
+    with tempfile.TemporaryDirectory(prefix="genpipe-wandb-") as temporary:
+        if storage.is_remote(uri):
+            folder = Path(temporary)
+            files = {
+                f"{match[1]}/{file.name[match.end() :]}": file
+                for file in storage.scan(uri)
+                if (match := SYNCABLE.search(file.name))
+            }
+            storage.pull(uri, folder, files)
+        else:
+            folder = Path(uri)
+        offline = sorted(path for path in folder.rglob("offline-run-*") if path.is_dir())
+        if not offline:
+            raise InputError(f"nothing to sync at {uri}: no step logged offline there")
+        command = [sys.executable, "-m", "wandb", "sync", *map(str, offline)]
+        status = subprocess.run(command, env={**os.environ, "WANDB_DIR": temporary}).returncode
+    if status:
+        raise StepError(f"wandb sync ended with status {status}: its own lines above say why")
+    return len(offline)
+
+
+def _cloud_storage(address: str) -> str:
+    """The address without a query and a slash at its end, if it is in Cloud Storage."""
+    if not storage.is_remote(address):
+        raise InputError(
+            f"{address}: only gs:// can be read here; copy the run's folder with your storage's "
+            "own tool and give that folder"
+        )
+    return address.partition("?")[0].rstrip("/")
+
+
+def _kind(task: str) -> str:
+    """The step of a task (``evaluate-2``) or of a local folder (``train_vae-10``)."""
+    name = task.replace("-", "_").replace(".", "_")
+    return next((kind for kind in FOLDERS if f"{name}_".startswith(f"{kind}_")), task)
+
+
+def _read_step(
+    uri: str, key: tuple[str, str], artifacts: Mapping[str, Mapping[str, storage.File]]
+) -> Step:
+    """A step with what its own files say of it."""
+    task, kind = key[0], _kind(key[0])
+    card: dict[str, Any] = {}
+    for name in CARDS:
+        artifact, _, inner = name.partition("/")
+        card = card or _read_card(uri, artifacts.get(artifact, {}).get(inner))
+    try:
+        cell = Cell(card["family"], card["latent_size"])
+    except (KeyError, InputError):  # not of a cell, as the judge
+        cell = None
+    metrics = _read_card(uri, artifacts.get("metrics", {}).get(""))
+    # A local folder has the step's name; a task's number tells nothing once the cell is known.
+    known = storage.is_remote(uri) and kind in FOLDERS
+    return Step(
+        name=step_name(kind, cell) if known else task,
+        kind=kind,
+        cell=cell,
+        status=str(card.get("status", "")),
+        artifacts=artifacts,
+        metrics={
+            name: value
+            for name, value in metrics.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+        },
+    )
+
+
+def _read_card(uri: str, file: storage.File | None) -> dict[str, Any]:
+    """A small JSON object that a step wrote; empty where there is none."""
+    if file is None or file.size > LARGEST_CARD:
+        return {}
+    try:
+        card = json.loads(storage.read_bytes(storage.join(uri, file.name)))
+    except ValueError:
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _place(step: Step) -> tuple[int, str, str, int, str]:
+    """Where a step stands in a listing: as in the pipeline, then by cell."""
+    order = list(FOLDERS)
+    place = order.index(step.kind) if step.kind in order else len(order)
+    family, size = (step.cell.family, step.cell.latent_size) if step.cell else ("", 0)
+    return place, step.kind, family, size, step.name
