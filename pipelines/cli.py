@@ -175,6 +175,28 @@ class Listing(click.ParamType):
             self.fail(f"{value!r} is not a list of {self.kind.__name__}s like 2,10,100", param, ctx)
 
 
+on_environment = click.option(
+    "--environment",
+    required=True,
+    metavar="FILE",
+    help="Where it runs: a file, or the name of one in deploy/environments.",
+)
+wait_limit = click.option(
+    "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Wait no longer than this."
+)
+with_tag = click.option("--tag", help="Tag of the images, in place of the environment's.")
+of_families = click.option(
+    "--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all."
+)
+runs_folder = click.option(
+    "--runs",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder that local runs are kept in.",
+)
+
+
 @click.group(
     epilog=START, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
@@ -208,13 +230,7 @@ def main() -> None:
     "--quick", is_flag=True, help="Autoencoder and VAE with small budgets, for a first look."
 )
 @click.option("--name", help="Name of the run. Default: date, time and four letters.")
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder that runs are kept in.",
-)
+@runs_folder
 @click.option(
     "--runner",
     type=click.Choice(["subprocess", "docker"]),
@@ -265,14 +281,9 @@ def run(
 
 
 @main.command("compile", epilog=COMPILE_EXAMPLES)
-@click.option(
-    "--environment",
-    required=True,
-    metavar="FILE",
-    help="Where it is to run: a file, or the name of one in deploy/environments.",
-)
-@click.option("--tag", help="Tag of the images, in place of the environment's.")
-@click.option("--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all.")
+@on_environment
+@with_tag
+@of_families
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -283,29 +294,15 @@ def compile_pipeline(
     environment: str, tag: str | None, families: Sequence[str] | None, output: Path
 ) -> None:
     """Compile the pipeline to YAML for one environment."""
-    from pipelines.environments import Environment
     from pipelines.parameters import Parameters
 
     parameters = Parameters.checked({"families": families} if families else {})
-    target = Environment.read(environment)
-    if tag:
-        target = target.with_tag(tag)
+    target = _target(environment, tag)
 
     from pipelines.latent_fanout import compile_to
 
     compile_to(output, target, parameters.families)
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
-
-
-on_environment = click.option(
-    "--environment",
-    required=True,
-    metavar="FILE",
-    help="The cluster: a file, or the name of one in deploy/environments.",
-)
-wait_limit = click.option(
-    "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Wait no longer than this."
-)
 
 
 @main.command(epilog=SUBMIT_EXAMPLES)
@@ -317,8 +314,8 @@ wait_limit = click.option(
     multiple=True,
     help="A parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
 )
-@click.option("--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all.")
-@click.option("--tag", help="Tag of the images, in place of the environment's.")
+@of_families
+@with_tag
 @click.option("--name", help="Name of the run. Default: date, time and four letters.")
 @click.option("--wait", is_flag=True, help="Show each step's changes until the run ends.")
 @wait_limit
@@ -335,16 +332,13 @@ def submit(
 
     The same pipeline is uploaded once, as a version that is named by its content.
     """
-    from pipelines.environments import Environment
     from pipelines.parameters import Parameters
 
     if timeout and not wait:
         raise InputError("--timeout is for --wait: without it, submit waits for nothing")
     given = _assigned(extra) | ({"families": families} if families else {})
     parameters = Parameters.checked(given)
-    target = Environment.read(environment)
-    if tag:
-        target = target.with_tag(tag)
+    target = _target(environment, tag)
 
     from pipelines import kubeflow
     from pipelines.local import new_name
@@ -411,6 +405,13 @@ def runs(environment: str, limit: int) -> None:
         click.echo(f"{run.display_name:<28}{run.run_id:<38}{run.state or '':<11}{when}")
 
 
+def _target(environment: str, tag: str | None) -> Any:
+    from pipelines.environments import Environment
+
+    target = Environment.read(environment)
+    return target.with_tag(tag) if tag else target
+
+
 def _cluster_run(environment: str, run: str) -> tuple[Any, Any]:
     """The client of an environment, and a run there by its id or name."""
     from pipelines import kubeflow
@@ -456,13 +457,7 @@ def list_parameters() -> None:
 
 @main.command(epilog=LEADERBOARD_EXAMPLES)
 @click.argument("run")
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder that runs are kept in.",
-)
+@runs_folder
 @click.option("--metrics", is_flag=True, help="Say what each figure means.")
 def leaderboard(run: str, runs: Path, metrics: bool) -> None:
     """Print the leaderboard of a finished run: its name, or its folder."""
@@ -587,13 +582,7 @@ def _of_a_run(command: Any) -> Any:
         click.option(
             "--environment", metavar="FILE", help="Where RUN is a run's id on that cluster."
         ),
-        click.option(
-            "--runs",
-            type=click.Path(file_okay=False, path_type=Path),
-            default=Path("runs"),
-            show_default=True,
-            help="Folder that local runs are kept in.",
-        ),
+        runs_folder,
         click.argument("run"),
     ):
         command = decorate(command)
