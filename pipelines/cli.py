@@ -26,7 +26,7 @@ EXIT_INTERRUPTED = 130
 START = """
 \b
 Start here:
-  genpipe run --quick      autoencoder and VAE with small budgets, on this machine
+  genpipe run --quick      a first look: autoencoder and VAE at latent size 2, briefly
   genpipe run              the whole pipeline with the full budgets
   genpipe submit --help    the same on a cluster
 """
@@ -227,7 +227,7 @@ def main() -> None:
 )
 @click.option("--publish-to", help="Folder or gs:// prefix the best cells are copied to.")
 @click.option(
-    "--quick", is_flag=True, help="Autoencoder and VAE with small budgets, for a first look."
+    "--quick", is_flag=True, help="Autoencoder and VAE at latent size 2, briefly: a first look."
 )
 @click.option("--name", help="Name of the run. Default: date, time and four letters.")
 @runs_folder
