@@ -193,7 +193,8 @@ class Environment(Section):
         parallelism: cells of a family that run side by side; 0 for all of them.
         shared_memory: size of ``/dev/shm`` in training steps.
         wandb: where the steps log.
-        checkpoint_root: address that training writes checkpoints under.
+        checkpoint_root: address for checkpoints, told to training as ``GENPIPE_CHECKPOINTS``; no
+            step writes any yet.
         variables: environment variables of every step, none of them secret.
         ttl_seconds: how long a finished run's pods are kept.
     """

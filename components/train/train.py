@@ -217,8 +217,7 @@ class Training:
 def decay(epoch: int, epochs: int) -> float:
     """Share of the learning rate that epoch ``epoch`` (from 1) trains with.
 
-    Half a cosine from 1 to ``LAST_DECAY``: the dense models get where a constant rate takes them
-    in a third fewer epochs.
+    Half a cosine from 1 to ``LAST_DECAY``.
     """
     fallen = (1 - math.cos(math.pi * (epoch - 1) / max(1, epochs - 1))) / 2
     return 1 - (1 - LAST_DECAY) * fallen

@@ -71,7 +71,7 @@ def laid_out(tmp_path: Path) -> Path:
 @pytest.fixture
 def cluster_run(bucket: str, laid_out: Path) -> str:
     """The address of the run on a storage server."""
-    uri = f"{bucket}/root/latent-fanout/{RUN_ID}"
+    uri = f"{bucket}/pipeline-root/latent-fanout/{RUN_ID}"
     storage.upload_folder(laid_out, uri)
     return uri
 
