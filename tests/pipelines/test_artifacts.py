@@ -194,7 +194,7 @@ def test_a_step_that_is_not_there_is_refused_by_name(local_run: Path) -> None:
 def test_a_run_is_found_by_its_id_in_an_environment(cluster_run: str, tmp_path: Path) -> None:
     file = tmp_path / "here.yaml"
     content = {"name": "here", "images": {"cpu": "genpipe-cpu:1"}}
-    file.write_text(yaml.safe_dump(content | {"pipeline_root": "gs://models/root/?x=1"}))
+    file.write_text(yaml.safe_dump(content | {"pipeline_root": "gs://models/pipeline-root/?x=1"}))
 
     assert find_run(RUN_ID, RUNS, str(file)) == cluster_run
     with pytest.raises(InputError, match="check the run's id"):
