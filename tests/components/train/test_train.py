@@ -20,7 +20,7 @@ from components.tracking import Picture, Tracker
 from components.train import saved
 from components.train import train as module
 from components.train.saved import SavedModel
-from components.train.settings import SETTINGS, Settings, VAESettings
+from components.train.settings import SETTINGS, DCGANSettings, Settings, VAESettings
 from components.train.train import build, decay, train
 
 DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 2, "batch_size": 32}
@@ -176,6 +176,16 @@ def test_the_seed_fixes_the_weights(
 
     assert again["weights_digest"] == trained.card["weights_digest"]
     assert other["weights_digest"] != trained.card["weights_digest"]
+
+
+def test_a_dcgan_of_the_default_size_has_the_same_bits_again(
+    mnist: Dataset, tmp_path: Path
+) -> None:
+    """With operations side by side it had others each time, on all of MNIST."""
+    settings = DCGANSettings(latent_size=100, steps=5)
+    one, two = (run(settings, mnist, tmp_path / name).card for name in ("one", "two"))
+
+    assert one["weights_digest"] == two["weights_digest"]
 
 
 def test_the_learning_rate_falls_by_half_a_cosine_to_a_twentieth() -> None:
