@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from components.train.layers import FusedBatchNormalization, UpsampledConv2D
+from components.train.layers import FusedBatchNormalization, OneChannelConv2D, UpsampledConv2D
 from components.train.settings import DCGANSettings
 
 
@@ -23,7 +23,7 @@ def build_generator(latent_size: int) -> keras.Model:
     x = FusedBatchNormalization(momentum=0.8)(x)
     x = UpsampledConv2D(64, activation="relu")(x)
     x = FusedBatchNormalization(momentum=0.8)(x)
-    images = layers.Conv2D(1, 3, padding="same", activation="tanh")(x)
+    images = OneChannelConv2D(activation="tanh")(x)
     return keras.Model(noise, images, name="generator")
 
 

@@ -45,7 +45,7 @@ def test_the_generator_is_that_of_keras_gan() -> None:
         ("FusedBatchNormalization", (14, 14, 128)),
         ("UpsampledConv2D", (28, 28, 64)),
         ("FusedBatchNormalization", (28, 28, 64)),
-        ("Conv2D", (28, 28, 1)),
+        ("OneChannelConv2D", (28, 28, 1)),
     ]
     with_activation = (keras.layers.Dense, UpsampledConv2D, keras.layers.Conv2D)
     activations = [

@@ -9,35 +9,36 @@ import pytest
 import tensorflow as tf
 
 from components.train.dcgan import build_generator
-from components.train.layers import FusedBatchNormalization, UpsampledConv2D, seed_kernels
+from components.train.layers import (
+    FusedBatchNormalization,
+    OneChannelConv2D,
+    UpsampledConv2D,
+    seed_kernels,
+)
 
-
-def two_forms(channels: int, filters: int) -> tuple[keras.Model, keras.Model]:
-    """Our layer and what it stands for, with the same kernel and bias."""
-    ours = keras.Sequential([keras.Input((None, None, channels)), UpsampledConv2D(filters)])
-    theirs = keras.Sequential(
-        [
-            keras.Input((None, None, channels)),
-            keras.layers.UpSampling2D(2),
-            keras.layers.Conv2D(filters, 3, padding="same"),
-        ]
-    )
-    random = np.random.default_rng(0)
-    weights = [random.normal(size=w.shape).astype(np.float32) for w in theirs.weights]
-    theirs.set_weights(weights)
-    ours.set_weights(weights)
-    return ours, theirs
+# Ours, and what it stands for.
+FORMS = {
+    "upsampled": (
+        [UpsampledConv2D(4)],
+        [keras.layers.UpSampling2D(2), keras.layers.Conv2D(4, 3, padding="same")],
+    ),
+    "one channel": ([OneChannelConv2D()], [keras.layers.Conv2D(1, 3, padding="same")]),
+}
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 7), (14, 14), (5, 8), (1, 3), (1, 1)])
-def test_values_and_gradients_are_those_of_upsampling_and_convolution(
-    height: int, width: int
+@pytest.mark.parametrize("name", FORMS)
+def test_values_and_gradients_are_those_of_the_plain_layers(
+    name: str, height: int, width: int
 ) -> None:
     random = np.random.default_rng(1)
     images = tf.constant(random.normal(size=(2, height, width, 3)).astype(np.float32))
-    slopes = tf.constant(random.normal(size=(2, 2 * height, 2 * width, 4)).astype(np.float32))
+    models = [keras.Sequential([keras.Input((None, None, 3)), *form]) for form in FORMS[name]]
+    weights = [random.normal(size=w.shape).astype(np.float32) for w in models[0].weights]
+    slopes = tf.constant(random.normal(size=models[0](images).shape).astype(np.float32))
     results = []
-    for model in two_forms(3, 4):
+    for model in models:
+        model.set_weights(weights)
         with tf.GradientTape() as tape:
             tape.watch(images)
             outputs = model(images)
