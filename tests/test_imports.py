@@ -63,6 +63,12 @@ def test_only_storage_imports_google_cloud() -> None:
     assert importers("google") == {"components/storage.py"}
 
 
+def test_only_storages_s3_imports_boto3() -> None:
+    for module in ("boto3", "botocore", "s3transfer"):
+        assert importers(module) == {"components/s3.py"}
+    assert importers("components.s3") == {"components/storage.py"}
+
+
 def test_the_rules_of_the_house_see_through_every_form_of_import(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,5 +113,5 @@ def test_importing_it_loads_nothing_heavy(module: str) -> None:
 
     loaded = set(run.stdout.split())
     assert module in loaded
-    heavy = {"tensorflow", "keras", "wandb", "kfp", "matplotlib", "PIL", "google.cloud"}
+    heavy = {"tensorflow", "keras", "wandb", "kfp", "matplotlib", "PIL", "google.cloud", "boto3"}
     assert not loaded & (heavy | {"tensorflow_datasets", "scipy", "pandas"})

@@ -18,11 +18,10 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture(params=["local", "bucket", "s3_bucket"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "local":
-        return str(tmp_path / "root")
-    return str(request.getfixturevalue("bucket")) + "/root"
+    place = tmp_path if request.param == "local" else request.getfixturevalue(request.param)
+    return f"{place}/base"
 
 
 def test_a_folder_comes_back_as_it_went(root: str, folder: Path, tmp_path: Path) -> None:
@@ -93,6 +92,11 @@ def test_a_missing_file_is_named(root: str, tmp_path: Path) -> None:
     assert storage.list_files(tmp_path / "back") == []
 
 
+def test_a_query_stays_at_the_end_of_an_address() -> None:
+    assert storage.join("s3://b/a/?region=x", "c", "d/") == "s3://b/a/c/d?region=x"
+    assert storage.join("gs://b/a/") == "gs://b/a"
+
+
 def test_a_missing_bucket_is_named(bucket: str, tmp_path: Path, folder: Path) -> None:
     uri = "gs://no-such-bucket/x"
     for ask in (
@@ -106,8 +110,9 @@ def test_a_missing_bucket_is_named(bucket: str, tmp_path: Path, folder: Path) ->
 
 
 def test_an_address_without_a_bucket_is_refused() -> None:
-    with pytest.raises(InputError, match="names no bucket"):
-        storage.list_files("gs://")
+    for uri in ("gs://", "s3://?region=x", "minio:///key"):
+        with pytest.raises(InputError, match=f"names no bucket: write {uri.partition(':')[0]}://b"):
+            storage.list_files(uri)
 
 
 def test_an_object_cannot_land_outside_the_folder(bucket: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,10 +69,10 @@ def laid_out(tmp_path: Path) -> Path:
     return tmp_path / "laid-out"
 
 
-@pytest.fixture
-def cluster_run(bucket: str, laid_out: Path) -> str:
-    """The address of the run on a storage server."""
-    uri = f"{bucket}/pipeline-root/latent-fanout/{RUN_ID}"
+@pytest.fixture(params=["bucket", "s3_bucket"])
+def cluster_run(request: pytest.FixtureRequest, laid_out: Path) -> str:
+    """The address of the run on a storage server: Cloud Storage's protocol, and S3's."""
+    uri = f"{request.getfixturevalue(request.param)}/pipeline-root/latent-fanout/{RUN_ID}"
     storage.upload_folder(laid_out, uri)
     return uri
 
@@ -194,17 +195,40 @@ def test_a_step_that_is_not_there_is_refused_by_name(local_run: Path) -> None:
 def test_a_run_is_found_by_its_id_in_an_environment(cluster_run: str, tmp_path: Path) -> None:
     file = tmp_path / "here.yaml"
     content = {"name": "here", "images": {"cpu": "genpipe-cpu:1"}}
-    file.write_text(yaml.safe_dump(content | {"pipeline_root": "gs://models/pipeline-root/?x=1"}))
+    root = f"{cluster_run.partition('/latent-fanout')[0]}/?x=1"
+    file.write_text(yaml.safe_dump(content | {"pipeline_root": root}))
 
-    assert find_run(RUN_ID, RUNS, str(file)) == cluster_run
+    assert find_run(RUN_ID, RUNS, str(file)) == f"{cluster_run}?x=1"
     with pytest.raises(InputError, match="check the run's id"):
         find_run("another", RUNS, str(file))
-    file.write_text(yaml.safe_dump(content | {"pipeline_root": "s3://models/root"}))
-    with pytest.raises(InputError, match="s3://models/root: only gs://"):
-        find_run(RUN_ID, RUNS, str(file))
+    with pytest.raises(InputError, match="hdfs://models/runs: only gs://, s3:// and minio://"):
+        find_run("hdfs://models/runs", RUNS, None)
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match="has no pipeline_root"):
         find_run(RUN_ID, RUNS, str(file))
+
+
+def test_the_query_of_an_environments_root_says_where_its_store_is(
+    s3_bucket: str, laid_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.upload_folder(laid_out, f"minio://models/v2/artifacts/latent-fanout/{RUN_ID}")
+    host = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
+    query = f"endpoint={host}&disableSSL=true&s3ForcePathStyle=true&region=eu-north-1"
+    file = tmp_path / "here.yaml"
+    content = {"name": "here", "images": {"cpu": "genpipe-cpu:1"}}
+    for scheme in ("s3", "minio"):
+        root = f"{scheme}://models/v2/artifacts?{query}"
+        file.write_text(yaml.safe_dump(content | {"pipeline_root": root}))
+        monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+        output = tmp_path / scheme
+
+        done = genpipe("artifacts", "pull", RUN_ID, "--environment", file, "--output", output)
+        assert done.exit_code == 0
+        assert (output / "train_vae-2/model/decoder").read_bytes() == bytes(range(256))
+        # The query is the cluster's own view; a variable says how to get there from here.
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        with pytest.raises(StepError, match=r"cannot reach http://127.0.0.1:9 to"):
+            find_run(RUN_ID, RUNS, str(file))
 
 
 def test_what_is_no_run_is_told(bucket: str, tmp_path: Path) -> None:
