@@ -1,8 +1,8 @@
 """The judge: a small convolutional classifier that says which class a sample shows.
 
-Two 5x5 convolutions with stride 2 (32 and 64 filters) - dense 128 - dropout - dense softmax: at
-least 99% on MNIST's test split after three passes. Batch normalisation and 3x3 convolutions with
-pooling, tried side by side on 2 cores, took 1.3 to 1.8 times as long for at most 0.2% more.
+Two 5x5 convolutions with stride 2 (16 and 48 filters) - dense 128 - dropout - dense softmax: at
+least 99% on MNIST's test split after three passes (99.07 to 99.17% with three seeds). With 32 and 64
+filters they take 1.7 times the CPU time for as much (99.14 to 99.18% with two).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def build_classifier(classes: int) -> keras.Model:
     """(n, 28, 28, 1) in [0, 1] to class probabilities (n, classes)."""
     images = keras.Input((28, 28, 1), name="image")
     x = images
-    for filters in (32, 64):
+    for filters in (16, 48):
         x = layers.Conv2D(filters, 5, strides=2, padding="same", activation="relu")(x)
     features = layers.Dense(128, activation="relu", name="features")(layers.Flatten()(x))
     x = layers.Dropout(0.25)(features)
