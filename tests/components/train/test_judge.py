@@ -41,7 +41,7 @@ def test_the_judge_is_as_described() -> None:
 
     assert (network.input_shape, network.output_shape) == ((None, 28, 28, 1), (None, 10))
     shapes = [layer.output.shape[1:] for layer in network.layers]
-    assert shapes[1:3] == [(14, 14, 32), (7, 7, 64)]
+    assert shapes[1:3] == [(14, 14, 16), (7, 7, 48)]
     assert network.get_layer("features").units == 128
 
 
