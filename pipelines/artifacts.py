@@ -21,6 +21,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import urllib3
+
 from components import storage
 from components.cells import Cell, Status
 from components.errors import InputError, StepError
@@ -38,6 +40,8 @@ CARDS = ("model/model.json", "evaluation/metrics.json", "samples/metrics.json")
 METRICS = "metrics"
 LARGEST_CARD = 2**20
 SECONDS_BETWEEN_LINES = 10.0
+WANDB_HOST = "https://api.wandb.ai"
+SECONDS_FOR_AN_ANSWER = 10.0
 
 
 @dataclass(frozen=True)
@@ -280,13 +284,14 @@ def fetch_report(uri: str) -> Path:
     raise InputError(f"no report at {uri}: did the run's compare step end?")
 
 
-def sync_wandb(run: str, runs: Path, environment: str | None) -> int:
+def sync_wandb(run: str, runs: Path, environment: str | None, seconds: float) -> int:
     """Upload the W&B runs that a run's steps logged offline, by ``wandb sync``.
 
     Args:
         run: as ``find_run`` takes it, and so are the others.
         runs: the folder local runs lie in.
         environment: where ``run`` is an id on a cluster.
+        seconds: that the upload may take.
 
     Returns:
         How many there were.
@@ -294,11 +299,13 @@ def sync_wandb(run: str, runs: Path, environment: str | None) -> int:
     Raises:
         InputError: ``WANDB_API_KEY`` is not set, there is no such run, or nothing was logged
             offline.
-        StepError: the runs can't be read, or ``wandb sync`` failed.
+        StepError: the runs can't be read, W&B does not answer, or ``wandb sync`` failed or took
+            too long. What it uploaded stays; it can be called again.
     """
     if not os.environ.get("WANDB_API_KEY"):
         raise InputError("WANDB_API_KEY is not set: set it to the key of your W&B account")
     uri = find_run(run, runs, environment)
+    _reach_wandb()
     # wandb sync writes its own log here, not where the caller stands.
     with tempfile.TemporaryDirectory(prefix="genpipe-wandb-") as temporary:
         if storage.is_remote(uri):
@@ -315,10 +322,27 @@ def sync_wandb(run: str, runs: Path, environment: str | None) -> int:
         if not offline:
             raise InputError(f"nothing to sync at {uri}: no step logged offline there")
         command = [sys.executable, "-m", "wandb", "sync", *map(str, offline)]
-        status = subprocess.run(command, env={**os.environ, "WANDB_DIR": temporary}).returncode
+        try:
+            status = subprocess.run(
+                command, env={**os.environ, "WANDB_DIR": temporary}, timeout=seconds
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise StepError(
+                f"wandb sync was not done after {format_seconds(seconds)}: call it again, with a"
+                " longer --timeout"
+            ) from None
     if status:
         raise StepError(f"wandb sync ended with status {status}: its own lines above say why")
     return len(offline)
+
+
+def _reach_wandb() -> None:
+    """Make sure that something answers where W&B is: wandb sync would wait for it for hours."""
+    host = os.environ.get("WANDB_BASE_URL") or WANDB_HOST
+    try:
+        urllib3.request("GET", host, timeout=SECONDS_FOR_AN_ANSWER, retries=False, redirect=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise StepError(f"W&B does not answer at {host}: check WANDB_BASE_URL ({error})") from None
 
 
 def _readable(address: str) -> str:

@@ -186,6 +186,9 @@ wait_limit = click.option(
     "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Wait no longer than this."
 )
 with_tag = click.option("--tag", help="Tag of the images, in place of the environment's.")
+no_cache = click.option(
+    "--no-cache", is_flag=True, help="Take no step from the cache of earlier runs."
+)
 of_families = click.option(
     "--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all."
 )
@@ -226,7 +229,7 @@ def main() -> None:
     multiple=True,
     help="Any parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
 )
-@click.option("--publish-to", help="Folder, gs:// or s3:// prefix the best cells are copied to.")
+@click.option("--publish-to", help="Folder or gs:// prefix the best cells are copied to.")
 @click.option(
     "--quick", is_flag=True, help="Autoencoder and VAE at latent size 2, briefly: a first look."
 )
@@ -241,8 +244,10 @@ def main() -> None:
     "in DOCKER_HOST).",
 )
 @click.option("--image", help="Image of --runner docker; `make images` builds one.")
+@no_cache
 def run(
     quick: bool,
+    no_cache: bool,
     extra: Sequence[str],
     name: str | None,
     runs: Path,
@@ -268,7 +273,9 @@ def run(
 
     from pipelines.terminal import show_outcome, show_run
 
-    local_run = LocalRun(runs, name or new_name(), parameters, image or "")
+    local_run = LocalRun(
+        runs, name or new_name(), parameters, image=image or "", caching=not no_cache
+    )
     try:
         succeeded = show_run(local_run, quick=quick)
     except KeyboardInterrupt:
@@ -318,6 +325,7 @@ def compile_pipeline(
 @of_families
 @with_tag
 @click.option("--name", help="Name of the run. Default: date, time and four letters.")
+@no_cache
 @click.option("--wait", is_flag=True, help="Show each step's changes until the run ends.")
 @wait_limit
 def submit(
@@ -326,6 +334,7 @@ def submit(
     families: Sequence[str] | None,
     tag: str | None,
     name: str | None,
+    no_cache: bool,
     wait: bool,
     timeout: int | None,
 ) -> None:
@@ -340,6 +349,8 @@ def submit(
     given = _assigned(extra) | ({"families": families} if families else {})
     parameters = Parameters.checked(given)
     target = _target(environment, tag)
+    if no_cache:
+        target = target.model_copy(update={"caching": False})
 
     from pipelines import kubeflow
     from pipelines.local import new_name
@@ -654,11 +665,19 @@ def wandb() -> None:
 
 @wandb.command("sync", epilog=WANDB_SYNC_EXAMPLES)
 @_of_a_run
-def sync_wandb(run: str, runs: Path, environment: str | None) -> None:
+@click.option(
+    "--timeout",
+    type=click.IntRange(min=1),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give the upload no longer than this.",
+)
+def sync_wandb(run: str, runs: Path, environment: str | None, timeout: int) -> None:
     """Upload the W&B runs that a run's steps logged offline."""
     from pipelines.artifacts import sync_wandb as sync
 
-    click.echo(f"wandb sync went through {sync(run, runs, environment)} runs")
+    click.echo(f"wandb sync went through {sync(run, runs, environment, timeout)} runs")
 
 
 def _parse(value: str) -> Any:

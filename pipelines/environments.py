@@ -191,6 +191,8 @@ class Environment(Section):
         retries: of each task.
         time_limit_seconds: of each task, after which its pod is ended.
         parallelism: cells of a family that run side by side; 0 for all of them.
+        caching: whether KFP may take a step's result from an earlier run with the same inputs. It
+            keeps them for ever, and does not look behind an address.
         shared_memory: size of ``/dev/shm`` in training steps.
         wandb: where the steps log.
         checkpoint_root: address for checkpoints, told to training as ``GENPIPE_CHECKPOINTS``; no
@@ -213,6 +215,7 @@ class Environment(Section):
     retries: Retries = Retries()
     time_limit_seconds: Seconds | None = None
     parallelism: Annotated[int, Field(ge=0, le=1000)] = 0
+    caching: bool = True
     shared_memory: Bytes | None = None
     wandb: Wandb = Wandb()
     checkpoint_root: str | None = None

@@ -70,13 +70,22 @@ class LocalRun:
         parameters: of the pipeline.
         image: container image that the steps run in, as ``containers.find_image`` names it; empty
             for processes of this machine.
+        caching: whether steps may come from the cache of earlier runs, and go into it.
 
     Raises:
         InputError: the name can't be a folder's, or the run exists already.
         StepError: the folder can't be written.
     """
 
-    def __init__(self, runs: Path, name: str, parameters: Parameters, image: str = "") -> None:
+    def __init__(
+        self,
+        runs: Path,
+        name: str,
+        parameters: Parameters,
+        *,
+        image: str = "",
+        caching: bool = True,
+    ) -> None:
         if not NAME.fullmatch(name):
             raise InputError(
                 f"run name {name!r}: use letters, digits, '.', '_' and '-', at most 63, "
@@ -86,6 +95,7 @@ class LocalRun:
         self.folder = runs.absolute() / name
         self.parameters = parameters
         self.image = image
+        self.caching = caching
         self.steps: dict[str, StepState] = {}
         self.peak_memory = 0
         self.seconds = 0.0
@@ -132,7 +142,7 @@ class LocalRun:
         command = [sys.executable, "-m", "pipelines.local", str(self.folder), str(self._store)]
         with (self.logs / "kfp.log").open("wb") as log:
             self._worker = subprocess.Popen(
-                [*command, self.image],
+                [*command, self.image, "cache" if self.caching else ""],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -294,7 +304,7 @@ def _end_with_parent() -> None:
     os.killpg(0, signal.SIGTERM)
 
 
-def _work(folder: Path, store: Path, image: str) -> None:
+def _work(folder: Path, store: Path, image: str, caching: bool) -> None:
     """The worker: compile the pipeline to the run's folder, load it, and run it."""
     from kfp import components, local
 
@@ -318,7 +328,7 @@ def _work(folder: Path, store: Path, image: str) -> None:
         if image
         else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(outputs),
-        enable_caching=True,
+        enable_caching=caching,
         cache_root=str(store / "cache"),
     )
     components.load_component_from_file(str(compiled))(**parameters.arguments())
@@ -344,4 +354,4 @@ def _containers(image: str, folder: Path, outputs: Path, parameters: Parameters)
 
 
 if __name__ == "__main__":
-    _work(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    _work(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], bool(sys.argv[4]))

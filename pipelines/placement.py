@@ -23,6 +23,8 @@ def place(environment: Environment, task: PipelineTask, step: str) -> PipelineTa
     _give_resources(environment, task, step)
     for name, value in variables(environment, step).items():
         task.set_env_variable(name, value)
+    if not environment.caching:
+        task.set_caching_options(False)
     if environment.api is None:
         return task  # what follows is of Kubernetes
     _choose_nodes(environment, task, step)

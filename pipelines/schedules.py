@@ -130,6 +130,8 @@ class Schedule(Section):
         parameters: of the runs.
         max_concurrency: runs side by side; KFP takes 1 to 10.
         catch_up: whether each run missed in a pause is made up for, or only the last.
+        caching: whether KFP may take steps from its cache, as the environment lets it; a run
+            that is to retrain is better without.
         version: ``pinned`` runs what ``apply`` uploaded; ``latest`` the version of the pipeline
             that was uploaded last when a run starts, whoever uploaded it.
         enabled: whether it runs by itself.
@@ -142,6 +144,7 @@ class Schedule(Section):
     parameters: Annotated[Parameters, BeforeValidator(_parameters)] = Parameters()
     max_concurrency: Annotated[int, Field(ge=1, le=10)] = 1
     catch_up: bool = False
+    caching: bool = False
     version: Literal["pinned", "latest"] = "pinned"
     enabled: bool = True
 
@@ -208,6 +211,8 @@ def read_schedules(
         known = seen.setdefault((environment.name, schedule.name), file)
         if known != file:
             raise InputError(f"{file}: name {schedule.name!r} is that of {known} too")
+        if not schedule.caching:
+            environment = environment.model_copy(update={"caching": False})
         targets.append((schedule, environment.with_tag(tag) if tag else environment))
     return targets
 

@@ -1,8 +1,8 @@
 """The judge: a small convolutional classifier that says which class a sample shows.
 
 Two 5x5 convolutions with stride 2 (16 and 48 filters) - dense 128 - dropout - dense softmax: at
-least 99% on MNIST's test split after three passes (99.07 to 99.17% with three seeds). With 32 and 64
-filters they take 1.7 times the CPU time for as much (99.14 to 99.18% with two).
+least 99% on MNIST's test split after three passes (99.07 to 99.17% with three seeds). With 32 and
+64 filters they take 1.7 times the CPU time for as much (99.14 and 99.18% with two).
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class DCGANSettings(Settings):
 
     batch_size: int = 32
     learning_rate: float = 2e-4
-    steps: int = 1200
+    steps: int = 1100
     gen_interval: int = 250
 
 

@@ -185,7 +185,7 @@ def test_a_run_that_exists_is_refused_before_anything_starts(place, run, mnist_c
     assert sorted(path.name for path in (place / "runs").iterdir()) == before
 
 
-def test_ctrl_c_stops_every_step(place, mnist_cache):
+def test_ctrl_c_stops_every_step_of_a_run_without_the_cache(place, run, mnist_cache):
     environment = {**os.environ, "TFDS_DATA_DIR": str(mnist_cache), "WANDB_MODE": "offline"}
     arguments = [
         "run",
@@ -195,8 +195,7 @@ def test_ctrl_c_stops_every_step(place, mnist_cache):
         "50",
         "--name",
         "stopped",
-        "--seed",
-        "9",
+        "--no-cache",
     ]
     with subprocess.Popen(
         [GENPIPE, *arguments],
@@ -209,6 +208,8 @@ def test_ctrl_c_stops_every_step(place, mnist_cache):
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
+            # An earlier run has made it, with the same arguments.
+            assert not re.search(r"ingest +from the cache", line)
             if re.search(r"ingest +started", line):
                 break
         children = psutil.Process(process.pid).children(recursive=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -267,12 +270,13 @@ def test_a_run_without_a_report_is_told(local_run: Path) -> None:
 
 
 @pytest.fixture
-def wandb_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def wandb_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A stand-in for wandb's command, which writes down what it is given and finds there."""
     told = tmp_path / "told.json"
-    program = f"""import json, os, pathlib, sys
+    program = f"""import json, os, pathlib, sys, time
 files = [sorted(p.name for p in pathlib.Path(a).iterdir()) for a in sys.argv[2:]]
 pathlib.Path({str(told)!r}).write_text(json.dumps([sys.argv[1:], files]))
+time.sleep(float(os.environ.get("WANDB_TAKES", 0)))
 sys.exit(int(os.environ.get("WANDB_FAILS", 0)))
 """
     (tmp_path / "python" / "wandb").mkdir(parents=True)
@@ -280,17 +284,23 @@ sys.exit(int(os.environ.get("WANDB_FAILS", 0)))
     (tmp_path / "python" / "wandb" / "__main__.py").write_text(program)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "python"))
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    return told
+    # Any answer will do: here it is 501.
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    yield told
+    server.shutdown()
+    server.server_close()
 
 
 def test_wandb_sync_hands_over_what_was_logged_offline(
     wandb_command: Path, local_run: Path, cluster_run: str
 ) -> None:
-    assert sync_wandb("mine", local_run.parent, None) == 1
+    assert sync_wandb("mine", local_run.parent, None, 60) == 1
     command, files = json.loads(wandb_command.read_text())
     assert command == ["sync", str(local_run / "wandb" / OFFLINE)]
 
-    assert sync_wandb(cluster_run, RUNS, None) == 1
+    assert sync_wandb(cluster_run, RUNS, None, 60) == 1
     command, files = json.loads(wandb_command.read_text())
     assert Path(command[1]).name == OFFLINE
     assert files == [["files", "run"]]
@@ -301,17 +311,31 @@ def test_wandb_sync_tells_what_stops_it(
 ) -> None:
     monkeypatch.setenv("WANDB_FAILS", "1")
     with pytest.raises(StepError, match="status 1"):
-        sync_wandb(str(local_run), RUNS, None)
+        sync_wandb(str(local_run), RUNS, None, 60)
     wandb_command.unlink()
 
     monkeypatch.delenv("WANDB_API_KEY")
     with pytest.raises(InputError, match="WANDB_API_KEY is not set"):
-        sync_wandb(str(local_run), RUNS, None)
+        sync_wandb(str(local_run), RUNS, None, 60)
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     (local_run / "wandb" / OFFLINE / "run").unlink()
     (local_run / "wandb" / OFFLINE).rmdir()
     with pytest.raises(InputError, match="nothing to sync"):
-        sync_wandb(str(local_run), RUNS, None)
+        sync_wandb(str(local_run), RUNS, None, 60)
+    assert not wandb_command.exists()
+
+
+def test_wandb_sync_does_not_wait_for_ever(
+    wandb_command: Path, local_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_TAKES", "60")
+    with pytest.raises(StepError, match=r"not done after 1 s: .*--timeout"):
+        sync_wandb(str(local_run), RUNS, None, 1)
+    wandb_command.unlink()
+
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(StepError, match=r"W&B does not answer at http://127\.0\.0\.1:9"):
+        sync_wandb(str(local_run), RUNS, None, 60)
     assert not wandb_command.exists()
 
 

@@ -185,6 +185,28 @@ def test_nothing_of_kubernetes_is_asked_of_this_machine(tmp_path: Path) -> None:
     assert "platforms" not in compiled(tmp_path, Environment.read("local"))
 
 
+def test_without_caching_no_step_comes_from_the_cache(tmp_path: Path) -> None:
+    environment = Environment.read("cluster-cpu")
+    uncached = environment.model_copy(update={"caching": False})
+
+    def cached(environment: Environment) -> set[str]:
+        spec = next(yaml.safe_load_all(compiled(tmp_path, environment)))
+        dags = [spec["root"]["dag"], *(one["dag"] for one in components(spec))]
+        return {
+            name
+            for dag in dags
+            for name, task in dag["tasks"].items()
+            if task.get("cachingOptions", {}).get("enableCache")
+        }
+
+    def components(spec: Any) -> list[Any]:
+        return [one for one in spec["components"].values() if "dag" in one]
+
+    assert {"ingest", "judge", "train-dcgan"} <= cached(environment)
+    assert not {"compare", "publish"} & cached(environment)
+    assert not cached(uncached)
+
+
 def test_loops_are_as_wide_as_the_environment_says(cluster: Any) -> None:
     environment, text = cluster
     loops = next(yaml.safe_load_all(text))["root"]["dag"]["tasks"].items()

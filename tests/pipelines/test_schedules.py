@@ -125,6 +125,15 @@ def test_the_environment_is_the_files_own_else_the_commands(tmp_path: Path) -> N
         read_schedules(folder)
 
 
+def test_a_schedule_takes_nothing_from_the_cache_unless_it_says_so(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", name="a", environment="cluster-cpu")
+    write(tmp_path, "b.yaml", name="b", environment="cluster-cpu", caching=True)
+
+    targets = read_schedules(tmp_path)
+
+    assert [environment.caching for _, environment in targets] == [False, True]
+
+
 def test_a_folder_without_schedules_or_with_a_name_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no schedules"):
         read_schedules(tmp_path)
