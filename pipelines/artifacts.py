@@ -8,6 +8,7 @@ the cell of a task in a loop, so it is read from what the step wrote.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -15,13 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import urllib3
 
 from components import storage
 from components.cells import Cell, Status
@@ -337,11 +338,13 @@ def sync_wandb(run: str, runs: Path, environment: str | None, seconds: float) ->
 
 
 def _reach_wandb() -> None:
-    """Make sure that something answers where W&B is: wandb sync would wait for it for hours."""
+    """Make sure that something answers where W&B is: wandb sync would go on trying."""
     host = os.environ.get("WANDB_BASE_URL") or WANDB_HOST
     try:
-        urllib3.request("GET", host, timeout=SECONDS_FOR_AN_ANSWER, retries=False, redirect=False)
-    except urllib3.exceptions.HTTPError as error:
+        urllib.request.urlopen(host, timeout=SECONDS_FOR_AN_ANSWER).close()
+    except urllib.error.HTTPError:
+        pass  # an answer
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise StepError(f"W&B does not answer at {host}: check WANDB_BASE_URL ({error})") from None
 
 

@@ -120,7 +120,8 @@ class SavedModel:
             import onnxruntime
 
             # Threads that spin while they wait take the cores from a step that runs beside: two
-            # generators drew 1,000 images each in 1.9 s, and do so in 1.2 s (alone 0.9 and 1.0 s).
+            # generators draw 1,000 images each in 1.2 s instead of 1.9 s, one alone in 1.0 s
+            # instead of 0.9 s.
             options = onnxruntime.SessionOptions()
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             self._sessions[part] = onnxruntime.InferenceSession(path, options)
