@@ -71,6 +71,8 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
         dcgan_batch_size: int = DEFAULT.dcgan_batch_size,
         dcgan_learning_rate: float = DEFAULT.dcgan_learning_rate,
         gen_interval: int = DEFAULT.gen_interval,
+        share_generator_pass: bool = DEFAULT.share_generator_pass,
+        precision: str = DEFAULT.precision,
         judge_epochs: int = DEFAULT.judge_epochs,
         samples: int = DEFAULT.samples,
         seed: int = DEFAULT.seed,
@@ -124,6 +126,7 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
                     learning_rate=autoencoder_learning_rate,
                     hidden_size=hidden_size,
                     code_activation=code_activation,
+                    precision=precision,
                     seed=seed,
                 ),
             )
@@ -138,6 +141,7 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
                     learning_rate=vae_learning_rate,
                     hidden_size=hidden_size,
                     beta=beta,
+                    precision=precision,
                     seed=seed,
                 ),
             )
@@ -151,6 +155,8 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
                     batch_size=dcgan_batch_size,
                     learning_rate=dcgan_learning_rate,
                     gen_interval=gen_interval,
+                    share_generator_pass=share_generator_pass,
+                    precision=precision,
                     seed=seed,
                 ),
             )

@@ -79,6 +79,16 @@ class Parameters(BaseModel):
     gen_interval: int = _number(
         "gen_interval", DCGANSettings.gen_interval, "steps between the sample grids of the DCGAN"
     )
+    share_generator_pass: bool = Field(
+        False,
+        description="the DCGAN's generator learns from the images that the discriminator was "
+        "shown: faster, and not Keras-GAN's algorithm",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="what networks compute in while they learn: float32, bfloat16, or auto "
+        "(bfloat16 on GPUs that have it)",
+    )
     judge_epochs: int = _number("epochs", 3, "passes of the judge over the training images")
     samples: Annotated[int, Field(ge=32, le=1_000_000)] = Field(
         10_000, description="samples drawn from each model"

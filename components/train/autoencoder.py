@@ -19,18 +19,18 @@ def build_encoder(settings: AutoencoderSettings) -> keras.Model:
     images = keras.Input(IMAGE_SHAPE, name="image")
     hidden = layers.Flatten()(images)
     hidden = layers.Dense(settings.hidden_size, activation="relu")(hidden)
-    codes = layers.Dense(settings.latent_size, activation=settings.code_activation, name="code")(
-        hidden
+    code = layers.Dense(
+        settings.latent_size, activation=settings.code_activation, dtype="float32", name="code"
     )
-    return keras.Model(images, codes, name="encoder")
+    return keras.Model(images, code(hidden), name="encoder")
 
 
 def build_decoder(latent_size: int, hidden_size: int) -> keras.Model:
     """Code to image; the VAE's decoder is the same."""
     codes = keras.Input((latent_size,), name="code")
     hidden = layers.Dense(hidden_size, activation="relu")(codes)
-    pixels = layers.Dense(28 * 28, activation="sigmoid")(hidden)
-    return keras.Model(codes, layers.Reshape(IMAGE_SHAPE)(pixels), name="decoder")
+    pixels = layers.Dense(28 * 28, activation="sigmoid", dtype="float32")(hidden)
+    return keras.Model(codes, layers.Reshape(IMAGE_SHAPE, dtype="float32")(pixels), name="decoder")
 
 
 class Autoencoder(keras.Model):
@@ -87,7 +87,7 @@ class Autoencoder(keras.Model):
         if count == 0:
             return 0
         code = self.encoder.get_layer("code")
-        inputs = keras.Model(self.encoder.input, code.input)(images)
+        inputs = tf.cast(keras.Model(self.encoder.input, code.input)(images), tf.float32)
         draw = keras.initializers.GlorotUniform(seed=seed)
         fresh = draw(code.kernel.shape)
         fresh *= tf.sign(tf.tensordot(tf.reduce_mean(inputs, axis=0), fresh, 1))

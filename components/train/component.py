@@ -15,6 +15,7 @@ def train_autoencoder(
     learning_rate: float = 1.5e-3,
     hidden_size: int = 512,
     code_activation: str = "relu",
+    precision: str = "auto",
     seed: int = 0,
 ) -> None:
     """Train the autoencoder of one latent size."""
@@ -28,6 +29,7 @@ def train_autoencoder(
         "learning_rate": learning_rate,
         "hidden_size": hidden_size,
         "code_activation": code_activation,
+        "precision": precision,
         "seed": seed,
     }
     scores, facts = train_cell(
@@ -49,6 +51,7 @@ def train_vae(
     learning_rate: float = 4e-3,
     hidden_size: int = 512,
     beta: float = 1.0,
+    precision: str = "auto",
     seed: int = 0,
 ) -> None:
     """Train the variational autoencoder of one latent size."""
@@ -62,6 +65,7 @@ def train_vae(
         "learning_rate": learning_rate,
         "hidden_size": hidden_size,
         "beta": beta,
+        "precision": precision,
         "seed": seed,
     }
     scores, facts = train_cell(
@@ -82,6 +86,8 @@ def train_dcgan(
     batch_size: int = 32,
     learning_rate: float = 2e-4,
     gen_interval: int = 250,
+    share_generator_pass: bool = False,
+    precision: str = "auto",
     seed: int = 0,
 ) -> None:
     """Train the DCGAN of one latent size."""
@@ -94,6 +100,8 @@ def train_dcgan(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "gen_interval": gen_interval,
+        "share_generator_pass": share_generator_pass,
+        "precision": precision,
         "seed": seed,
     }
     scores, facts = train_cell(

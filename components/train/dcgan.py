@@ -23,7 +23,7 @@ def build_generator(latent_size: int) -> keras.Model:
     x = FusedBatchNormalization(momentum=0.8)(x)
     x = UpsampledConv2D(64, activation="relu")(x)
     x = FusedBatchNormalization(momentum=0.8)(x)
-    images = OneChannelConv2D(activation="tanh")(x)
+    images = OneChannelConv2D(activation="tanh", dtype="float32")(x)
     return keras.Model(noise, images, name="generator")
 
 
@@ -39,7 +39,7 @@ def build_discriminator(seed: int) -> keras.Model:
             x = FusedBatchNormalization(momentum=0.8)(x)
         x = layers.LeakyReLU(negative_slope=0.2)(x)
         x = layers.Dropout(0.25, seed=seed + filters)(x)
-    validity = layers.Dense(1, activation="sigmoid")(layers.Flatten()(x))
+    validity = layers.Dense(1, activation="sigmoid", dtype="float32")(layers.Flatten()(x))
     return keras.Model(images, validity, name="discriminator")
 
 
@@ -51,6 +51,7 @@ class DCGAN(keras.Model):
     def __init__(self, settings: DCGANSettings) -> None:
         super().__init__(name="dcgan")
         self.latent_size = settings.latent_size
+        self.share_generator_pass = settings.share_generator_pass
         self.generator = build_generator(settings.latent_size)
         self.discriminator = build_discriminator(settings.seed)
         self.noise = keras.random.SeedGenerator(settings.seed)
@@ -76,15 +77,24 @@ class DCGAN(keras.Model):
         """(count, latent_size) from N(0, I), from the model's own generator of random numbers."""
         return keras.random.normal((count, self.latent_size), seed=self.noise)
 
+    def generate(self, count: tf.Tensor) -> tuple[tf.Tensor, tf.GradientTape]:
+        """``count`` images from fresh noise, and the tape of their making, to learn from."""
+        noise = self.draw_noise(count)
+        with tf.GradientTape() as tape:
+            return self.generator(noise, training=True), tape
+
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step of Keras-GAN: the discriminator on real and generated, then the generator.
+
+        The generator learns from images of its own, or with ``share_generator_pass`` from those
+        that the discriminator was shown.
 
         Returns ``discriminator_loss`` (mean of the losses on real and on generated images),
         ``discriminator_accuracy`` (share of both told right at 0.5), ``generator_loss``, and
         ``loss``, their sum, which is watched for divergence.
         """
         batch = tf.shape(images)[0]
-        generated = self.generator(self.draw_noise(batch), training=True)
+        generated, generation = self.generate(batch)
         with tf.GradientTape() as tape:
             on_real = self.discriminator(images, training=True)
             on_generated = self.discriminator(generated, training=True)
@@ -96,12 +106,13 @@ class DCGAN(keras.Model):
         gradients = tape.gradient(discriminator_loss, weights)
         self.discriminator_optimizer.apply(gradients, weights)
 
-        noise = self.draw_noise(batch)
-        with tf.GradientTape() as tape:
-            judged = self.discriminator(self.generator(noise, training=True), training=True)
+        if not self.share_generator_pass:
+            generated, generation = self.generate(batch)
+        with generation:
+            judged = self.discriminator(generated, training=True)
             generator_loss = self.loss_function(tf.ones_like(judged), judged)
         weights = self.generator.trainable_variables
-        self.generator_optimizer.apply(tape.gradient(generator_loss, weights), weights)
+        self.generator_optimizer.apply(generation.gradient(generator_loss, weights), weights)
 
         right = tf.concat([on_real > 0.5, on_generated <= 0.5], axis=0)
         return {

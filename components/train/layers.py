@@ -48,6 +48,7 @@ class UpsampledConv2D(keras.layers.Layer):
             name="kernel",
             shape=(3, 3, input_shape[-1], self.filters),
             initializer="glorot_uniform",
+            autocast=False,  # folded in float32, whatever the product is computed in
         )
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
@@ -58,7 +59,7 @@ class UpsampledConv2D(keras.layers.Layer):
         channels = inputs.shape[-1]
         both = tf.constant(np.kron(FOLD, FOLD))
         folded = tf.reshape(both @ tf.reshape(self.kernel, [9, -1]), [4, 4, channels, self.filters])
-        folded = tf.transpose(folded, [0, 1, 3, 2])
+        folded = tf.cast(tf.transpose(folded, [0, 1, 3, 2]), inputs.dtype)
         batch, height, width, _ = tf.unstack(tf.shape(inputs))
         outputs = tf.nn.conv2d_transpose(
             inputs, folded, [batch, 2 * height, 2 * width, self.filters], strides=2, padding="SAME"

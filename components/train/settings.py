@@ -14,6 +14,11 @@ from components.errors import InputError
 
 Range = tuple[float, float]
 
+CHOICES = {
+    "code_activation": ("relu", "linear"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
+
 # The widest values that a step accepts: a typo is refused before a pod starts, not after.
 RANGES: dict[str, Range] = {
     "latent_size": (1, 4096),
@@ -32,6 +37,9 @@ RANGES: dict[str, Range] = {
 class Settings:
     """What all families share.
 
+    ``precision`` is what the networks compute in; weights, losses and what is saved are float32
+    throughout. ``auto`` is bfloat16 on GPUs that have it and float32 elsewhere.
+
     Raises:
         InputError: a value has the wrong type or lies outside its range (see ``RANGES``).
     """
@@ -42,6 +50,7 @@ class Settings:
     seed: int = 0
     batch_size: int = 128
     learning_rate: float = 1e-3
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -88,7 +97,9 @@ class VAESettings(Settings):
 class DCGANSettings(Settings):
     """DCGAN: a step is one discriminator update and one generator update.
 
-    Every ``gen_interval`` steps a grid of samples from the same fixed noise is logged.
+    Every ``gen_interval`` steps a grid of samples from the same fixed noise is logged. With
+    ``share_generator_pass`` the generator learns from the images that the discriminator has just
+    learned from, where it otherwise makes new ones: less work, and not Keras-GAN's algorithm.
     """
 
     family: ClassVar[Family] = Family.DCGAN
@@ -97,6 +108,7 @@ class DCGANSettings(Settings):
     learning_rate: float = 2e-4
     steps: int = 1100
     gen_interval: int = 250
+    share_generator_pass: bool = False
 
 
 SETTINGS: dict[Family, type[Settings]] = {
@@ -112,11 +124,14 @@ def checked(name: str, value: Any, kind: Any) -> Any:
     Raises:
         InputError: the value is of another type, not finite, or out of range.
     """
-    kind = {"int": int, "float": float, "str": str}.get(kind, kind)
+    kind = {"int": int, "float": float, "str": str, "bool": bool}.get(kind, kind)
     if kind is str:
-        choices = {"code_activation": ("relu", "linear")}[name]
-        if value not in choices:
-            raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        if value not in CHOICES[name]:
+            raise InputError(f"{name} must be one of {', '.join(CHOICES[name])}, got {value!r}")
+        return value
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise InputError(f"{name} must be true or false, got {value!r}")
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         raise InputError(f"{name} must be a number, got {value!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ PICTURES = 10
 SAMPLES_SHOWN = 32
 STEPS_IN_A_LOG = 50
 LAST_DECAY = 0.05
+BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability of NVIDIA's Ampere generation
 # Losses of a healthy run stay far below: mean squared errors of [0, 1] pixels under 1, a VAE's
 # total under 784 * (1 + beta), two binary cross-entropies (Keras clips each at 16) under 33.
 LOSS_LIMITS = {Family.AUTOENCODER: 1.0, Family.VAE: 1e5, Family.DCGAN: 33.0}
@@ -65,7 +67,11 @@ def train(settings: Settings, data: Path, folder: Path, tracker: Tracker) -> dic
         "data": {"name": dataset.name, "digest": dataset.digest},
         "settings": settings.to_dict(),
         "training": training.facts(),
-        "environment": {"tensorflow": tf.__version__, "keras": keras.version()},
+        "environment": {
+            "tensorflow": tf.__version__,
+            "keras": keras.version(),
+            "precision": training.model.compute_dtype,
+        },
     }
     if diverged:
         card["reason"] = diverged.reason
@@ -118,7 +124,17 @@ class Training:
             self._run_steps(self.settings)
         else:
             self._run_epochs(self.settings.epochs)  # type: ignore[attr-defined]
-        return self.model.parts
+        return self._networks()
+
+    def _networks(self) -> dict[str, keras.Model]:
+        """What is saved: in float32, whatever it was trained in, so that any machine can run it."""
+        plain = self.model
+        if plain.compute_dtype != "float32":
+            plain = build(replace(self.settings, precision="float32"))
+            for name, network in self.model.parts.items():
+                plain.parts[name].set_weights(network.get_weights())
+        parts: dict[str, keras.Model] = plain.parts
+        return parts
 
     def facts(self) -> dict[str, Any]:
         """What the training cost: the ``training`` part of ``model.json``."""
@@ -224,7 +240,18 @@ def decay(epoch: int, epochs: int) -> float:
 
 
 def build(settings: Settings) -> keras.Model:
-    """Make the untrained model that ``settings`` describe."""
+    """Make the untrained model that ``settings`` describe; its weights are float32."""
+    default = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype_policy(settings.precision))
+    try:
+        model = _build(settings)
+    finally:
+        keras.config.set_dtype_policy(default)
+    seed_kernels(model, settings.seed)
+    return model
+
+
+def _build(settings: Settings) -> keras.Model:
     if isinstance(settings, AutoencoderSettings):
         model: keras.Model = Autoencoder(settings)
         model.optimizer.build(model.trainable_variables)
@@ -236,5 +263,17 @@ def build(settings: Settings) -> keras.Model:
         model.build_optimizers()
     else:
         raise TypeError(f"no model for {type(settings).__name__}")
-    seed_kernels(model, settings.seed)
     return model
+
+
+def dtype_policy(precision: str) -> str:
+    """Keras's name of a precision. ``auto`` is bfloat16 if every GPU here computes in it."""
+    if precision == "auto":
+        details = tf.config.experimental.get_device_details
+        generations = [
+            details(gpu).get("compute_capability", (0, 0))
+            for gpu in tf.config.list_physical_devices("GPU")
+        ]
+        fast = generations and min(generations) >= BFLOAT16_CAPABILITY
+        precision = "bfloat16" if fast else "float32"
+    return "mixed_bfloat16" if precision == "bfloat16" else "float32"

@@ -21,8 +21,8 @@ def build_encoder(settings: VAESettings) -> keras.Model:
     images = keras.Input(IMAGE_SHAPE, name="image")
     hidden = layers.Flatten()(images)
     hidden = layers.Dense(settings.hidden_size, activation="relu")(hidden)
-    z_mean = layers.Dense(settings.latent_size, name="z_mean")(hidden)
-    z_log_var = layers.Dense(settings.latent_size, name="z_log_var")(hidden)
+    z_mean = layers.Dense(settings.latent_size, dtype="float32", name="z_mean")(hidden)
+    z_log_var = layers.Dense(settings.latent_size, dtype="float32", name="z_log_var")(hidden)
     return keras.Model(images, [z_mean, z_log_var], name="encoder")
 
 

@@ -52,6 +52,24 @@ def test_values_and_gradients_are_those_of_the_plain_layers(
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_in_bfloat16_the_values_are_close_and_the_weights_float32(name: str) -> None:
+    images = np.random.default_rng(1).normal(size=(2, 7, 7, 3)).astype(np.float32)
+    (plain,), (mixed,) = (
+        [type(FORMS[name][0][0]).from_config({**FORMS[name][0][0].get_config(), "dtype": dtype})]
+        for dtype in ("float32", "mixed_bfloat16")
+    )
+    mixed.build(images.shape)
+    plain.build(images.shape)
+    plain.set_weights(mixed.get_weights())
+
+    expected, found = plain(images).numpy(), mixed(images)
+
+    assert found.dtype == tf.bfloat16
+    assert {weight.dtype for weight in mixed.weights} == {"float32"}
+    assert np.abs(tf.cast(found, tf.float32) - expected).max() < 0.02 * np.abs(expected).max()
+
+
 def test_the_activation_is_applied_last() -> None:
     inputs = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype(np.float32)
     linear, rectified = UpsampledConv2D(3), UpsampledConv2D(3, activation="relu")

@@ -71,11 +71,19 @@ def test_ints_become_floats_where_a_setting_is_a_float() -> None:
 
 
 @pytest.mark.parametrize("value", ["tanh", "ReLU", "", None, 1])
-def test_an_unknown_activation_is_refused(value: Any) -> None:
-    with pytest.raises(
-        InputError, match=rf"code_activation must be one of relu, linear, got {value!r}"
-    ):
-        AutoencoderSettings(latent_size=2, code_activation=value)
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [("code_activation", "relu, linear"), ("precision", "auto, float32, bfloat16")],
+)
+def test_what_is_none_of_the_choices_is_refused(name: str, choices: str, value: Any) -> None:
+    with pytest.raises(InputError, match=rf"{name} must be one of {choices}, got {value!r}"):
+        AutoencoderSettings(latent_size=2, **{name: value})
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None])
+def test_a_switch_is_true_or_false_and_nothing_else(value: Any) -> None:
+    with pytest.raises(InputError, match="share_generator_pass must be true or false"):
+        DCGANSettings(latent_size=2, share_generator_pass=value)
 
 
 @pytest.mark.parametrize("family", Family)

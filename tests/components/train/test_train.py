@@ -102,7 +102,8 @@ def test_model_json_holds_what_a_reader_needs(
     assert card["data"] == {"name": "mnist", "digest": digits.digest}
     assert SETTINGS[family](**card["settings"]) == SETTINGS[family](**TINY[family])
     assert card["version"]
-    assert set(card["environment"]) == {"tensorflow", "keras"}
+    assert set(card["environment"]) == {"tensorflow", "keras", "precision"}
+    assert card["environment"]["precision"] == "float32"  # there is no GPU here
     parts = {"generator", "discriminator"} if family is Family.DCGAN else {"encoder", "decoder"}
     assert set(card["files"]) == {f"{part}.{kind}" for part in parts for kind in ("keras", "onnx")}
     assert card["weights_digest"].startswith("sha256:")
@@ -164,6 +165,57 @@ def test_loaded_networks_answer_as_those_in_memory_did(family: Family, trained: 
         np.testing.assert_array_equal(loaded, expected)
         np.testing.assert_allclose(model.run(name, inputs), expected, rtol=1e-4, atol=1e-5)
         assert expected.std() > 0
+
+
+def test_training_in_bfloat16_learns_and_saves_float32(
+    family: Family, digits: Dataset, tmp_path: Path
+) -> None:
+    settings = SETTINGS[family](**TINY[family], precision="bfloat16")
+
+    trained = run(settings, digits, tmp_path / "model")
+
+    assert trained.card["environment"]["precision"] == "bfloat16"
+    assert all(np.isfinite(row["loss"]) for row in trained.tracker.rows)
+    model = SavedModel(trained.folder)
+    for name, network in trained.networks.items():
+        loaded = model.part(name)
+        assert {layer.compute_dtype for layer in loaded.layers} == {"float32"}
+        assert {weight.dtype for weight in loaded.trainable_variables} == {"float32"}
+        inputs = np.random.default_rng(0).random((2, *network.input_shape[1:])).astype(np.float32)
+        expected = network(inputs)
+        for found, one in zip(
+            *(
+                value if isinstance(value, list) else [value]
+                for value in (model.run(name, inputs), expected)
+            ),
+            strict=True,
+        ):
+            np.testing.assert_allclose(found, one, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "policy"),
+    [
+        ([], "float32"),
+        ([(7, 5)], "float32"),
+        ([(8, 9)], "mixed_bfloat16"),
+        ([(8, 0), (9, 0)], "mixed_bfloat16"),
+        ([(8, 0), (7, 0)], "float32"),
+        ([None], "float32"),
+    ],
+)
+def test_auto_precision_is_bfloat16_where_every_gpu_has_it(
+    capabilities: list[tuple[int, int] | None], policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What TensorFlow says of its GPUs is made up here, where there is none."""
+    details = [{"compute_capability": one} if one else {} for one in capabilities]
+    config = module.tf.config
+    monkeypatch.setattr(config, "list_physical_devices", lambda kind: range(len(details)))
+    monkeypatch.setattr(config.experimental, "get_device_details", details.__getitem__)
+
+    assert module.dtype_policy("auto") == policy
+    assert module.dtype_policy("float32") == "float32"
+    assert module.dtype_policy("bfloat16") == "mixed_bfloat16"
 
 
 def test_the_seed_fixes_the_weights(
