@@ -9,7 +9,13 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from components.train.layers import FusedBatchNormalization, OneChannelConv2D, UpsampledConv2D
+from components.train.layers import (
+    ByteDropout,
+    FusedAdam,
+    FusedBatchNormalization,
+    OneChannelConv2D,
+    UpsampledConv2D,
+)
 from components.train.settings import DCGANSettings
 
 
@@ -38,7 +44,7 @@ def build_discriminator(seed: int) -> keras.Model:
         if filters > 32:
             x = FusedBatchNormalization(momentum=0.8)(x)
         x = layers.LeakyReLU(negative_slope=0.2)(x)
-        x = layers.Dropout(0.25, seed=seed + filters)(x)
+        x = ByteDropout(0.25, seed=seed + filters)(x)
     validity = layers.Dense(1, activation="sigmoid", dtype="float32")(layers.Flatten()(x))
     return keras.Model(images, validity, name="discriminator")
 
@@ -55,8 +61,8 @@ class DCGAN(keras.Model):
         self.generator = build_generator(settings.latent_size)
         self.discriminator = build_discriminator(settings.seed)
         self.noise = keras.random.SeedGenerator(settings.seed)
-        self.generator_optimizer = keras.optimizers.Adam(settings.learning_rate, beta_1=0.5)
-        self.discriminator_optimizer = keras.optimizers.Adam(settings.learning_rate, beta_1=0.5)
+        self.generator_optimizer = FusedAdam(settings.learning_rate, beta_1=0.5)
+        self.discriminator_optimizer = FusedAdam(settings.learning_rate, beta_1=0.5)
         self.loss_function = keras.losses.BinaryCrossentropy()
 
     @property

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from components.train.dcgan import DCGAN, build_discriminator, build_generator
-from components.train.layers import FusedBatchNormalization, UpsampledConv2D
+from components.train.layers import ByteDropout, FusedBatchNormalization, UpsampledConv2D
 from components.train.settings import DCGANSettings
 from components.train.train import build
 
@@ -71,9 +71,9 @@ def test_the_discriminator_is_that_of_keras_gan() -> None:
         (128, 2, (3, 3)),
         (256, 1, (3, 3)),
     ]
-    block = ["Conv2D", "FusedBatchNormalization", "LeakyReLU", "Dropout"]
-    padded = ["Conv2D", "ZeroPadding2D", "FusedBatchNormalization", "LeakyReLU", "Dropout"]
-    first = ["InputLayer", "Conv2D", "LeakyReLU", "Dropout"]
+    block = ["Conv2D", "FusedBatchNormalization", "LeakyReLU", "ByteDropout"]
+    padded = ["Conv2D", "ZeroPadding2D", "FusedBatchNormalization", "LeakyReLU", "ByteDropout"]
+    first = ["InputLayer", "Conv2D", "LeakyReLU", "ByteDropout"]
     assert kinds == [*first, *padded, *block, *block, "Flatten", "Dense"]
     padding = next(layer for layer in network.layers if type(layer).__name__ == "ZeroPadding2D")
     assert tuple(map(tuple, padding.padding)) == ((0, 1), (0, 1))
@@ -86,7 +86,7 @@ def test_normalisation_slopes_and_dropout_have_the_sources_figures() -> None:
     figures = {
         FusedBatchNormalization: "momentum",
         keras.layers.LeakyReLU: "negative_slope",
-        keras.layers.Dropout: "rate",
+        ByteDropout: "rate",
     }
     found = [
         (type(layer).__name__, getattr(layer, figures[type(layer)]))
@@ -95,7 +95,7 @@ def test_normalisation_slopes_and_dropout_have_the_sources_figures() -> None:
         if type(layer) in figures
     ]
 
-    expected = {"FusedBatchNormalization": 0.8, "LeakyReLU": 0.2, "Dropout": 0.25}
+    expected = {"FusedBatchNormalization": 0.8, "LeakyReLU": 0.2, "ByteDropout": 0.25}
     assert len(found) == 3 + 3 + 4 + 4
     assert all(figure == pytest.approx(expected[name]) for name, figure in found)
 
@@ -181,7 +181,7 @@ def test_the_generator_learns_from_images_of_its_own_unless_the_pass_is_shared(
     ]
     for model in made:
         for layer in model.discriminator.layers:
-            if isinstance(layer, keras.layers.Dropout):
+            if isinstance(layer, ByteDropout):
                 layer.rate = 0.0
     model, twin = made
 

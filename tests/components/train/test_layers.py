@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from components.train.dcgan import build_generator
 from components.train.layers import (
+    ByteDropout,
+    FusedAdam,
     FusedBatchNormalization,
     OneChannelConv2D,
     UpsampledConv2D,
@@ -147,3 +149,64 @@ def test_only_the_seed_fixes_the_kernels() -> None:
         assert abs(one - different).max() > 0.01
         limit = np.sqrt(6 / (np.prod(one.shape[:-2]) * sum(one.shape[-2:])))
         assert 0.95 * limit < abs(one).max() <= limit
+
+
+def test_bytes_drop_the_rate_and_keep_the_mean() -> None:
+    ones = tf.ones((50, 20, 20, 3))
+    layer = ByteDropout(0.25, seed=1)
+
+    with tf.GradientTape() as tape:
+        tape.watch(ones)
+        dropped = layer(ones, training=True)
+    slopes = tape.gradient(dropped, ones).numpy()
+
+    assert set(np.unique(dropped)) == {0.0, np.float32(4 / 3)}
+    # 60,000 values: four standard deviations of a share are 0.007.
+    assert np.mean(dropped == 0) == pytest.approx(0.25, abs=0.007)
+    assert np.mean(dropped) == pytest.approx(1, abs=0.01)
+    np.testing.assert_array_equal(slopes, dropped)
+
+
+def test_bytes_drop_values_independently() -> None:
+    """Neighbours come from the bytes of one word: each pair falls together as often as apart."""
+    dropped = ByteDropout(0.25, seed=1)(tf.ones((40_000, 4)), training=True).numpy() == 0
+
+    together = np.mean(dropped[:, :, None] & dropped[:, None, :], axis=0)
+
+    np.testing.assert_allclose(together, np.where(np.eye(4), 0.25, 0.25**2), atol=0.009)
+
+
+def test_every_call_drops_others_and_the_seed_fixes_which() -> None:
+    ones = tf.ones((1, 7, 5))  # not a whole number of words
+    first, second = ByteDropout(0.5, seed=1), ByteDropout(0.5, seed=1)
+
+    calls = [first(ones, training=True).numpy() for _ in range(2)]
+
+    assert not np.array_equal(*calls)
+    np.testing.assert_array_equal(calls[0], second(ones, training=True))
+    np.testing.assert_array_equal(first(ones), ones)
+    np.testing.assert_array_equal(ByteDropout(0.0)(ones, training=True), ones)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 1 / 512])
+def test_a_rate_that_bytes_cannot_have_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match=f"{rate}"):
+        ByteDropout(rate)
+
+
+def test_the_fused_adam_is_adam() -> None:
+    random = np.random.default_rng(0)
+    start = random.normal(size=(5, 3)).astype(np.float32)
+    gradients = [random.normal(size=start.shape).astype(np.float32) for _ in range(20)]
+    moved = []
+    for kind in (FusedAdam, keras.optimizers.Adam):
+        optimizer = kind(0.01, beta_1=0.5)
+        variable = keras.Variable(start)
+        optimizer.build([variable])
+        for gradient in gradients:
+            optimizer.apply([tf.constant(gradient)], [variable])
+        moved.append([variable.numpy(), *(one.numpy() for one in optimizer.variables)])
+
+    assert np.abs(moved[0][0] - start).max() > 0.1
+    for ours, theirs in zip(*moved, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
