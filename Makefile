@@ -54,7 +54,7 @@ quality: $(READY) ## Train the full budgets and hold each figure against its bar
 	@$(BIN)/python -m tests.benchmarks.quality
 
 bench: $(READY) ## Measure the training loops against plain Keras ones, side by side
-	@$(BIN)/python -m tests.benchmarks.loops
+	@$(BIN)/python -m tests.benchmarks
 
 # BASE names another base image, BUILD_FLAGS more flags of the engine's build command.
 images: ## Build the container images, tagged by commit (docker, podman or buildah)

@@ -125,7 +125,9 @@ def judge(
 
     from components.metrics import log_metrics
     from components.tracking import open_step
+    from components.train.step import give_each_operation_a_thread
 
+    give_each_operation_a_thread()
     config = {"epochs": int(epochs), "seed": int(seed)}
     with open_step("judge", config=config, folder=wandb_run.path) as tracker:
         from components.train.judge import train_judge

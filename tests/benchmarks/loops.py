@@ -1,156 +1,214 @@
-"""Our training loops against plain Keras ones, side by side in one process (`make bench`).
+"""The training loops against plain Keras ones, side by side.
 
-For the autoencoder and the VAE: ``keras.Model.fit`` on the same model and the same rescaled
-images. For the DCGAN: Keras-GAN's own way, ``train_on_batch`` of the discriminator on real, of the
-discriminator on generated, and of the two in a row. Runs are interleaved, so that a change of the
-machine's speed meets both; medians and ratios are printed, and written as JSON.
+Every variant is a process of its own, with the threads that its writer would have; they take
+turns, so that a change of the machine's speed meets all of them alike. A round also measures a
+large matrix product, the most that this machine's cores do. Ratios are medians over the rounds.
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
+import resource
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 
 from components.cells import Family
-from components.ingest.dataset import RESCALINGS
-from components.ingest.ingest import ingest
-from components.tracking import Tracker
-from components.train.dcgan import build_discriminator
-from components.train.loop import Batches, TrainingLoop
-from components.train.settings import SETTINGS, Settings
-from components.train.train import LOSS_LIMITS, build
 
 ROUNDS = 5
-DENSE_IMAGES, DCGAN_STEPS = 27_500, 24
+DENSE_IMAGES = 27_500
+DCGAN_IMAGES = 768
+PRODUCT_SIZE, PRODUCTS = 2048, 8
+PLAIN, OURS, PRODUCT = "plain Keras", "ours", "matrix product"
+OPTIONS: dict[str, dict[str, Any]] = {
+    "shared generator pass": {"share_generator_pass": True},
+    "bfloat16": {"precision": "bfloat16"},
+    "both": {"share_generator_pass": True, "precision": "bfloat16"},
+}
 
 
-def our_loop(settings: Settings, images: np.ndarray, steps: int) -> Callable[[], None]:
-    """The package's loop, compiled beforehand."""
-    dense = settings.family is not Family.DCGAN
+@dataclass(frozen=True)
+class Case:
+    """What a round trains: a family at a latent and a batch size, and with which options."""
+
+    family: Family
+    latent_size: int
+    batch_size: int
+    options: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> int:
+        """Images of real data that a variant sees in one round."""
+        whole = DCGAN_IMAGES if self.family is Family.DCGAN else DENSE_IMAGES
+        return whole // self.batch_size * self.batch_size
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """What takes turns."""
+        return (PLAIN, OURS, *self.options, PRODUCT)
+
+
+CASES = (
+    *(Case(family, 10, size) for family in (Family.AUTOENCODER, Family.VAE) for size in (32, 128)),
+    *(Case(Family.DCGAN, size, 32) for size in (2, 10)),
+    Case(Family.DCGAN, 100, 32, tuple(OPTIONS)),
+    Case(Family.DCGAN, 100, 128),
+)
+
+
+def work(pipe: Connection, case: Case, variant: str, data: Path) -> None:
+    """The process of one variant: prepares, then runs a round each time it is told to.
+
+    It answers each round with its seconds, and the end with its peak of memory in MiB.
+    """
+    train = prepare(case, variant, data)
+    train()  # compiles
+    pipe.send("ready")
+    while pipe.recv() == "round":
+        began = time.perf_counter()
+        train()
+        pipe.send(time.perf_counter() - began)
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def prepare(case: Case, variant: str, data: Path) -> Callable[[], None]:
+    """What one round of a variant runs."""
+    if variant == PRODUCT:
+        return matrix_products()
+    images = np.load(data, mmap_mode="r")[:DENSE_IMAGES]
+    if variant == PLAIN:
+        from tests.benchmarks import plain
+
+        if case.family is Family.DCGAN:
+            rescaled = (images.astype(np.float32) - 127.5) / 127.5
+            steps = case.images // case.batch_size
+            return plain.dcgan(rescaled, case.latent_size, case.batch_size, steps)
+        fit = plain.vae if case.family is Family.VAE else plain.autoencoder
+        return fit(images.astype(np.float32) / 255, case.latent_size, case.batch_size)
+    return our_loop(case, images, OPTIONS.get(variant, {}))
+
+
+def matrix_products() -> Callable[[], None]:
+    """Large float32 matrix products."""
+    import tensorflow as tf
+
+    factor = tf.random.normal((PRODUCT_SIZE, PRODUCT_SIZE))
+
+    def run() -> None:
+        for _ in range(PRODUCTS):
+            product = factor @ factor
+        product.numpy()
+
+    return run
+
+
+def our_loop(case: Case, images: np.ndarray, options: dict[str, Any]) -> Callable[[], None]:
+    """The package's loop."""
+    from components.train.step import give_each_operation_a_thread
+
+    dense = case.family is not Family.DCGAN
+    if not dense:
+        give_each_operation_a_thread()
+
+    from components.ingest.dataset import RESCALINGS
+    from components.train.loop import Batches, TrainingLoop
+    from components.train.settings import SETTINGS
+    from components.train.train import LOSS_LIMITS, build
+
+    settings = SETTINGS[case.family](
+        latent_size=case.latent_size, batch_size=case.batch_size, **options
+    )
     loop = TrainingLoop(
         build(settings),
         images,
         rescaling=RESCALINGS["unit" if dense else "symmetric"],
-        batches=Batches(len(images), settings.batch_size, settings.seed),
+        batches=Batches(len(images), case.batch_size, settings.seed),
         jit_compile=dense,
-        loss_limit=LOSS_LIMITS[settings.family],
+        loss_limit=LOSS_LIMITS[case.family],
     )
+    steps = case.images // case.batch_size
 
     def train() -> None:
         for _ in loop.run(loop.step + steps):
             pass
 
-    train()
     return train
 
 
-def keras_fit(settings: Settings, images: np.ndarray) -> Callable[[], None]:
-    """``fit`` with a custom ``train_step``, as the Keras examples are written."""
-    model = build(settings)
-    rescaled = RESCALINGS["unit"].apply(images)
+def operations(case: Case, shared: bool = False) -> float:
+    """Additions and multiplications that training takes for one image, in our form.
 
-    def train() -> None:
-        model.fit(rescaled, batch_size=settings.batch_size, epochs=1, verbose=0)
+    Products with weights only. A pass back costs two passes forward: to the weights and to the
+    inputs. A DCGAN's step is four passes of the generator (one of them without learning, which a
+    shared one saves) and eight of the discriminator.
+    """
+    from components.train.settings import SETTINGS
+    from components.train.train import build
 
-    train()
-    return train
-
-
-def keras_gan(settings: Settings, images: np.ndarray, steps: int) -> Callable[[], None]:
-    """Keras-GAN's loop: three calls of ``train_on_batch`` a step, upsampling and convolving."""
-    layers = keras.layers
-    noise_in = keras.Input((settings.latent_size,))
-    x = layers.Reshape((7, 7, 128))(layers.Dense(128 * 7 * 7, activation="relu")(noise_in))
-    x = layers.BatchNormalization(momentum=0.8)(x)
-    for filters in (128, 64):
-        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(layers.UpSampling2D()(x))
-        x = layers.BatchNormalization(momentum=0.8)(x)
-    generator = keras.Model(noise_in, layers.Conv2D(1, 3, padding="same", activation="tanh")(x))
-    discriminator = build_discriminator(settings.seed)
-
-    def adam() -> keras.optimizers.Adam:
-        return keras.optimizers.Adam(settings.learning_rate, beta_1=0.5)
-
-    discriminator.compile(adam(), "binary_crossentropy", metrics=["accuracy"])
-    # A copy with weights of its own: the same work, and Keras won't share a frozen one.
-    frozen = keras.models.clone_model(discriminator)
-    frozen.trainable = False
-    combined = keras.Model(noise_in, frozen(generator(noise_in)))
-    combined.compile(adam(), "binary_crossentropy")
-    batch, draw = settings.batch_size, np.random.default_rng(0)
-    ones, zeros = np.ones((batch, 1)), np.zeros((batch, 1))
-    rescaled = RESCALINGS["symmetric"].apply(images)
-
-    def train() -> None:
-        for _ in range(steps):
-            real = rescaled[draw.integers(0, len(rescaled), batch)]
-            noise = draw.standard_normal((batch, settings.latent_size), np.float32)
-            generated = generator.predict_on_batch(noise)
-            discriminator.train_on_batch(real, ones)
-            discriminator.train_on_batch(generated, zeros)
-            combined.train_on_batch(noise, ones)
-
-    train()
-    return train
+    model = build(SETTINGS[case.family](latent_size=case.latent_size))
+    forward = {name: 2 * sum(map(products, part.layers)) for name, part in model.parts.items()}
+    if case.family is Family.DCGAN:
+        return (3 if shared else 4) * forward["generator"] + 8 * forward["discriminator"]
+    return 3 * sum(forward.values())
 
 
-def seconds(train: Callable[[], None]) -> float:
-    """How long one call takes."""
-    began = time.perf_counter()
-    train()
-    return time.perf_counter() - began
+def products(layer: Any) -> float:
+    """Multiplications of one layer for one image: of a kernel at every place of the output."""
+    if not hasattr(layer, "kernel"):
+        return 0
+    places = np.prod(layer.output.shape[1:-1], dtype=int)
+    # Folded, the 3x3 kernel over the doubled image is a 4x4 kernel over every fourth place.
+    folded = 4 / 9 if type(layer).__name__ == "UpsampledConv2D" else 1
+    return float(places * np.prod(layer.kernel.shape) * folded)
 
 
-def main(output: Path) -> None:
-    """Measure, print the table and write the JSON file."""
-    with tempfile.TemporaryDirectory() as folder:
-        dataset = ingest("mnist", "auto", Path(folder) / "data", tracker=Tracker())
-        images = np.asarray(dataset.images("train"))[:DENSE_IMAGES]
-    results = []
-    for family, batch_size in (
-        *((Family.AUTOENCODER, size) for size in (32, 128)),
-        *((Family.VAE, size) for size in (32, 128)),
-        (Family.DCGAN, 32),
-    ):
-        keras.utils.set_random_seed(0)
-        settings = SETTINGS[family](latent_size=10, batch_size=batch_size)
-        steps = DCGAN_STEPS if family is Family.DCGAN else len(images) // batch_size
-        plain = (
-            keras_gan(settings, images, steps)
-            if family is Family.DCGAN
-            else keras_fit(settings, images)
-        )
-        ours = our_loop(settings, images, steps)
-        rounds = [(seconds(plain), seconds(ours)) for _ in range(ROUNDS)]
-        count = steps * batch_size
-        rate_plain = count / statistics.median(slow for slow, _ in rounds)
-        rate_ours = count / statistics.median(fast for _, fast in rounds)
-        ratio = statistics.median(slow / fast for slow, fast in rounds)
-        results.append(
-            {
-                "family": family.value,
-                "batch_size": batch_size,
-                "ratio": round(ratio, 2),
-                "keras_images_per_second": round(rate_plain),
-                "our_images_per_second": round(rate_ours),
-            }
-        )
-        print(
-            f"{family.label:<12} batch {batch_size:<4} {ratio:5.1f} times   "
-            f"(Keras {rate_plain:,.0f} images/s, ours {rate_ours:,.0f})",
-            flush=True,
-        )
-    output.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"wrote {output}")
+def measure(case: Case, data: Path) -> dict[str, Any]:
+    """Let the variants of one case take turns.
 
+    Returns:
+        The case, ``ratio`` (ours to plain Keras), ``images_per_second`` and ``peak_memory_mib`` by
+        variant, ``share_of_peak`` (operations a second, to those of a matrix product) and, where
+        the case has options, ``option_ratios`` (each to ours).
+    """
+    context = multiprocessing.get_context("spawn")
+    workers, pipes = {}, {}
+    for variant in case.variants:
+        pipes[variant], end = context.Pipe()
+        workers[variant] = context.Process(target=work, args=(end, case, variant, data))
+        workers[variant].start()
+        pipes[variant].recv()
+    seconds: dict[str, list[float]] = {variant: [] for variant in case.variants}
+    for _ in range(ROUNDS):
+        for variant, pipe in pipes.items():
+            pipe.send("round")
+            seconds[variant].append(pipe.recv())
+    memory = {}
+    for variant, pipe in pipes.items():
+        pipe.send("end")
+        memory[variant] = round(pipe.recv())
+        workers[variant].join()
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("benchmark.json"))
+    def ratio(slow: str, fast: str) -> float:
+        pairs = zip(seconds[slow], seconds[fast], strict=True)
+        return statistics.median(one / other for one, other in pairs)
+
+    trained = [variant for variant in case.variants if variant != PRODUCT]
+    product = 2 * PRODUCT_SIZE**3 * PRODUCTS
+    work_done = operations(case) * case.images
+    return {
+        **asdict(case),
+        "ratio": round(ratio(PLAIN, OURS), 2),
+        "images_per_second": {
+            name: round(case.images / statistics.median(seconds[name])) for name in trained
+        },
+        "share_of_peak": round(work_done / product * ratio(PRODUCT, OURS), 3),
+        "option_ratios": {name: round(ratio(OURS, name), 2) for name in case.options},
+        "peak_memory_mib": {name: memory[name] for name in trained},
+        "matrix_product_gflops": round(product / statistics.median(seconds[PRODUCT]) / 1e9),
+    }

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from components.tracking import Picture, Tracker
 from components.train import saved
 from components.train import train as module
 from components.train.saved import SavedModel
-from components.train.settings import SETTINGS, DCGANSettings, Settings, VAESettings
+from components.train.settings import SETTINGS, Settings, VAESettings
 from components.train.train import build, decay, train
 
 DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 2, "batch_size": 32}
@@ -230,14 +232,26 @@ def test_the_seed_fixes_the_weights(
     assert other["weights_digest"] != trained.card["weights_digest"]
 
 
-def test_a_dcgan_of_the_default_size_has_the_same_bits_again(
+def test_a_dcgan_has_the_same_bits_on_any_number_of_cores_and_beside_another(
     mnist: Dataset, tmp_path: Path
 ) -> None:
-    """With operations side by side it had others each time, on all of MNIST."""
-    settings = DCGANSettings(latent_size=100, steps=5)
-    one, two = (run(settings, mnist, tmp_path / name).card for name in ("one", "two"))
+    """Two processes at once, the second with more threads than there are cores."""
+    train = (
+        "import sys; from pathlib import Path; from components.tracking import Tracker\n"
+        "from components.train.step import give_each_operation_a_thread as divide; divide()\n"
+        "from components.train.train import train, DCGANSettings\n"
+        "train(DCGANSettings(latent_size=100, steps=5),"
+        " Path(sys.argv[1]), Path(sys.argv[2]), Tracker())"
+    )
+    folders, processes = [tmp_path / "one", tmp_path / "many"], []
+    for folder, cores in zip(folders, (1, 7), strict=True):
+        machine = f"import os; os.cpu_count = lambda: {cores}\n"
+        command = [sys.executable, "-c", machine + train, mnist.folder, folder]
+        processes.append(subprocess.Popen(command))
 
-    assert one["weights_digest"] == two["weights_digest"]
+    assert [process.wait() for process in processes] == [0, 0]
+    one, many = (SavedModel(folder).card["weights_digest"] for folder in folders)
+    assert one == many
 
 
 def test_the_learning_rate_falls_by_half_a_cosine_to_a_twentieth() -> None:
