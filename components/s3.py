@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from components.errors import InputError, StepError
-from components.storage import BYTES_AT_A_TIME, SECONDS_A_REQUEST, Address, File
+from components.storage import BYTES_AT_A_TIME, SECONDS_A_REQUEST, Address, File, Snapshot
 
 # With the waits between them (below 1 s, then 2 s) as long as Cloud Storage's retries.
 ATTEMPTS = 3
@@ -94,6 +94,21 @@ class S3:
     def write(self, content: bytes) -> None:
         """As ``Store``."""
         self.client.put_object(**self._named(""), Body=content)
+
+    def snapshot(self) -> Snapshot:
+        """As ``Store``."""
+        return Snapshot(self.read("") if self.exists() else None)
+
+    def write_if_unchanged(self, content: bytes, since: Snapshot) -> bool:
+        """Nothing: not every store of this protocol knows a precondition.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"s3://{self.address.bucket}/{self.address.key} can't be written safely: "
+            "use a folder or a gs:// prefix"
+        )
 
     def upload(self, folder: Path, names: Sequence[str]) -> None:
         """As ``Store``."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import filecmp
 import os
 import shutil
@@ -45,6 +46,20 @@ class File:
     name: str
     size: int = -1
     checksum: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one file held when it was looked at.
+
+    Attributes:
+        content: None where there was no file.
+        generation: the number that Cloud Storage gives each state of an object, 0 where there is
+            none; other stores count nothing.
+    """
+
+    content: bytes | None
+    generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,12 @@ class Store(Protocol):
 
     def write(self, content: bytes) -> None:
         """Write the file at the address, whole or not at all."""
+
+    def snapshot(self) -> Snapshot:
+        """What the file at the address holds."""
+
+    def write_if_unchanged(self, content: bytes, since: Snapshot) -> bool:
+        """Write the file at the address, unless it is not what it was; returns whether."""
 
     def upload(self, folder: Path, names: Sequence[str]) -> None:
         """Copy all of a local folder, which is these names, below the address."""
@@ -191,6 +212,37 @@ def write_bytes(uri: str | Path, content: bytes) -> None:
     """
     with _open(uri) as store:
         store.write(content)
+
+
+def snapshot(uri: str | Path) -> Snapshot:
+    """What one file holds, for ``write_if_unchanged``; of no content where there is no file.
+
+    Raises:
+        StepError: it can't be read.
+    """
+    with _open(uri) as store:
+        return store.snapshot()
+
+
+def write_if_unchanged(uri: str | Path, content: bytes, since: Snapshot) -> bool:
+    """Write one file, whole or not at all, and only if nobody wrote it since it was looked at.
+
+    Of several writers with one snapshot, one writes. Their contents must differ from each other and
+    from what was there: where an answer was lost, what the file holds tells who wrote it.
+
+    Args:
+        uri: the file.
+        content: what it gets.
+        since: what ``snapshot`` told of it; one without content where it must not exist yet.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        StepError: it can't be written.
+    """
+    with _open(uri) as store:
+        return store.write_if_unchanged(content, since)
 
 
 def download(uri: str | Path, folder: Path, names: Iterable[str] | None = None) -> list[Path]:
@@ -394,6 +446,31 @@ class Folder:
                 f"cannot write {self.path}: {error.strerror}: check the path and the space left"
             ) from error
 
+    def snapshot(self) -> Snapshot:
+        """As ``Store``."""
+        try:
+            return Snapshot(self.path.read_bytes())
+        except FileNotFoundError:
+            return Snapshot(None)
+        except OSError as error:
+            raise StepError(f"cannot read {self.path}: {error.strerror}: check the path") from error
+
+    def write_if_unchanged(self, content: bytes, since: Snapshot) -> bool:
+        """As ``Store``; writers wait for each other at a lock file, which stays."""
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with lock.open("wb") as held:
+                fcntl.flock(held, fcntl.LOCK_EX)  # of a process that is killed, the kernel lets go
+                if self.snapshot().content != since.content:
+                    return False
+                self.write(content)
+                return True
+        except OSError as error:
+            raise StepError(
+                f"cannot lock {lock}: {error.strerror}: check the path and who may write there"
+            ) from error
+
     def upload(self, folder: Path, names: Sequence[str]) -> None:
         """As ``Store``; all of it appears at once."""
         with whole_folder(self.path, replace=True) as temporary:
@@ -449,6 +526,32 @@ class CloudStorage:
     def write(self, content: bytes) -> None:
         """As ``Store``."""
         self._blob("").upload_from_string(content, "application/octet-stream", **self.options)
+
+    def snapshot(self) -> Snapshot:
+        """As ``Store``."""
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        while blob := self.bucket.get_blob(self.address.key, **self.options):
+            same = {"if_generation_match": blob.generation}
+            try:
+                return Snapshot(blob.download_as_bytes(**same, **self.options), blob.generation)
+            except (NotFound, PreconditionFailed):
+                continue  # it was written in between
+        return Snapshot(None)
+
+    def write_if_unchanged(self, content: bytes, since: Snapshot) -> bool:
+        """As ``Store``."""
+        from google.api_core.exceptions import PreconditionFailed
+
+        same = {"if_generation_match": since.generation}
+        try:
+            self._blob("").upload_from_string(
+                content, "application/octet-stream", **same, **self.options
+            )
+        except PreconditionFailed:
+            # A request whose answer was lost is sent again, and finds what it wrote itself.
+            return self.snapshot().content == content
+        return True
 
     def upload(self, folder: Path, names: Sequence[str]) -> None:
         """As ``Store``."""

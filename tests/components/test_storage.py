@@ -191,3 +191,48 @@ def test_a_file_in_the_way_of_a_folder_is_told(root: str, folder: Path, tmp_path
 
     with pytest.raises(StepError, match=r"cannot copy .*below/b.bin to .*: check the path"):
         storage.download(root, tmp_path / "back")
+
+
+@pytest.fixture(params=["local", "bucket"])
+def pointer(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    place = tmp_path if request.param == "local" else request.getfixturevalue(request.param)
+    return f"{place}/shelf/pointer.json"
+
+
+def test_of_two_writers_that_saw_the_same_one_writes(pointer: str) -> None:
+    nothing = storage.snapshot(pointer)
+    assert nothing.content is None
+    assert storage.write_if_unchanged(pointer, b"first", nothing)
+    assert not storage.write_if_unchanged(pointer, b"too late", nothing)
+
+    seen = storage.snapshot(pointer)
+    assert seen.content == b"first"
+    assert storage.write_if_unchanged(pointer, b"second", seen)
+    assert not storage.write_if_unchanged(pointer, b"too late", seen)
+    assert storage.read_bytes(pointer) == b"second"
+
+
+def test_a_writer_whose_answer_was_lost_learns_that_it_wrote(bucket: str) -> None:
+    uri = f"{bucket}/pointer.json"
+    nothing = storage.snapshot(uri)
+    storage.write_bytes(uri, b"mine")  # as the request did whose answer never came
+
+    assert storage.write_if_unchanged(uri, b"mine", nothing)
+
+
+def test_a_bucket_of_s3_is_not_written_under_a_condition(s3_bucket: str) -> None:
+    uri = f"{s3_bucket}/pointer.json"
+    assert storage.snapshot(uri).content is None
+    storage.write_bytes(uri, b"before")
+
+    assert storage.snapshot(uri).content == b"before"
+    with pytest.raises(InputError, match=r"s3://models/pointer.json can't be written safely"):
+        storage.write_if_unchanged(uri, b"after", storage.snapshot(uri))
+    assert storage.read_bytes(uri) == b"before"
+
+
+def test_a_folder_that_can_not_be_locked_is_told(tmp_path: Path) -> None:
+    (tmp_path / "shelf").write_bytes(b"a file")
+
+    with pytest.raises(StepError, match=r"cannot lock .*: check the path"):
+        storage.write_if_unchanged(tmp_path / "shelf" / "pointer", b"", storage.Snapshot(None))
