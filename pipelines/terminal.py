@@ -22,6 +22,7 @@ COLUMNS = {
     "mean_squared_error": "MSE",
     "pca_mean_squared_error": "PCA's",
     "total_loss": "loss",
+    "frechet_distance": "FD",
     "digits_covered": "digits",
     "largest_digit_share": "largest",
     "train_seconds": "trained",
@@ -147,11 +148,12 @@ def show_leaderboard(path: Path, console: Console | None = None) -> None:
         "  MSE: mean squared error on the test split, PCA's with as many components beside"
     )
     console.print(
-        "  it; loss: 784 x MSE + KL; digits: classes among the samples; largest: share of"
+        "  it; loss: 784 x MSE + KL; FD: Fréchet distance of samples and test images; digits:"
     )
     console.print(
-        "  the commonest; `genpipe leaderboard RUN --metrics` says what each figure means"
+        "  classes among the samples; largest: share of the commonest; `genpipe leaderboard RUN"
     )
+    console.print("  --metrics` says what each figure means")
 
 
 def show_metrics() -> None:

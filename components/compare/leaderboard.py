@@ -179,6 +179,13 @@ METRICS: dict[str, Metric] = {
         "lower",
         "Share of the samples that fall to the most frequent class; 10% is even.",
     ),
+    "frechet_distance": Metric(
+        "Fréchet distance",
+        "",
+        "lower",
+        "How far the samples lie from the test images, both as Gaussians in the judge's features. "
+        "It compares with distances by the same judge, of as many samples.",
+    ),
     "fitted_gaussian_mean_confidence": Metric(
         "Mean confidence, fitted Gaussian",
         "share",
@@ -197,6 +204,12 @@ METRICS: dict[str, Metric] = {
         "lower",
         "Largest digit share of samples drawn from a Gaussian fitted to the autoencoder's codes.",
     ),
+    "fitted_gaussian_frechet_distance": Metric(
+        "Fréchet distance, fitted Gaussian",
+        "",
+        "lower",
+        "Fréchet distance of samples drawn from a Gaussian fitted to the autoencoder's codes.",
+    ),
     "train_seconds": Metric("Training time", "s", "lower", "Wall-clock time of the training."),
     "images_per_second": Metric(
         "Images per second", "images/s", "higher", "Training images seen in a second."
@@ -212,7 +225,7 @@ METRICS: dict[str, Metric] = {
 DECIDING_METRICS: dict[Family, tuple[str, ...]] = {
     Family.AUTOENCODER: ("mean_squared_error",),
     Family.VAE: ("total_loss",),
-    Family.DCGAN: ("digits_covered", "largest_digit_share", "mean_confidence"),
+    Family.DCGAN: ("frechet_distance", "digits_covered", "largest_digit_share"),
 }
 
 _COUNTS = ("units", "digits", "images", "epochs", "steps")

@@ -38,6 +38,7 @@ TABLE_METRICS = (
     "kl_divergence",
     "active_units",
     "dead_units",
+    "frechet_distance",
     "digits_covered",
     "largest_digit_share",
     "mean_confidence",
@@ -48,7 +49,7 @@ TABLE_METRICS = (
 CARD_METRICS: dict[Family, tuple[str, ...]] = {
     Family.AUTOENCODER: ("mean_squared_error", "pca_mean_squared_error", "dead_units"),
     Family.VAE: ("total_loss", "mean_squared_error", "active_units"),
-    Family.DCGAN: ("digits_covered", "largest_digit_share", "mean_confidence"),
+    Family.DCGAN: ("frechet_distance", "digits_covered", "largest_digit_share"),
 }
 
 # Column of history.csv along x, and the curves: (column, legend, dashed).

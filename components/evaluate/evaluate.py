@@ -29,7 +29,9 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
     Args:
         data: the data-set folder.
         model: the model folder.
-        folder: where ``metrics.json``, the pictures and the latent codes are written.
+        folder: where ``metrics.json``, the pictures and the latent codes are written; of
+            autoencoder and VAE also ``test_losses.npy``, what each test image costs, by which two
+            models of the family compare: (n,) float32, the squared error or the negative ELBO.
         seed: of the VAE's sampled codes and of the DCGAN's fresh noise.
         tracker: what scores and pictures are logged to.
 
@@ -85,8 +87,9 @@ def _evaluate_dense(
     components = reconstruction.PCA(dataset.images("train"))
     plane = latent.plane_of(codes)
     shares, gaps = latent.area_shares(plane, labels, len(dataset.class_names))
+    losses = reconstruction.squared_errors(images, rebuilt)
     metrics: dict[str, float] = {
-        "mean_squared_error": reconstruction.mean_squared_error(images, rebuilt),
+        "mean_squared_error": float(losses.mean()),
         "binary_cross_entropy": reconstruction.binary_cross_entropy(images, rebuilt),
         "pca_mean_squared_error": components.mean_squared_error(pixels, saved.cell.latent_size),
         **latent.geometry(codes),
@@ -95,11 +98,13 @@ def _evaluate_dense(
         "gap_share": gaps,
     }
     if is_vae:
-        metrics |= _vae_losses(saved, images, codes, encoded[1], seed)
+        figures, losses = _vae_losses(saved, images, codes, encoded[1], seed)
+        metrics |= figures
     else:
         metrics["dead_units"] = latent.dead_units(codes)
         metrics["revived_units"] = saved.card["training"].get("revived_units", 0)
 
+    np.save(folder / "test_losses.npy", losses.astype(np.float32), allow_pickle=False)
     np.save(folder / "latent_codes.npy", codes, allow_pickle=False)
     np.save(folder / "latent_labels.npy", labels, allow_pickle=False)
     pair = grid(np.concatenate([pixels[:SHOWN], UNIT.inverse(rebuilt[:SHOWN])]), SHOWN, zoom=2)
@@ -125,19 +130,24 @@ def _evaluate_dense(
 
 def _vae_losses(
     saved: SavedModel, images: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray, seed: int
-) -> dict[str, float]:
-    """The VAE's loss and its parts with sampled codes, the ELBO, and the units in use."""
+) -> tuple[dict[str, float], np.ndarray]:
+    """The VAE's loss and its parts with sampled codes, the ELBO, and the units in use.
+
+    And the negative ELBO of each image, (n,) float64.
+    """
     noise = np.random.default_rng(seed).standard_normal(z_mean.shape, np.float32)
     rebuilt = saved.run("decoder", z_mean + np.exp(0.5 * z_log_var) * noise)
-    loss = reconstruction.PIXELS * reconstruction.mean_squared_error(images, rebuilt)
-    divergence = reconstruction.kl_divergence(z_mean, z_log_var)
-    return {
-        "reconstruction_loss": loss,
-        "kl_divergence": divergence,
-        "total_loss": loss + divergence,
-        "elbo": -(loss + divergence) - reconstruction.LOG_NORMALIZER,
+    losses = reconstruction.PIXELS * reconstruction.squared_errors(images, rebuilt)
+    divergences = reconstruction.kl_divergences(z_mean, z_log_var)
+    totals = losses + divergences
+    figures = {
+        "reconstruction_loss": float(losses.mean()),
+        "kl_divergence": float(divergences.mean()),
+        "total_loss": float(totals.mean()),
+        "elbo": -float(totals.mean()) - reconstruction.LOG_NORMALIZER,
         "active_units": latent.active_units(z_mean),
     }
+    return figures, totals + reconstruction.LOG_NORMALIZER
 
 
 def _evaluate_dcgan(saved: SavedModel, dataset: Dataset, seed: int) -> dict[str, float]:

@@ -12,9 +12,9 @@ PIXELS = 28 * 28
 LOG_NORMALIZER = PIXELS / 2 * float(np.log(np.pi))
 
 
-def mean_squared_error(images: np.ndarray, rebuilt: np.ndarray) -> float:
-    """Mean over all pixels of all images, both (n, 28, 28, 1) in [0, 1]."""
-    return float(np.square(images - rebuilt).mean(dtype=np.float64))
+def squared_errors(images: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
+    """Mean over the pixels of each image, both (n, 28, 28, 1) in [0, 1]: (n,) float64."""
+    return np.square(images - rebuilt).mean(axis=(1, 2, 3), dtype=np.float64)
 
 
 def binary_cross_entropy(images: np.ndarray, rebuilt: np.ndarray) -> float:
@@ -27,10 +27,13 @@ def binary_cross_entropy(images: np.ndarray, rebuilt: np.ndarray) -> float:
     return float(-losses.mean(dtype=np.float64))
 
 
-def kl_divergence(z_mean: np.ndarray, z_log_var: np.ndarray) -> float:
-    """Mean over images of KL(N(z_mean, exp(z_log_var)) || N(0, I)), in nats."""
+def kl_divergences(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
+    """KL(N(z_mean, exp(z_log_var)) || N(0, I)) of each image, in nats: (n,) float64.
+
+    ``z_mean`` and ``z_log_var`` are (n, latent_size).
+    """
     terms = 1 + z_log_var - np.square(z_mean) - np.exp(z_log_var)
-    return float(-0.5 * terms.sum(axis=1, dtype=np.float64).mean())
+    return -0.5 * terms.sum(axis=1, dtype=np.float64)
 
 
 class PCA:

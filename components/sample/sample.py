@@ -10,6 +10,7 @@ import numpy as np
 
 from components.cells import Family
 from components.errors import InputError
+from components.frechet import Gaussian, judge_features
 from components.ingest.dataset import RESCALINGS, open_dataset
 from components.pictures import grid, write_png
 from components.tracking import Picture, Tracker
@@ -65,13 +66,15 @@ def sample(
         "metrics": {},
     }
     if saved.complete:
+        dataset = open_dataset(data)
+        test = Gaussian.fit(judge_features(classifier, dataset.images("test")))
         generator = np.random.default_rng(seed)
         codes = generator.standard_normal((samples, saved.cell.latent_size), np.float32)
-        scores, shares = _draw(saved, classifier, codes, folder, "", tracker)
+        scores, shares = _draw(saved, classifier, test, codes, folder, "", tracker)
         if saved.cell.family is Family.AUTOENCODER:
-            images = RESCALINGS["unit"].apply(np.asarray(open_dataset(data).images("train")))
+            images = RESCALINGS["unit"].apply(np.asarray(dataset.images("train")))
             codes = fitted_gaussian(saved.run("encoder", images), samples, generator)
-            fitted, _ = _draw(saved, classifier, codes, folder, "fitted_gaussian", tracker)
+            fitted, _ = _draw(saved, classifier, test, codes, folder, "fitted_gaussian", tracker)
             scores |= {f"fitted_gaussian_{name}": value for name, value in fitted.items()}
         result["metrics"], result["digit_shares"] = scores, shares
     else:
@@ -125,6 +128,7 @@ def judge_scores(probabilities: np.ndarray) -> tuple[dict[str, float], list[floa
 def _draw(
     saved: SavedModel,
     classifier: SavedModel,
+    test: Gaussian,
     codes: np.ndarray,
     folder: Path,
     kind: str,
@@ -139,4 +143,6 @@ def _draw(
     picture = grid(images[:SHOWN], 8, zoom=2)
     write_png(folder / f"grid{suffix}.png", picture)
     tracker.log({f"samples{suffix}": Picture(picture, kind.replace("_", " ") or "N(0, I)")})
-    return judge_scores(classifier.run("classifier", RESCALINGS["unit"].apply(images)))
+    scores, shares = judge_scores(classifier.run("classifier", RESCALINGS["unit"].apply(images)))
+    scores["frechet_distance"] = test.distance(Gaussian.fit(judge_features(classifier, images)))
+    return scores, shares

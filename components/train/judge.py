@@ -38,6 +38,11 @@ def build_classifier(classes: int) -> keras.Model:
     return keras.Model(images, layers.Dense(classes, activation="softmax")(x), name="classifier")
 
 
+def features_of(classifier: keras.Model) -> keras.Model:
+    """The judge up to its last hidden layer: (n, 28, 28, 1) in [0, 1] to features (n, 128)."""
+    return keras.Model(classifier.input, classifier.get_layer("features").output, name="features")
+
+
 class _Report(keras.callbacks.Callback):
     """Passes Keras's own progress on to the step's."""
 
@@ -115,7 +120,7 @@ def train_judge(
         folder,
         family=saved.JUDGE,
         status=Status.COMPLETE,
-        networks={"classifier": classifier},
+        networks={"classifier": classifier, "features": features_of(classifier)},
         history=rows,
         card={
             "seed": seed,

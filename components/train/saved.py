@@ -83,7 +83,8 @@ class SavedModel:
         """Run one network over many inputs, without TensorFlow: its import takes seconds.
 
         Args:
-            part: ``encoder``, ``decoder``, ``generator``, ``discriminator`` or ``classifier``.
+            part: ``encoder``, ``decoder``, ``generator``, ``discriminator``, ``classifier`` or
+                ``features``.
             inputs: (n, ...) float32, as the network reads them.
 
         Returns:
@@ -162,7 +163,7 @@ class SavedModel:
 
     @cached_property
     def classifier(self) -> keras.Model:
-        """(n, 28, 28, 1) in [0, 1] to class probabilities, (n, classes); the judge's only part."""
+        """(n, 28, 28, 1) in [0, 1] to class probabilities, (n, classes); the judge's."""
         return self.part("classifier")
 
 

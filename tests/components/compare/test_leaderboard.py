@@ -140,28 +140,28 @@ def test_nan_and_infinity_become_null(folders: Callable[..., Any], tmp_path: Pat
         ([result(VAE_2, total_loss=30.0), result(VAE_10, total_loss=40.0)], VAE_2),
         (
             [
-                result(DCGAN_2, digits_covered=9, largest_digit_share=0.1),
-                result(DCGAN_10, digits_covered=10, largest_digit_share=0.4),
+                result(DCGAN_2, frechet_distance=4.5, digits_covered=10),
+                result(DCGAN_10, frechet_distance=4.4, digits_covered=9),
             ],
             DCGAN_10,
         ),
         (
             [
-                result(DCGAN_2, digits_covered=10, largest_digit_share=0.2, mean_confidence=0.9),
-                result(DCGAN_10, digits_covered=10, largest_digit_share=0.1, mean_confidence=0.5),
+                result(DCGAN_2, frechet_distance=4.5, digits_covered=9),
+                result(DCGAN_10, frechet_distance=4.5, digits_covered=10),
             ],
             DCGAN_10,
         ),
         (
             [
-                result(DCGAN_2, digits_covered=10, largest_digit_share=0.1, mean_confidence=0.5),
-                result(DCGAN_10, digits_covered=10, largest_digit_share=0.1, mean_confidence=0.9),
+                result(DCGAN_2, frechet_distance=4.5, largest_digit_share=0.2),
+                result(DCGAN_10, frechet_distance=4.5, largest_digit_share=0.1),
             ],
             DCGAN_10,
         ),
         ([result(AE_10, mean_squared_error=0.01), result(AE_2, mean_squared_error=0.01)], AE_2),
     ],
-    ids=["lowest error", "lowest loss", "most digits", "evenest", "surest", "equal: the smaller"],
+    ids=["lowest error", "lowest loss", "nearest", "most digits", "evenest", "equal: the smaller"],
 )
 def test_the_best_cell_of_a_family_is_chosen_by_its_own_metrics(
     results: list[Result], best: Cell
@@ -174,7 +174,7 @@ def test_only_a_complete_cell_with_the_deciding_figure_can_be_best() -> None:
         result(AE_2, Status.DIVERGED, mean_squared_error=0.001),
         result(AE_10, mean_squared_error=0.5),
         result(VAE_2, total_loss=None),
-        result(DCGAN_2, Status.MISSING, digits_covered=10),
+        result(DCGAN_2, Status.MISSING, frechet_distance=4.5),
     ]
 
     assert {f: r.cell for f, r in best_results(results).items()} == {Family.AUTOENCODER: AE_10}

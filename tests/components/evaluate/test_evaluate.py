@@ -44,7 +44,7 @@ METRICS = {
     },
 }
 PICTURES = {"reconstructions.png", "latent_scatter.png"}
-DENSE_FILES = PICTURES | {"latent_codes.npy", "latent_labels.npy"}
+DENSE_FILES = PICTURES | {"latent_codes.npy", "latent_labels.npy", "test_losses.npy"}
 
 
 class Recorder(Tracker):
@@ -161,6 +161,18 @@ def test_the_reconstruction_scores_are_of_the_whole_test_split(
         pca = reconstruction.PCA(digits.images("train"))
         best = pca.mean_squared_error(digits.images("test"), TINY[family]["latent_size"])
         assert done.metrics["pca_mean_squared_error"] == pytest.approx(best, rel=1e-6)
+
+
+def test_what_each_test_image_costs_is_kept(evaluations: dict[Family, Evaluated]) -> None:
+    for family, mean in (
+        (Family.AUTOENCODER, lambda metrics: metrics["mean_squared_error"]),
+        (Family.VAE, lambda metrics: -metrics["elbo"]),
+    ):
+        done = evaluations[family]
+        losses = np.load(done.folder / "test_losses.npy", allow_pickle=False)
+        assert (losses.shape, losses.dtype) == ((200,), np.float32)
+        assert losses.mean(dtype=np.float64) == pytest.approx(mean(done.metrics), rel=1e-6)
+        assert losses.std() > 0
 
 
 def test_the_areas_of_the_classes_are_told_by_name(

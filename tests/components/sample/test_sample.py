@@ -11,11 +11,12 @@ from PIL import Image
 
 from components.cells import Family, Status
 from components.errors import InputError
+from components.frechet import Gaussian, judge_features
 from components.ingest.dataset import SPLITS, Dataset, write_dataset
 from components.sample.sample import MAX_SAMPLES, fitted_gaussian, judge_scores, sample
 from components.tracking import Tracker
 from components.train import saved
-from components.train.judge import build_classifier
+from components.train.judge import build_classifier, features_of
 from components.train.settings import SETTINGS
 from components.train.train import build
 
@@ -61,7 +62,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         )
         for family, options in OPTIONS.items()
     }
-    return {**made, "judge": save(root / "judge", "judge", {"classifier": build_classifier(10)})}
+    classifier = build_classifier(10)
+    networks = {"classifier": classifier, "features": features_of(classifier)}
+    return {**made, "judge": save(root / "judge", "judge", networks)}
 
 
 def draw(
@@ -116,6 +119,20 @@ def test_the_judge_scores_what_was_drawn_from_the_prior(
     expected, _ = judge_scores(judge.run("classifier", images))
     assert metrics.keys() >= SCORES
     assert {name: metrics[name] for name in SCORES} == pytest.approx(expected)
+
+
+def test_the_distance_is_that_of_the_samples_to_the_test_split(
+    models: dict[str, Path], data: Dataset, tmp_path: Path
+) -> None:
+    metrics = draw(models, data, tmp_path, "autoencoder")["metrics"]
+
+    judge = saved.SavedModel(models["judge"])
+    test = Gaussian.fit(judge_features(judge, data.images("test")))
+    for name, prefix in (("samples", ""), ("samples_fitted_gaussian", "fitted_gaussian_")):
+        drawn = Gaussian.fit(judge_features(judge, np.load(tmp_path / f"{name}.npy")))
+        expected = drawn.distance(test)
+        assert metrics[f"{prefix}frechet_distance"] == pytest.approx(expected, rel=1e-3)
+        assert expected > 0
 
 
 def test_an_autoencoder_is_also_sampled_from_a_gaussian_fitted_to_its_codes(

@@ -63,6 +63,20 @@ def test_the_accuracy_in_model_json_is_that_on_the_test_split(
     assert card["metrics"]["test_accuracy"] > 0.5
 
 
+def test_the_features_are_what_the_last_layer_reads(
+    trained: tuple[Path, dict[str, Any], Recorder], digits: Dataset
+) -> None:
+    model = SavedModel(trained[0])
+    images = RESCALINGS["unit"].apply(digits.images("test"))
+    features = model.run("features", images)
+    kernel, bias = model.classifier.layers[-1].get_weights()
+    scores = np.exp(features @ kernel + bias)
+
+    assert features.shape == (200, 128)
+    probabilities = scores / scores.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.run("classifier", images), probabilities, atol=1e-5)
+
+
 def test_each_epoch_is_logged_and_kept(trained: tuple[Path, dict[str, Any], Recorder]) -> None:
     folder, _, tracker = trained
     history = SavedModel(folder).history()

@@ -1,0 +1,62 @@
+"""The Fréchet distance between two sets of images, in the features of the judge.
+
+Heusel et al. 2017, "GANs trained by a two time-scale update rule converge to a local Nash
+equilibrium", fit a Gaussian to the features of each set and take the distance of the two (Dowson
+and Landau 1982). Their features are those of a network trained on ImageNet; here they are the 128
+of the judge's last hidden layer, which knows the data set. So a distance compares only with others
+by the same judge, and, as its bias falls with the number of images, with others of as many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from components.ingest.dataset import RESCALINGS
+from components.train.saved import SavedModel
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian fitted to features.
+
+    Attributes:
+        mean: (d,) float64.
+        covariance: (d, d) float64, with the divisor n.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    @classmethod
+    def fit(cls, features: np.ndarray) -> Self:
+        """Fit to (n, d) float32 features."""
+        mean = features.mean(axis=0, dtype=np.float64)
+        centred = features - mean.astype(np.float32)
+        return cls(mean, (centred.T @ centred / np.float32(len(features))).astype(np.float64))
+
+    def distance(self, other: Gaussian) -> float:
+        """The Fréchet distance, squared as Heusel et al. define it (their equation 6).
+
+        ``|m1 - m2|^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2))``; the last trace is the sum of the roots of
+        the eigenvalues of ``R C2 R`` with ``R = C1^(1/2)``, which is symmetric where ``C1 C2`` is
+        not.
+        """
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+        common = np.linalg.eigvalsh(root @ other.covariance @ root)
+        spread = np.trace(self.covariance) + np.trace(other.covariance)
+        distance = np.square(self.mean - other.mean).sum() + spread
+        return float(max(distance - 2 * np.sqrt(np.clip(common, 0, None)).sum(), 0.0))
+
+
+def judge_features(judge: SavedModel, images: np.ndarray) -> np.ndarray:
+    """What the judge's last hidden layer makes of (n, 28, 28, 1) uint8 images: (n, 128) float32.
+
+    Raises:
+        InputError: the judge has no such output, or its file is not the one that was saved.
+    """
+    features: np.ndarray = judge.run("features", RESCALINGS["unit"].apply(np.asarray(images)))
+    return features
