@@ -189,6 +189,12 @@ with_tag = click.option("--tag", help="Tag of the images, in place of the enviro
 no_cache = click.option(
     "--no-cache", is_flag=True, help="Take no step from the cache of earlier runs."
 )
+force_promote = click.option(
+    "--force",
+    "force_promote",
+    is_flag=True,
+    help="Make the best cells champions even where they are not better.",
+)
 of_families = click.option(
     "--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all."
 )
@@ -229,7 +235,11 @@ def main() -> None:
     multiple=True,
     help="Any parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
 )
-@click.option("--publish-to", help="Folder or gs:// prefix the best cells are copied to.")
+@click.option(
+    "--publish-to",
+    help="Folder or gs:// prefix of the champions, whose places better cells take.",
+)
+@force_promote
 @click.option(
     "--quick", is_flag=True, help="Autoencoder and VAE at latent size 2, briefly: a first look."
 )
@@ -262,7 +272,7 @@ def run(
     from pipelines.local import LocalRun, new_name
     from pipelines.parameters import QUICK, Parameters
 
-    given = {option: value for option, value in options.items() if value is not None}
+    given = {option: value for option, value in options.items() if value not in (None, False)}
     parameters = Parameters.checked({**given, **_assigned(extra)}, QUICK if quick else None)
     if (runner == "docker") != bool(image):
         raise InputError("--runner docker and --image NAME go together")
@@ -323,6 +333,7 @@ def compile_pipeline(
     help="A parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
 )
 @of_families
+@force_promote
 @with_tag
 @click.option("--name", help="Name of the run. Default: date, time and four letters.")
 @no_cache
@@ -332,6 +343,7 @@ def submit(
     environment: str,
     extra: Sequence[str],
     families: Sequence[str] | None,
+    force_promote: bool,
     tag: str | None,
     name: str | None,
     no_cache: bool,
@@ -346,7 +358,8 @@ def submit(
 
     if timeout and not wait:
         raise InputError("--timeout is for --wait: without it, submit waits for nothing")
-    given = _assigned(extra) | ({"families": families} if families else {})
+    options = {"families": families, "force_promote": force_promote}
+    given = _assigned(extra) | {name: value for name, value in options.items() if value}
     parameters = Parameters.checked(given)
     target = _target(environment, tag)
     if no_cache:

@@ -77,6 +77,7 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
         samples: int = DEFAULT.samples,
         seed: int = DEFAULT.seed,
         publish_to: str = DEFAULT.publish_to,
+        force_promote: bool = DEFAULT.force_promote,
     ) -> None:
         ingested = place(ingest(name=dataset, source=source, seed=seed), "ingest")
         data = ingested.outputs["data"]
@@ -174,10 +175,13 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
         compared.set_caching_options(False)  # it names the run
         published = place(
             publish(
+                data=data,
+                judge=judged.outputs["model"],
                 leaderboard=compared.outputs["leaderboard"],
-                report=compared.outputs["report"],
+                compared=compared.outputs["report"],
                 target=publish_to,
-                **collected("models", "evaluations"),
+                force=force_promote,
+                **collected("models", "evaluations", "samples"),
             ),
             "publish",
         )

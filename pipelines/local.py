@@ -209,6 +209,7 @@ class LocalRun:
         compared = self.folder / "compare"
         for source, name in (
             (compared / "report", "report.html"),
+            (self.folder / "publish" / "report", "report.html"),  # the same, with what it decided
             (compared / "leaderboard" / "leaderboard.json", "leaderboard.json"),
             (compared / "leaderboard" / "leaderboard.csv", "leaderboard.csv"),
         ):

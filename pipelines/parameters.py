@@ -95,7 +95,12 @@ class Parameters(BaseModel):
     )
     seed: int = _number("seed", 0, "of splits, weights, orders and noise")
     publish_to: str = Field(
-        "", description="folder or gs:// prefix that the best cells are copied to; nowhere if empty"
+        "",
+        description="folder or gs:// prefix of the champions, whose places the best cells take if "
+        "they are better; nothing is published if empty",
+    )
+    force_promote: bool = Field(
+        False, description="make the best cells champions even where they are not better"
     )
 
     @field_validator("families", mode="before")

@@ -5,34 +5,49 @@ from kfp import dsl
 
 @dsl.component(base_image="genpipe", install_kfp_package=False)
 def publish(
+    data: dsl.Input[dsl.Dataset],
+    judge: dsl.Input[dsl.Model],
     leaderboard: dsl.Input[dsl.Artifact],
-    report: dsl.Input[dsl.HTML],
+    compared: dsl.Input[dsl.HTML],
     published: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
     wandb_run: dsl.Output[dsl.Artifact],
     target: str = "",
+    force: bool = False,
     autoencoder_models: dsl.Input[list[dsl.Model]] = None,
     autoencoder_evaluations: dsl.Input[list[dsl.Artifact]] = None,
+    autoencoder_samples: dsl.Input[list[dsl.Dataset]] = None,
     vae_models: dsl.Input[list[dsl.Model]] = None,
     vae_evaluations: dsl.Input[list[dsl.Artifact]] = None,
+    vae_samples: dsl.Input[list[dsl.Dataset]] = None,
     dcgan_models: dsl.Input[list[dsl.Model]] = None,
     dcgan_evaluations: dsl.Input[list[dsl.Artifact]] = None,
+    dcgan_samples: dsl.Input[list[dsl.Dataset]] = None,
 ) -> None:
-    """Copy the best cell of each family, with its evaluation, to a folder or bucket.
+    """Make the best cell of each family the champion, if it is better than the one before.
 
     Args:
+        data: the data set.
+        judge: the judge's model folder.
         leaderboard: names the best cells.
-        report: the run's page.
-        published: a JSON file with the address of each published family.
+        compared: the page that compare wrote.
+        published: a JSON file with the decision on each family.
+        report: that page, with the decisions in it.
         wandb_run: the W&B run's folder, where it runs offline.
         target: an absolute folder or a gs:// prefix; nothing is published if it is empty.
+        force: make them champions whatever the comparison says.
         autoencoder_models: of the family's cells, collected; None if it was not asked for.
         autoencoder_evaluations: likewise.
+        autoencoder_samples: likewise.
         vae_models: likewise.
         vae_evaluations: likewise.
+        vae_samples: likewise.
         dcgan_models: likewise.
         dcgan_evaluations: likewise.
+        dcgan_samples: likewise.
     """
     import json
+    from dataclasses import asdict
     from pathlib import Path
 
     from components.tracking import open_step
@@ -40,18 +55,24 @@ def publish(
     def paths(*lists: list | None) -> list:
         return [Path(artifact.path) for artifacts in lists for artifact in artifacts or []]
 
-    with open_step("publish", config={"target": target}, folder=wandb_run.path) as tracker:
+    config = {"target": target, "force": force}
+    with open_step("publish", config=config, folder=wandb_run.path) as tracker:
         from components.publish.publish import publish as publish_best
 
-        addresses = publish_best(
+        decisions = publish_best(
             target=target,
+            force=force,
             run=tracker.group or "unnamed",
+            data=Path(data.path),
+            judge=Path(judge.path),
             leaderboard=Path(leaderboard.path),
-            report=Path(report.path),
+            report=Path(compared.path),
             models=paths(autoencoder_models, vae_models, dcgan_models),
             evaluations=paths(autoencoder_evaluations, vae_evaluations, dcgan_evaluations),
+            samples=paths(autoencoder_samples, vae_samples, dcgan_samples),
+            page=Path(report.path),
             tracker=tracker,
         )
         tracker.uses("leaderboard", "leaderboard", leaderboard.uri)
-        tracker.summarize({f"published/{family}": at for family, at in addresses.items()})
-        Path(published.path).write_text(json.dumps(addresses, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps([asdict(decision) for decision in decisions], indent=2)
+        Path(published.path).write_text(text + "\n", encoding="utf-8")

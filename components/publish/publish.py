@@ -1,88 +1,304 @@
-"""Copy the best cell of each family, with its evaluation, to where other people read it."""
+"""Set the best cell of each family against the published champion, and publish what is better."""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components import storage
-from components.errors import InputError
+from components.cells import Cell, Family
+from components.errors import InputError, StepError
+from components.frechet import judge_features
+from components.ingest.dataset import IMAGE_SHAPE, open_dataset
+from components.publish.champions import (
+    METRIC_OF,
+    Champions,
+    Comparison,
+    Decision,
+    Outcome,
+    new_name,
+)
+from components.publish.comparison import compare_losses, compare_samples
+from components.publish.page import tell
 from components.tracking import Tracker
+from components.train.saved import SavedModel
+
+# Of ten publishers at once the last is the tenth to move the pointer.
+ATTEMPTS = 50
+LOSS, IMAGE = np.dtype(np.float32), np.dtype((np.uint8, IMAGE_SHAPE))
+FIGURES = ("champion", "challenger", "improvement", "low", "high")
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """The best cell of a family, as a run made it.
+
+    Args:
+        cell: the cell.
+        run: the run.
+        model: digest of its weights.
+        data: digest of the data set.
+        metrics: its figures in the leaderboard.
+        folders: its ``model``, ``evaluation`` and ``samples``.
+    """
+
+    cell: Cell
+    run: str
+    model: str
+    data: str
+    metrics: Mapping[str, float | None]
+    folders: Mapping[str, Path]
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the version says of it that it becomes."""
+        own = {name: getattr(self, name) for name in ("run", "model", "data")}
+        return {"latent_size": self.cell.latent_size, **own, "metrics": dict(self.metrics)}
+
+
+@dataclass(frozen=True)
+class Referee:
+    """Says which of two models is better.
+
+    Args:
+        data: the data-set folder.
+        judge: the judge's model folder. It sees the samples of both, since the features of two
+            judges can't be compared.
+    """
+
+    data: Path
+    judge: Path
+
+    def compare(
+        self, family: Family, champion: Mapping[str, str], challenger: Mapping[str, Path]
+    ) -> Comparison:
+        """Compare two models of a family that were measured on the same test split.
+
+        Args:
+            family: the family.
+            champion: addresses of its ``evaluation`` and ``samples``.
+            challenger: folders of its own.
+
+        Raises:
+            StepError: a file of theirs can't be read.
+        """
+        sides = (champion, challenger)
+        if family is Family.DCGAN:
+            judge, test = SavedModel(self.judge), open_dataset(self.data).images("test")
+            samples = [_read_array(side["samples"], "samples.npy", IMAGE) for side in sides]
+            return compare_samples(*(judge_features(judge, images) for images in (test, *samples)))
+        losses = [_read_array(side["evaluation"], "test_losses.npy", LOSS) for side in sides]
+        if len(losses[0]) != len(losses[1]):
+            raise StepError(f"{champion['evaluation']} is of {len(losses[0])} test images")
+        return compare_losses(METRIC_OF[family], *losses)
 
 
 def publish(
     *,
     target: str,
+    force: bool,
     run: str,
+    data: Path,
+    judge: Path,
     leaderboard: Path,
     report: Path,
     models: Sequence[Path],
     evaluations: Sequence[Path],
+    samples: Sequence[Path],
+    page: Path,
     tracker: Tracker,
-) -> dict[str, str]:
-    """Publish a run's best cells to ``<target>/<run>/<family>/``.
+) -> list[Decision]:
+    """Decide for each family of a run whether its best cell becomes the champion.
+
+    It does where there is no champion yet, where it is better beyond the bootstrap interval, or by
+    force. A champion that was measured on other data is left alone and not compared.
 
     Args:
         target: an absolute folder or a gs:// prefix; nothing is published if it is empty.
+        force: make the best cells champions whatever the comparison says.
         run: the run's name.
+        data: the data-set folder.
+        judge: the judge's model folder.
         leaderboard: the folder that holds ``leaderboard.json``, which names the best cells.
-        report: the run's page, published with them.
+        report: the page that ``compare`` wrote.
         models: all model folders.
         evaluations: all evaluation folders.
-        tracker: what is told what was published.
+        samples: all samples folders.
+        page: file that gets that page, with the decisions in it.
+        tracker: what is told of the decisions.
 
     Returns:
-        The address of each published family, by its name.
+        A decision a family, in the order of the families.
 
     Raises:
-        InputError: the target is relative or holds this run already, the run's name is no folder
-            name, or a best cell's folder is not among those given; nothing was copied.
-        StepError: the target can't be written.
+        InputError: the target is relative, or a best cell's folder is not among those given;
+            nothing was published.
+        StepError: the target can't be read or written.
     """
+    if target and not storage.is_remote(target) and not Path(target).is_absolute():
+        raise InputError(f"publish_to {target!r} is relative: give a full path or a gs:// prefix")
+    told = report.read_text(encoding="utf-8")
+    # All are looked up before the first is published: a folder that is missing publishes none.
+    folders = {"model": models, "evaluation": evaluations, "samples": samples}
+    challengers = _challengers(run, _read(leaderboard / "leaderboard.json"), folders)
+    decisions: list[Decision] = []
     if not target:
         tracker.note("published nothing: no target was given (publish_to)")
-        return {}
-    if not storage.is_remote(target) and not Path(target).is_absolute():
-        raise InputError(f"publish_to {target!r} is relative: give a full path or a gs:// prefix")
-    if run in ("", ".", "..") or "/" in run or "\\" in run:
-        raise InputError(f"{run!r} can't name a folder: publish under another run name")
-    place = storage.join(target, run)
-    if storage.exists(place):
-        raise InputError(f"{place} exists already: publish under another run name or target")
-    best = _read(leaderboard / "leaderboard.json")["best"]
-    if not best:
+    elif not challengers:
         tracker.note("published nothing: no cell of this run is complete")
-        return {}
-    # All of them are looked up before the first is copied: a folder that is missing publishes none.
-    chosen = {
-        family: {
-            "model": _folder_of(models, "model.json", family, latent_size),
-            "evaluation": _folder_of(evaluations, "metrics.json", family, latent_size),
-        }
-        for family, latent_size in best.items()
-    }
-    published: dict[str, str] = {}
-    for family, latent_size in best.items():
-        address = storage.join(place, family)
-        for kind, folder in chosen[family].items():
-            storage.upload_folder(folder, storage.join(address, kind))
-        published[family] = address
-        tracker.note(f"published {family}-{latent_size} to {address}")
-    storage.write_bytes(storage.join(place, "report.html"), report.read_bytes())
-    # Last, so that a run that was cut off has no leaderboard and is seen to be torn.
-    board = (leaderboard / "leaderboard.json").read_bytes()
-    storage.write_bytes(storage.join(place, "leaderboard.json"), board)
-    return published
+    else:
+        referee = Referee(data, judge)
+        for challenger in challengers:
+            champions = Champions(target, challenger.cell.family)
+            decision = _contend(champions, challenger, referee, told, force)
+            tracker.note(str(decision))
+            decisions.append(decision)
+    told = tell(told, target, decisions)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(told, encoding="utf-8")
+    if decisions:
+        _track(tracker, target, told, decisions)
+    return decisions
 
 
-def _folder_of(folders: Sequence[Path], card: str, family: str, latent_size: int) -> Path:
+def _contend(
+    champions: Champions, challenger: Challenger, referee: Referee, report: str, force: bool
+) -> Decision:
+    """Decide, and act on it; anew wherever another publisher moved the pointer meanwhile."""
+    version, stored = new_name(), False
+    for _ in range(ATTEMPTS):
+        standing = champions.standing()
+        champion = standing.decision
+        outcome, reason, comparison = _decide(champions, champion, challenger, referee, force)
+        previous = champion.champion if champion else ""
+        decision = Decision(
+            id=new_name(),
+            family=challenger.cell.family,
+            latent_size=challenger.cell.latent_size,
+            run=challenger.run,
+            model=challenger.model,
+            data=challenger.data,
+            outcome=outcome,
+            reason=reason,
+            champion=version if outcome.moves else previous,
+            previous=previous,
+            comparison=comparison,
+        )
+        if not outcome.moves:
+            champions.record(decision)
+            return decision
+        if not stored:
+            champions.add_version(version, challenger.folders, report, challenger.card)
+            stored = True
+        if champions.move(standing, decision):
+            return decision
+    raise StepError(
+        f"the champion of {champions.family.value} under {champions.target} moved "
+        f"{ATTEMPTS} times while {challenger.run} published: publish again"
+    )
+
+
+def _decide(
+    champions: Champions,
+    champion: Decision | None,
+    challenger: Challenger,
+    referee: Referee,
+    force: bool,
+) -> tuple[Outcome, str, Comparison | None]:
+    """What is to be done with a challenger, why, and how it compares."""
+    if champion is None:
+        return Outcome.FIRST, "there was no champion", None
+    if champion.model == challenger.model:
+        return Outcome.KEPT, "it is the champion already", None
+    if champion.data != challenger.data:
+        outcome = Outcome.FORCED if force else Outcome.OTHER_DATA
+        data = f"the champion was measured on {champion.data}, this model on {challenger.data}"
+        return outcome, f"not compared: {data}", None
+    addresses = {kind: champions.address(champion.champion, kind) for kind in challenger.folders}
+    try:
+        comparison = referee.compare(challenger.cell.family, addresses, challenger.folders)
+    except StepError as error:
+        if force:
+            return Outcome.FORCED, f"not compared: {error}", None
+        hint = "roll back to another version, or publish with --force"
+        raise StepError(f"{error}; {hint}") from None
+    if comparison.better:
+        return Outcome.PROMOTED, comparison.verdict, comparison
+    return Outcome.FORCED if force else Outcome.KEPT, comparison.verdict, comparison
+
+
+def _challengers(
+    run: str, leaderboard: Mapping[str, Any], folders: Mapping[str, Sequence[Path]]
+) -> list[Challenger]:
+    """The best cells of a run, in the order of the families, with their folders."""
+    metrics = {(row["family"], row["latent_size"]): row["metrics"] for row in leaderboard["cells"]}
+    found = []
+    for family in Family:
+        if family not in leaderboard["best"]:
+            continue
+        cell = Cell(family, leaderboard["best"][family])
+        own = {kind: _folder_of(kind, cell, given) for kind, given in folders.items()}
+        found.append(
+            Challenger(
+                cell=cell,
+                run=run,
+                model=_read(own["model"] / "model.json")["weights_digest"],
+                data=leaderboard["data"]["digest"],
+                metrics=metrics[cell.family, cell.latent_size],
+                folders=own,
+            )
+        )
+    return found
+
+
+def _folder_of(kind: str, cell: Cell, folders: Sequence[Path]) -> Path:
+    card = "model.json" if kind == "model" else "metrics.json"
     for folder in folders:
         content = _read(folder / card)
-        if (content["family"], content["latent_size"]) == (family, latent_size):
+        if (content["family"], content["latent_size"]) == (cell.family, cell.latent_size):
             return folder
-    raise InputError(f"no folder of {family}-{latent_size} holds {card}: it can't be published")
+    raise InputError(f"no {kind} of {cell.name} arrived: it can't be published")
+
+
+def _track(tracker: Tracker, target: str, page: str, decisions: Sequence[Decision]) -> None:
+    """Tell W&B: the page, the decisions as a table and in the summary, and the new champions."""
+    summary: dict[str, float | str] = {}
+    rows = []
+    for decision in decisions:
+        compared = decision.comparison
+        values = [getattr(compared, name, None) for name in FIGURES]
+        metric = METRIC_OF[decision.family]
+        rows.append([decision.cell.name, decision.outcome.value, decision.reason, metric, *values])
+        place = f"champion/{decision.family.value}"
+        summary[f"{place}/outcome"] = decision.outcome.value
+        summary[f"{place}/version"] = decision.champion
+        if compared:
+            summary |= {f"{place}/{name}": getattr(compared, name) for name in FIGURES}
+        if decision.outcome.moves:
+            address = Champions(target, decision.family).address(decision.champion)
+            tracker.makes("champion", f"champion-{decision.family.value}", address)
+    tracker.summarize(summary)
+    tracker.table("decisions", ["cell", "outcome", "reason", "metric", *FIGURES], rows)
+    tracker.page("report", page)
+
+
+def _read_array(place: Path | str, name: str, kind: np.dtype) -> np.ndarray:
+    """An array of finite numbers, each row of a kind, from a folder here or in a bucket."""
+    address = storage.join(place, name)
+    try:
+        array: np.ndarray = np.load(io.BytesIO(storage.read_bytes(address)), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise StepError(f"{address} holds no array ({error})") from None
+    expected = (kind.base, kind.shape)
+    if (array.dtype, array.shape[1:]) != expected or not np.isfinite(array).all():
+        raise StepError(f"{address} holds no finite numbers of type and shape {kind}")
+    return array
 
 
 def _read(path: Path) -> Mapping[str, Any]:

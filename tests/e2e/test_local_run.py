@@ -89,6 +89,7 @@ def test_the_leaderboard_has_a_complete_row_for_every_cell(run):
     assert rows["autoencoder", 2]["metrics"]["mean_squared_error"] < 0.07
     assert rows["vae", 2]["metrics"]["kl_divergence"] > 0.5
     assert 1 <= rows["dcgan", 2]["metrics"]["digits_covered"] <= 10
+    assert rows["dcgan", 2]["metrics"]["frechet_distance"] > 0
 
 
 def test_the_report_is_one_small_file(run):
@@ -135,11 +136,15 @@ def test_every_step_leaves_a_wandb_run_of_the_group(run):
     assert config["beta"] == 1
 
 
-def test_the_best_cells_are_published(place, run):
-    published = place / "published" / "first"
+def test_the_best_cells_are_the_first_champions(place, run, first):
+    report = (run / "report.html").read_text(encoding="utf-8")
+    assert report.count("the first champion of its family") == 3
     for family in ("autoencoder", "vae", "dcgan"):
-        model = json.loads((published / family / "model" / "model.json").read_text())
-        assert model["family"] == family
+        assert f"{family}-2 first, there was no champion" in first.stdout
+        champion = json.loads((place / "published" / family / "champion.json").read_text())
+        version = place / "published" / family / "versions" / champion["champion"]
+        assert json.loads((version / "model" / "model.json").read_text())["family"] == family
+        assert (champion["run"], champion["latent_size"]) == ("first", 2)
 
 
 def test_an_identical_run_takes_its_steps_from_the_cache(place, run, mnist_cache):

@@ -261,6 +261,12 @@ def test_open_finds_the_report(
     assert fetch_report(cluster_run).read_bytes() == b"<html>the report</html>"
 
 
+def test_the_report_is_the_one_with_the_decisions_on_champions(laid_out: Path) -> None:
+    write(laid_out / "publish" / execution(7), report=b"<html>decided</html>")
+
+    assert fetch_report(str(laid_out)).read_bytes() == b"<html>decided</html>"
+
+
 def test_a_run_without_a_report_is_told(local_run: Path) -> None:
     (local_run / "report.html").unlink()
     (local_run / "compare" / "report").unlink()

@@ -55,7 +55,7 @@ def test_every_task_runs_after_those_whose_output_it_reads(spec):
     assert after["judge"] == {"ingest"}
     assert all(after[loop] == {"ingest", "judge"} for loop in loops)
     assert after["compare"] == {"ingest", "judge", *loops}
-    assert after["publish"] == {"compare", *loops}
+    assert after["publish"] == {"ingest", "judge", "compare", *loops}
 
 
 def test_no_pod_installs_anything_when_it_starts(spec):

@@ -1,142 +1,325 @@
-"""Publishing: the best cells and nothing else, to a fresh place and nowhere else."""
+"""Publishing: a better model becomes the champion, a worse one leaves it alone."""
 
 from __future__ import annotations
 
-import io
 import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components import storage
-from components.errors import InputError
+from components.cells import Family
+from components.errors import InputError, StepError
+from components.frechet import judge_features
 from components.progress import Progress
-from components.publish.publish import publish
+from components.publish.champions import Champions, Outcome
+from components.publish.comparison import compare_samples
 from components.tracking import Tracker
+from components.train.saved import SavedModel
+from tests.components.publish.made_run import MadeRun, images, make_judge
 
-CELLS = (("autoencoder", 2), ("autoencoder", 100), ("vae", 10), ("dcgan", 10))
-BEST = {"autoencoder": 100, "vae": 10}
+COSTS = {"autoencoder": 0.03, "vae": 100.0, "dcgan": 20.0}
+
+Make = Callable[..., MadeRun]
 
 
-class Run:
-    """A run's leaderboard, report, model and evaluation folders, and the publish step over them."""
+class Recorder(Tracker):
+    """Keeps what is logged."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.said = io.StringIO()
-        self.arguments: dict[str, Any] = {"models": [], "evaluations": []}
-        for family, size in CELLS:
-            cell = {"family": family, "latent_size": size}
-            model, evaluation = (
-                root / f"{family}-{size}/model",
-                root / f"{family}-{size}/evaluation",
-            )
-            self._write(model / "model.json", cell)
-            (model / "weights.keras").write_bytes(f"{family} {size}".encode())
-            self._write(evaluation / "metrics.json", cell)
-            self.arguments["models"].append(model)
-            self.arguments["evaluations"].append(evaluation)
-        self.rank(BEST)
-        (root / "report").write_text("<html>")
+    def __init__(self, run: MadeRun) -> None:
+        super().__init__(Progress("publish", stream=run.said))
+        self.summary: dict[str, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.made: list[tuple[str, str, str]] = []
 
-    def rank(self, best: dict[str, int]) -> None:
-        """Write the leaderboard with these best cells."""
-        self._write(self.root / "board/leaderboard.json", {"best": best})
+    def summarize(self, values: Mapping[str, Any]) -> None:
+        self.summary |= values
 
-    def publish(self, target: str | Path, run: str = "run-1") -> dict[str, str]:
-        return publish(
-            target=str(target),
-            run=run,
-            leaderboard=self.root / "board",
-            report=self.root / "report",
-            tracker=Tracker(Progress("publish", stream=self.said)),
-            **self.arguments,
-        )
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self.rows += [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def _write(self, path: Path, content: dict[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content))
+    def makes(
+        self, kind: str, name: str, uri: str, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        self.made.append((kind, name, uri))
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "steps")
+def make(tmp_path: Path) -> Make:
+    def made(name: str, costs: Mapping[str, float] = COSTS, **options: Any) -> MadeRun:
+        return MadeRun(tmp_path / "steps", name, costs, **options)
+
+    return made
 
 
-PUBLISHED = [
-    "autoencoder/evaluation/metrics.json",
-    "autoencoder/model/model.json",
-    "autoencoder/model/weights.keras",
-    "leaderboard.json",
-    "report.html",
-    "vae/evaluation/metrics.json",
-    "vae/model/model.json",
-    "vae/model/weights.keras",
-]
+@pytest.fixture(params=["local", "bucket"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    place = tmp_path if request.param == "local" else request.getfixturevalue(request.param)
+    return f"{place}/shelf"
 
 
-def test_the_best_cell_of_each_family_goes_to_a_folder_of_the_run(run: Run, tmp_path: Path) -> None:
-    target = tmp_path / "shelf"
-
-    published = run.publish(target)
-
-    assert published == {f: str(target / "run-1" / f) for f in BEST}
-    assert storage.list_files(target / "run-1") == PUBLISHED
-    weights = target / "run-1/autoencoder/model/weights.keras"
-    assert weights.read_bytes() == b"autoencoder 100"
-    assert "published vae-10 to" in run.said.getvalue()
+@pytest.fixture
+def shelf(tmp_path: Path) -> str:
+    return str(tmp_path / "shelf")
 
 
-def test_the_best_cells_go_to_a_bucket(run: Run, bucket: str) -> None:
-    published = run.publish(f"{bucket}/shelf/")
-
-    assert published["vae"] == f"{bucket}/shelf/run-1/vae"
-    assert storage.list_files(f"{bucket}/shelf/run-1") == PUBLISHED
-    with pytest.raises(InputError, match="exists already"):
-        run.publish(f"{bucket}/shelf")
+def champion(target: str, family: str = "vae") -> str:
+    """The version that is champion."""
+    decision = Champions(target, Family(family)).standing().decision
+    return decision.champion if decision else ""
 
 
-def test_without_a_target_it_says_that_it_published_nothing(run: Run) -> None:
+def content(target: str) -> dict[str, bytes]:
+    return storage.read_files(target, storage.list_files(target))
+
+
+def assert_champion_is(target: str, run: MadeRun, family: str) -> None:
+    """The family's champion is the run's cell, and every byte of it is there."""
+    place = storage.join(target, family, "versions", champion(target, family))
+    found = content(place)
+    card = json.loads(found.pop("version.json"))
+    assert found == run.files_of(family)
+    assert (card["run"], card["family"], card["latent_size"]) == (run.name, family, 10)
+
+
+def test_the_first_of_each_family_is_champion(make: Make, target: str) -> None:
+    run = make("run-1")
+
+    decisions = run.publish(target)
+
+    assert list(decisions) == list(COSTS)
+    for family, decision in decisions.items():
+        assert (decision.outcome, decision.previous) == (Outcome.FIRST, "")
+        assert_champion_is(target, run, family)
+        assert f"{family}-10 first, there was no champion" in run.said.getvalue()
+    kinds = {name.split("/")[1] for name in storage.list_files(target)}
+    assert kinds - {".champion.json.lock"} == {"champion.json", "decisions", "versions"}
+
+
+def test_what_is_better_takes_the_place_and_what_was_there_stays(make: Make, target: str) -> None:
+    first = make("run-1")
+    before = first.publish(target)
+    old = {name: held for name, held in content(target).items() if "champion.json" not in name}
+    second = make("run-2", {family: cost * 0.5 for family, cost in COSTS.items()}, seed=2)
+
+    after = second.publish(target)
+
+    for family, decision in after.items():
+        assert decision.outcome is Outcome.PROMOTED
+        assert decision.previous == before[family].champion
+        assert decision.comparison is not None
+        assert 0 < decision.comparison.low < decision.comparison.improvement
+        assert_champion_is(target, second, family)
+    assert old.items() <= content(target).items()
+    assert "better beyond the interval; it is the champion now" in second.page
+
+
+def test_a_worse_retraining_leaves_the_champion_alone_and_says_so(make: Make, target: str) -> None:
+    make("run-1").publish(target)
+    before = content(target)
+    worse = make("run-2", {family: cost * 1.2 for family, cost in COSTS.items()}, seed=2)
+
+    decisions = worse.publish(target)
+
+    after = content(target)
+    assert before.items() <= after.items()
+    assert sorted(after.keys() - before.keys()) == sorted(
+        f"{family}/decisions/{decision.id}.json" for family, decision in decisions.items()
+    )
+    for family, decision in decisions.items():
+        assert decision.outcome is Outcome.KEPT
+        assert decision.champion == champion(target, family)
+    assert worse.page.count("worse; the champion stays as it was") == 3
+    assert "vae-10 kept, worse: ELBO -120 against the champion's -100" in worse.said.getvalue()
+
+
+def test_better_by_chance_is_not_better(make: Make, shelf: str) -> None:
+    make("run-1", {"vae": 100.0}).publish(shelf)
+    lucky = make("run-2", {"vae": 99.5}, spread=0.2, seed=2)
+
+    (decision,) = lucky.publish(shelf).values()
+
+    assert decision.outcome is Outcome.KEPT
+    assert decision.comparison is not None
+    assert decision.comparison.low < 0 < decision.comparison.improvement
+    assert "not better beyond the interval; the champion stays as it was" in lucky.page
+
+
+def test_by_force_a_worse_one_is_champion(make: Make, shelf: str) -> None:
+    make("run-1").publish(shelf)
+    worse = make("run-2", {family: cost * 1.2 for family, cost in COSTS.items()}, seed=2)
+
+    decisions = worse.publish(shelf, force=True)
+
+    assert {decision.outcome for decision in decisions.values()} == {Outcome.FORCED}
+    for family in COSTS:
+        assert_champion_is(shelf, worse, family)
+    assert "worse; it is the champion now by force" in worse.page
+
+
+def test_what_is_better_anyway_is_not_called_forced(make: Make, shelf: str) -> None:
+    make("run-1", {"vae": 100.0}).publish(shelf)
+
+    (decision,) = make("run-2", {"vae": 90.0}).publish(shelf, force=True).values()
+
+    assert decision.outcome is Outcome.PROMOTED
+
+
+def test_data_of_another_digest_are_never_compared(make: Make, shelf: str) -> None:
+    make("run-1").publish(shelf)
+    for family in COSTS:  # nothing is left to compare with
+        shutil.rmtree(Path(shelf) / family / "versions")
+    other = make("run-2", data="sha256:other")
+    other.tracker = recorder = Recorder(other)
+
+    decisions = other.publish(shelf)
+
+    for family, decision in decisions.items():
+        assert (decision.outcome, decision.comparison) == (Outcome.OTHER_DATA, None)
+        assert decision.champion == champion(shelf, family)
+    assert "this model on sha256:other; the champion stays as it was." in other.page
+    assert recorder.made == []
+
+    assert {d.outcome for d in other.publish(shelf, force=True).values()} == {Outcome.FORCED}
+    assert_champion_is(shelf, other, "vae")
+
+
+def test_the_samples_of_both_are_seen_by_one_judge(make: Make, shelf: str) -> None:
+    first = make("run-1", {"dcgan": 20.0})
+    first.publish(shelf)
+    second = make("run-2", {"dcgan": 20.0}, seed=2)
+    shutil.rmtree(second.root / "judge")
+    make_judge(second.root / "judge", seed=5)
+
+    (decision,) = second.publish(shelf).values()
+
+    judge = SavedModel(second.root / "judge")
+    features = [
+        judge_features(judge, drawn) for drawn in (images(0, 7), images(20, 1), images(20, 2))
+    ]
+    assert decision.comparison == compare_samples(*features)
+
+
+def test_a_model_that_is_champion_already_stays_it(make: Make, shelf: str) -> None:
+    run = make("run-1")
+    first = run.publish(shelf)
+
+    again = run.publish(shelf, force=True)
+
+    for family, decision in again.items():
+        assert (decision.outcome, decision.champion) == (Outcome.KEPT, first[family].champion)
+    assert run.page.count("it is the champion already; the champion stays") == 3
+    assert len(storage.list_files(storage.join(shelf, "vae", "versions"))) == len(
+        [*run.files_of("vae"), "version.json"]
+    )
+
+
+def test_a_family_the_run_has_not_keeps_its_champion(make: Make, shelf: str) -> None:
+    make("run-1").publish(shelf)
+    before = champion(shelf, "dcgan")
+
+    assert list(make("run-2", {"vae": 50.0}).publish(shelf)) == ["vae"]
+    assert champion(shelf, "dcgan") == before
+
+
+def test_wandb_gets_the_decisions(make: Make, shelf: str) -> None:
+    make("run-1", {"vae": 100.0}).publish(shelf)
+    run = make("run-2", {"autoencoder": 0.03, "vae": 90.0})
+    run.tracker = recorder = Recorder(run)
+
+    run.publish(shelf)
+
+    version = champion(shelf)
+    assert recorder.summary["champion/autoencoder/outcome"] == "first"
+    assert recorder.summary["champion/vae/outcome"] == "promoted"
+    assert recorder.summary["champion/vae/version"] == version
+    assert recorder.summary["champion/vae/improvement"] == pytest.approx(10, rel=1e-3)
+    row = recorder.rows[1]
+    assert (row["cell"], row["metric"], row["outcome"]) == ("vae-10", "elbo", "promoted")
+    assert (row["champion"], row["challenger"]) == pytest.approx((-100, -90), rel=1e-3)
+    address = storage.join(shelf, "vae", "versions", version)
+    assert recorder.made[1] == ("champion", "champion-vae", address)
+
+
+def test_without_a_target_it_says_that_it_published_nothing(make: Make) -> None:
+    run = make("run-1")
+
     assert run.publish("") == {}
-    assert "published nothing" in run.said.getvalue()
+    assert "published nothing: no target" in run.said.getvalue()
+    assert run.page == (run.root / "report").read_text()
 
 
-def test_a_run_without_a_complete_cell_publishes_nothing(run: Run, tmp_path: Path) -> None:
-    run.rank({})
+def test_a_run_without_a_complete_cell_publishes_nothing(make: Make, shelf: str) -> None:
+    run = make("run-1", {})
 
-    assert run.publish(tmp_path / "shelf") == {}
-    assert not (tmp_path / "shelf").exists()
-    assert "published nothing" in run.said.getvalue()
-
-
-def test_a_run_that_is_published_already_is_left_as_it_is(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "shelf/run-1").mkdir(parents=True)
-    (tmp_path / "shelf/run-1/kept").write_text("before")
-
-    with pytest.raises(InputError, match="run-1 exists already"):
-        run.publish(tmp_path / "shelf")
-
-    assert storage.list_files(tmp_path / "shelf") == ["run-1/kept"]
+    assert run.publish(shelf) == {}
+    assert not Path(shelf).exists()
+    assert "published nothing: no cell" in run.said.getvalue()
 
 
-def test_a_relative_target_is_refused(run: Run) -> None:
+def test_a_relative_target_is_refused(make: Make) -> None:
     with pytest.raises(InputError, match="'shelf/models' is relative"):
-        run.publish("shelf/models")
+        make("run-1").publish("shelf/models")
 
 
-@pytest.mark.parametrize("name", ["", "..", "../elsewhere", "a\\b"])
-def test_a_run_name_that_leaves_the_target_is_refused(run: Run, tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="can't name a folder"):
-        run.publish(tmp_path / "shelf", run=name)
+def test_nothing_is_published_where_a_best_cells_folder_is_missing(make: Make, shelf: str) -> None:
+    run = make("run-1")
+    run.arguments["evaluations"].pop(1)
 
-    assert not (tmp_path / "shelf").exists()
+    with pytest.raises(InputError, match="no evaluation of vae-10 arrived"):
+        run.publish(shelf)
+
+    assert not Path(shelf).exists()
 
 
-def test_nothing_is_copied_where_a_best_cells_folder_is_missing(run: Run, tmp_path: Path) -> None:
-    run.arguments["evaluations"] = run.arguments["evaluations"][:2]
+def test_a_target_that_can_not_be_written_is_told(make: Make, tmp_path: Path, bucket: str) -> None:
+    (tmp_path / "file").write_text("")
 
-    with pytest.raises(InputError, match="vae-10"):
-        run.publish(tmp_path / "shelf")
+    with pytest.raises(StepError, match=r"file/.*: check the path"):
+        make("run-1").publish(tmp_path / "file")
+    with pytest.raises(StepError, match=r"gs://no-such-bucket/x.* does not exist"):
+        make("run-2").publish("gs://no-such-bucket/x")
 
-    assert not (tmp_path / "shelf").exists()
+
+@pytest.mark.parametrize("damage", ["gone", "torn", "longer", "other", "nan"])
+def test_a_champion_that_can_not_be_read_is_told_and_gives_way_to_force(
+    make: Make, shelf: str, damage: str
+) -> None:
+    import numpy as np
+
+    make("run-1", {"vae": 100.0}).publish(shelf)
+    losses = Path(shelf, "vae", "versions", champion(shelf), "evaluation", "test_losses.npy")
+    held = losses.read_bytes()
+    if damage == "gone":
+        losses.unlink()
+    elif damage == "torn":
+        losses.write_bytes(held[: len(held) // 2])
+    else:
+        np.save(
+            losses,
+            {
+                "longer": np.ones(999, np.float32),
+                "other": np.array(["x"], dtype=object).astype("U1"),
+                "nan": np.full(300, np.nan, np.float32),
+            }[damage],
+        )
+    before = champion(shelf)
+    run = make("run-2", {"vae": 90.0})
+
+    with pytest.raises(StepError, match=r"versions/\S+/evaluation.*, or publish with --force$"):
+        run.publish(shelf)
+    assert champion(shelf) == before
+
+    assert run.publish(shelf, force=True)["vae"].outcome is Outcome.FORCED
+    assert_champion_is(shelf, run, "vae")
+
+
+@pytest.mark.parametrize("pointer", [b"", b"[]", b"{}", b'{"comparison": 3}', b"\xff"])
+def test_a_pointer_that_holds_no_decision_is_told(make: Make, shelf: str, pointer: bytes) -> None:
+    storage.write_bytes(storage.join(shelf, "vae", "champion.json"), pointer)
+
+    with pytest.raises(StepError, match=r"vae/champion.json holds no decision \(.*put back"):
+        make("run-1", {"vae": 90.0}).publish(shelf)

@@ -1,0 +1,90 @@
+"""A challenger against the champion, by bootstrap.
+
+The standard error of the improvement is that of its bootstrap replications (Efron 1979), the
+interval the standard normal one about what was observed, 1.96 standard errors to each side (Efron
+and Tibshirani 1993, chapters 6 and 13; 200 replications are enough for a standard error). Not one
+of percentiles: a Fréchet distance grows with the ties of a resample, and its percentiles with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from components.frechet import Gaussian
+from components.publish.champions import Comparison
+
+REPLICATIONS = 200
+STANDARD_ERRORS = 1.96
+
+
+def compare_losses(metric: str, champion: np.ndarray, challenger: np.ndarray) -> Comparison:
+    """Compare two models by what the same test images cost each: a paired bootstrap.
+
+    Args:
+        metric: ``mean_squared_error``, or ``elbo`` whose losses are its negatives.
+        champion: (n,) float.
+        challenger: (n,) float, of the same images.
+    """
+    saved = champion.astype(np.float64) - challenger.astype(np.float64)
+    generator = np.random.default_rng(0)
+    replications = (saved[_resample(generator, len(saved))].mean() for _ in range(REPLICATIONS))
+    before, after = (float(losses.mean(dtype=np.float64)) for losses in (champion, challenger))
+    sign = -1 if metric == "elbo" else 1
+    return _comparison(
+        metric, sign * before, sign * after, float(saved.mean()), replications, len(saved)
+    )
+
+
+def compare_samples(test: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -> Comparison:
+    """Compare two generators by the Fréchet distance of their samples to the test images.
+
+    Each replication resamples the test images, the same for both, and the samples of each.
+
+    Args:
+        test: (n, d) float32 features of the test images.
+        champion: (m, d) float32, by the same judge. Of the two, as many are taken as both have,
+            since the distance falls with their number.
+        challenger: (k, d) float32, by the same judge.
+    """
+    count = min(len(champion), len(challenger))
+    champion, challenger = champion[:count], challenger[:count]
+    generator = np.random.default_rng(0)
+
+    def distances(*features: np.ndarray) -> tuple[float, float]:
+        real, first, second = (Gaussian.fit(part) for part in features)
+        return real.distance(first), real.distance(second)
+
+    def replicate() -> float:
+        parts = (part[_resample(generator, len(part))] for part in (test, champion, challenger))
+        first, second = distances(*parts)
+        return first - second
+
+    before, after = distances(test, champion, challenger)
+    replications = (replicate() for _ in range(REPLICATIONS))
+    return _comparison("frechet_distance", before, after, before - after, replications, count)
+
+
+def _comparison(
+    metric: str,
+    champion: float,
+    challenger: float,
+    improvement: float,
+    replications: Iterable[float],
+    images: int,
+) -> Comparison:
+    margin = STANDARD_ERRORS * float(np.std(list(replications), ddof=1))
+    return Comparison(
+        metric=metric,
+        champion=champion,
+        challenger=challenger,
+        improvement=improvement,
+        low=improvement - margin,
+        high=improvement + margin,
+        images=images,
+    )
+
+
+def _resample(generator: np.random.Generator, count: int) -> np.ndarray:
+    return generator.integers(count, size=count)
