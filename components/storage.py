@@ -140,8 +140,13 @@ def is_remote(uri: str | Path) -> bool:
 
 
 def join(uri: str | Path, *parts: str) -> str:
-    """The address of something below another: ``join("gs://b/a", "c") == "gs://b/a/c"``."""
+    """The address of something below another: ``join("gs://b/a", "c") == "gs://b/a/c"``.
+
+    Raises:
+        InputError: it is to be in a bucket, and names none.
+    """
     if is_remote(uri):
+        Address.parse(str(uri))
         place, mark, query = str(uri).partition("?")
         below = (part.strip("/") for part in parts)
         return "/".join([place.rstrip("/"), *below]) + mark + query

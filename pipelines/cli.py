@@ -148,6 +148,15 @@ Examples:
   genpipe artifacts open RUN-ID --environment gke-gpu
 """
 
+CHAMPIONS_EXAMPLES = """
+\b
+Examples:
+  genpipe champions list gs://my-bucket/published
+  genpipe champions history gs://my-bucket/published vae
+  genpipe champions rollback gs://my-bucket/published vae      to the champion before this one
+  genpipe champions rollback published dcgan 20260101-120000-123456-3f2a9c1b
+"""
+
 WANDB_SYNC_EXAMPLES = """
 \b
 Examples:
@@ -669,6 +678,48 @@ def open_artifacts(run: str, runs: Path, environment: str | None) -> None:
     click.echo(report)
     if not webbrowser.open(report.as_uri()):
         click.echo("no browser on this machine: open that file in one elsewhere", err=True)
+
+
+@main.group(epilog=CHAMPIONS_EXAMPLES)
+def champions() -> None:
+    """List the published champions, tell how they came about, put a former one back.
+
+    TARGET is the folder or bucket prefix that runs were given as --publish-to.
+    """
+
+
+@champions.command("list")
+@click.argument("target")
+def list_champions(target: str) -> None:
+    """List the champion of each family."""
+    from pipelines.champions import open_target, show_champions
+
+    show_champions(open_target(target))
+
+
+@champions.command("history")
+@click.argument("target")
+@click.argument("family", required=False, default="")
+def champions_history(target: str, family: str) -> None:
+    """Tell every decision, of one FAMILY or of all."""
+    from pipelines.champions import open_target, show_history
+
+    show_history(open_target(target, family))
+
+
+@champions.command("rollback")
+@click.argument("target")
+@click.argument("family")
+@click.argument("version", required=False, default="")
+def roll_back_champion(target: str, family: str, version: str) -> None:
+    """Put a former champion back.
+
+    VERSION is one that `champions history` names; default: the champion before this one.
+    """
+    from pipelines.champions import roll_back
+
+    decision = roll_back(target, family, version)
+    click.echo(f"{decision.cell.name} of run {decision.run} is champion again: {decision.champion}")
 
 
 @main.group()

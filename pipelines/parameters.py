@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from components.cells import Cell, Family
 from components.errors import InputError
+from components.storage import Address
 from components.train.settings import (
     RANGES,
     AutoencoderSettings,
@@ -118,7 +119,10 @@ class Parameters(BaseModel):
     @classmethod
     def _absolute(cls, value: str) -> str:
         """A step runs in a folder of its own, so a relative path is made absolute here."""
-        if value in ("", "auto", "tfds", "wheel") or value.startswith("gs://"):
+        if value.startswith("gs://"):
+            Address.parse(value)
+            return value
+        if value in ("", "auto", "tfds", "wheel"):
             return value
         if re.match(r"\w+://", value):
             raise ValueError("steps read and write folders and gs:// alone")

@@ -113,6 +113,8 @@ def test_an_address_without_a_bucket_is_refused() -> None:
     for uri in ("gs://", "s3://?region=x", "minio:///key"):
         with pytest.raises(InputError, match=f"names no bucket: write {uri.partition(':')[0]}://b"):
             storage.list_files(uri)
+        with pytest.raises(InputError, match="names no bucket"):
+            storage.join(uri, "below")
 
 
 def test_an_object_cannot_land_outside_the_folder(bucket: str, tmp_path: Path) -> None:

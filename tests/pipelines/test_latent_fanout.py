@@ -114,6 +114,8 @@ def test_every_step_has_a_folder_whose_code_its_image_name_digests():
         ({"samples": 3}, "samples=3"),
         ({"vae_learning_rate": 0}, "vae_learning_rate=0"),
         ({"publish_to": "s3://models/best"}, "publish_to=.s3://models/best.*gs:// alone"),
+        ({"publish_to": "gs://"}, "publish_to='gs://': 'gs://' names no bucket"),
+        ({"force_promote": "yes"}, "force_promote='yes'"),
     ],
 )
 def test_a_bad_parameter_is_refused_by_name(values, named):
