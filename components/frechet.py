@@ -10,6 +10,7 @@ by the same judge, and, as its bias falls with the number of images, with others
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -37,6 +38,13 @@ class Gaussian:
         centred = features - mean.astype(np.float32)
         return cls(mean, (centred.T @ centred / np.float32(len(features))).astype(np.float64))
 
+    @cached_property
+    def root(self) -> np.ndarray:
+        """The symmetric square root of the covariance."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        root: np.ndarray = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+        return root
+
     def distance(self, other: Gaussian) -> float:
         """The Fréchet distance, squared as Heusel et al. define it (their equation 6).
 
@@ -44,9 +52,7 @@ class Gaussian:
         the eigenvalues of ``R C2 R`` with ``R = C1^(1/2)``, which is symmetric where ``C1 C2`` is
         not.
         """
-        values, vectors = np.linalg.eigh(self.covariance)
-        root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-        common = np.linalg.eigvalsh(root @ other.covariance @ root)
+        common = np.linalg.eigvalsh(self.root @ other.covariance @ self.root)
         spread = np.trace(self.covariance) + np.trace(other.covariance)
         distance = np.square(self.mean - other.mean).sum() + spread
         return float(max(distance - 2 * np.sqrt(np.clip(common, 0, None)).sum(), 0.0))

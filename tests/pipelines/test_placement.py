@@ -135,6 +135,8 @@ def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:
         expected = {"WANDB_PROJECT": "genpipe"}
         if environment.name == "gke-gpu" and step in TRAINING:
             expected["GENPIPE_CHECKPOINTS"] = "gs://BUCKET/checkpoints"
+        if step == "publish":
+            expected |= {"TF_NUM_INTRAOP_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         assert named == expected
         assert kubernetes["activeDeadlineSeconds"] == "7200"
         assert kubernetes["imagePullPolicy"] == "IfNotPresent"
