@@ -202,6 +202,7 @@ force_promote = click.option(
     "--force",
     "force_promote",
     is_flag=True,
+    default=None,
     help="Make the best cells champions even where they are not better.",
 )
 of_families = click.option(
@@ -281,7 +282,7 @@ def run(
     from pipelines.local import LocalRun, new_name
     from pipelines.parameters import QUICK, Parameters
 
-    given = {option: value for option, value in options.items() if value not in (None, False)}
+    given = {option: value for option, value in options.items() if value is not None}
     parameters = Parameters.checked({**given, **_assigned(extra)}, QUICK if quick else None)
     if (runner == "docker") != bool(image):
         raise InputError("--runner docker and --image NAME go together")
@@ -352,7 +353,7 @@ def submit(
     environment: str,
     extra: Sequence[str],
     families: Sequence[str] | None,
-    force_promote: bool,
+    force_promote: bool | None,
     tag: str | None,
     name: str | None,
     no_cache: bool,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -43,25 +42,7 @@ def tell(report: str, target: str, decisions: Sequence[Decision]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    rows = [_row(decision) for decision in decisions]
-    section = environment.get_template("champions.html.j2").render(target=target, rows=rows)
+    section = environment.get_template("champions.html.j2").render(
+        target=target, decisions=decisions, sentences=SENTENCES, labels=METRIC_LABELS
+    )
     return report.replace(PLACE, section, 1)
-
-
-def _row(decision: Decision) -> dict[str, Any]:
-    compared = decision.comparison
-    figures = compared and [
-        METRIC_LABELS[compared.metric],
-        f"{compared.champion:.5g}",
-        f"{compared.challenger:.5g}",
-        f"{compared.improvement:+.3g}",
-        f"{compared.low:+.3g} to {compared.high:+.3g}",
-    ]
-    return {
-        "title": decision.cell.title,
-        "outcome": decision.outcome.value,
-        "moved": decision.outcome.moves,
-        "figures": figures,
-        "reason": decision.reason,
-        "sentence": SENTENCES[decision.outcome].format(reason=decision.reason),
-    }

@@ -63,11 +63,11 @@ def test_samples_nearer_to_the_test_images_are_better() -> None:
 def test_the_interval_of_a_distance_is_as_wide_as_fresh_draws_differ() -> None:
     random = np.random.default_rng(0)
     differences = []
-    for _ in range(60):
+    for _ in range(30):
         found = compare_samples(*(draws(random, mean, 400) for mean in (0, 0.5, 0.4)))
         differences.append(found.improvement)
 
-    assert (found.high - found.low) / 2 == pytest.approx(1.96 * np.std(differences), rel=0.4)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * np.std(differences), rel=0.5)
 
 
 def test_a_set_with_more_samples_has_no_advantage() -> None:
