@@ -11,7 +11,7 @@ from rich.table import Table
 from components import storage
 from components.cells import Family, parse_family
 from components.errors import InputError, StepError
-from components.publish.champions import METRIC_LABELS, METRIC_OF, Champions, Decision
+from components.publish.ledger import METRIC_LABELS, METRIC_OF, Champions, Decision
 from pipelines.terminal import open_console
 
 

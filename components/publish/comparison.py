@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from components.frechet import Gaussian
-from components.publish.champions import Comparison
+from components.publish.ledger import Comparison
 
 REPLICATIONS = 200
 STANDARD_ERRORS = 1.96

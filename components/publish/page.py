@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 
-from components.publish.champions import METRIC_LABELS, Decision, Outcome
+from components.publish.ledger import METRIC_LABELS, Decision, Outcome
 
 # Where the page that ``compare`` wrote has room for the section. Text from outside is escaped
 # there, so that the page holds it once.

@@ -16,7 +16,8 @@ from components.cells import Cell, Family
 from components.errors import InputError, StepError
 from components.frechet import judge_features
 from components.ingest.dataset import IMAGE_SHAPE, open_dataset
-from components.publish.champions import (
+from components.publish.comparison import compare_losses, compare_samples
+from components.publish.ledger import (
     METRIC_OF,
     Champions,
     Comparison,
@@ -24,7 +25,6 @@ from components.publish.champions import (
     Outcome,
     new_name,
 )
-from components.publish.comparison import compare_losses, compare_samples
 from components.publish.page import tell
 from components.tracking import Tracker
 from components.train.saved import SavedModel
@@ -188,6 +188,7 @@ def _contend(
             reason=reason,
             champion=version if outcome.moves else previous,
             previous=previous,
+            previous_model=champion.model if champion else "",
             comparison=comparison,
         )
         if not outcome.moves:
@@ -216,6 +217,10 @@ def _decide(
         return Outcome.FIRST, "there was no champion", None
     if champion.model == challenger.model:
         return Outcome.KEPT, "it is the champion already", None
+    # With the same seed and data, a retraining makes the very model again.
+    refused = champion.previous_model if champion.outcome is Outcome.ROLLED_BACK else ""
+    if challenger.model == refused and not force:
+        return Outcome.KEPT, "this very model was rolled back", None
     if champion.data != challenger.data:
         outcome = Outcome.FORCED if force else Outcome.OTHER_DATA
         data = f"the champion was measured on {champion.data}, this model on {challenger.data}"

@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from components import storage
 from components.cells import Family
-from components.publish.champions import Champions
+from components.publish.ledger import Champions
 from pipelines.cli import main
 from tests.components.publish.made_run import MadeRun
 
@@ -87,6 +87,19 @@ def test_a_retraining_is_compared_with_what_was_put_back(shelf: Path, tmp_path: 
     assert decision.outcome == "promoted"
     assert decision.comparison is not None
     assert decision.comparison.champion == pytest.approx(-100, rel=1e-4)
+
+
+def test_the_model_that_was_rolled_back_comes_again_by_force_alone(
+    shelf: Path, tmp_path: Path
+) -> None:
+    better = MadeRun(tmp_path, "run-2", {"vae": 90.0}, seed=2)
+    better.publish(shelf)
+    genpipe("rollback", shelf, "vae")
+
+    (again,) = better.publish(shelf).values()
+    assert (again.outcome, again.reason) == ("kept", "this very model was rolled back")
+    (forced,) = better.publish(shelf, force=True).values()
+    assert forced.outcome == "promoted"
 
 
 @pytest.mark.parametrize("target", ["s3_bucket"], indirect=True)

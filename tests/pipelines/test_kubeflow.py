@@ -349,11 +349,12 @@ def test_the_command_prints_the_runs_id_and_link(
 ) -> None:
     arguments = ("--families", "vae", "--param", "latent_sizes=2,5", "--name", "mine", "--tag", "7")
 
-    status, printed, _ = genpipe("submit", "--environment", file, *arguments)
+    status, printed, _ = genpipe("submit", "--environment", file, *arguments, "--force")
 
     (run,) = api.runs.values()
     assert status == 0
     assert run.display_name == "mine"
+    assert run.runtime_config.parameters["force_promote"] is True
     assert run.runtime_config.parameters["latent_sizes"] == [2, 5]
     assert b"genpipe-cpu:7" in next(iter(api.uploads.values()))
     assert printed.splitlines() == [

@@ -14,7 +14,7 @@ import onnx
 from components.cells import Cell
 from components.ingest.dataset import SPLITS, file_digest, write_dataset
 from components.progress import Progress
-from components.publish.champions import Decision
+from components.publish.ledger import Decision
 from components.publish.page import PLACE
 from components.publish.publish import publish
 from components.tracking import Tracker

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from components.cells import Family
 from components.compare.report import render_report
-from components.publish.champions import Comparison, Decision, Outcome, new_name
+from components.publish.ledger import Comparison, Decision, Outcome, new_name
 from components.publish.page import PLACE, tell
 
 HOSTILE = "<script>alert(1)</script>"

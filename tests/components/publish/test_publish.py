@@ -15,8 +15,8 @@ from components.cells import Family
 from components.errors import InputError, StepError
 from components.frechet import judge_features
 from components.progress import Progress
-from components.publish.champions import Champions, Outcome
 from components.publish.comparison import compare_samples
+from components.publish.ledger import Champions, Outcome
 from components.tracking import Tracker
 from components.train.saved import SavedModel
 from tests.components.publish.made_run import MadeRun, images, make_judge

@@ -114,6 +114,7 @@ class Decision:
         reason: why, in words.
         champion: the version that is champion by the decision.
         previous: the version that was champion before; empty if there was none.
+        previous_model: digest of its weights.
         comparison: with the champion before; None where they were not compared.
 
     Raises:
@@ -130,6 +131,7 @@ class Decision:
     reason: str
     champion: str
     previous: str = ""
+    previous_model: str = ""
     comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
@@ -323,6 +325,7 @@ class Champions:
             outcome=Outcome.ROLLED_BACK,
             reason="by hand",
             previous=champion,
+            previous_model=standing.decision.model,
             comparison=None,
         )
         if not self.move(standing, decision):

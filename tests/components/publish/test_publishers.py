@@ -11,7 +11,7 @@ import pytest
 
 from components import storage
 from components.cells import Family
-from components.publish.champions import Champions, Outcome
+from components.publish.ledger import Champions, Outcome
 from tests.components.publish.made_run import MadeRun
 from tests.components.publish.publishers import FAMILY, challenger, champion
 

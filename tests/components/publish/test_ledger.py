@@ -10,7 +10,7 @@ import pytest
 from components import storage
 from components.cells import Family
 from components.errors import InputError, StepError
-from components.publish.champions import Champions, Comparison, Decision, Outcome, new_name
+from components.publish.ledger import Champions, Comparison, Decision, Outcome, new_name
 
 
 @pytest.fixture(params=["local", "bucket"])
