@@ -13,6 +13,7 @@ import base64
 import contextlib
 import fcntl
 import filecmp
+import io
 import os
 import shutil
 import uuid
@@ -20,16 +21,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import parse_qsl
 
 from components.errors import InputError, StepError
 
-SECONDS_OF_RETRIES = 10.0
+# A request that fails for a passing reason is sent again for so long, after waits that double from
+# the first to the longest. Each part of a large file has that time for itself.
+SECONDS_OF_RETRIES = 120.0
+SECONDS_TO_WAIT = (0.5, 15.0)
+# Until bytes come; well below the time for retries, so that a stalled request is sent again.
 SECONDS_A_REQUEST = 30.0
+SECONDS_TO_CONNECT = 5.0
+# Of a large file: what a fault can cost, and what a transfer holds in memory.
+BYTES_A_PART = 8 * 2**20
 # Of one call; the HTTP library keeps ten connections to a host.
 FILES_AT_A_TIME = 8
 BYTES_AT_A_TIME = 2**20
+KEY_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+LOGIN = "gcloud auth application-default login"
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,10 @@ class Address:
     def key_of(self, name: str) -> str:
         """The key of a file below the address, or of the address itself for an empty name."""
         return self.prefix + name if name else self.key
+
+
+class NoCredentialsError(StepError):
+    """This machine has nothing to log in with at a store."""
 
 
 class Store(Protocol):
@@ -491,7 +505,12 @@ class Folder:
 
 
 class CloudStorage:
-    """A ``Store``: a prefix in a bucket of Cloud Storage."""
+    """A ``Store``: a prefix in a bucket of Cloud Storage.
+
+    Whatever is sent or received is checked by its CRC32C. The server makes an object visible only
+    when all of it is there and its checksum is the one announced, and writing the same bytes
+    twice is writing them once, so every request may be sent again.
+    """
 
     def __init__(self, uri: str) -> None:
         self.address = Address.parse(uri)
@@ -501,14 +520,17 @@ class CloudStorage:
             from google.cloud import storage
             from google.cloud.storage.retry import DEFAULT_RETRY
 
-            client = storage.Client.create_anonymous_client() if emulator else storage.Client()
+            # Objects belong to buckets: which project the account is of does not matter.
+            client = (
+                storage.Client.create_anonymous_client()
+                if emulator
+                else storage.Client(project=None)
+            )
             self.bucket = client.bucket(self.address.bucket)
-            # Of every request. The library retries a refused connection for two minutes; a
-            # person waits for the answer.
-            self.options = {
-                "retry": DEFAULT_RETRY.with_timeout(SECONDS_OF_RETRIES),
-                "timeout": SECONDS_A_REQUEST,
-            }
+            # 429, 5xx, connections that are refused or reset, time-outs.
+            passing = DEFAULT_RETRY.with_timeout(SECONDS_OF_RETRIES).with_delay(*SECONDS_TO_WAIT)
+            self.options = {"retry": passing, "timeout": (SECONDS_TO_CONNECT, SECONDS_A_REQUEST)}
+            self._from_the_start = passing.with_predicate(_is_spoilt)
 
     def exists(self) -> bool:
         """As ``Store``."""
@@ -525,12 +547,13 @@ class CloudStorage:
 
     def read(self, name: str) -> bytes:
         """As ``Store``."""
-        content: bytes = self._blob(name).download_as_bytes(**self.options)
-        return content
+        content = io.BytesIO()
+        self._receive(name, content)
+        return content.getvalue()
 
     def write(self, content: bytes) -> None:
         """As ``Store``."""
-        self._blob("").upload_from_string(content, "application/octet-stream", **self.options)
+        self._send("", io.BytesIO(content))
 
     def snapshot(self) -> Snapshot:
         """As ``Store``."""
@@ -561,61 +584,154 @@ class CloudStorage:
     def upload(self, folder: Path, names: Sequence[str]) -> None:
         """As ``Store``."""
         for name in names:
-            self._blob(name).upload_from_filename(str(folder / name), **self.options)
+            with (folder / name).open("rb") as content:
+                self._send(name, content)
 
     def fetch(self, name: str, path: Path) -> None:
         """As ``Store``."""
-        self._blob(name).download_to_filename(str(path), **self.options)
+        with path.open("w+b") as content:
+            self._receive(name, content)
 
     def matches(self, file: File, path: Path) -> bool:
         """As ``Store``."""
-        import google_crc32c
-
         if path.stat().st_size != file.size:
             return False
-        checksum = google_crc32c.Checksum()
         with path.open("rb") as content:
-            while part := content.read(BYTES_AT_A_TIME):
-                checksum.update(part)
-        return base64.b64encode(checksum.digest()).decode() == file.checksum
+            return _crc32c(content) == file.checksum
 
     def _blob(self, name: str) -> Any:
-        return self.bucket.blob(self.address.key_of(name))
+        return self.bucket.blob(self.address.key_of(name), chunk_size=BYTES_A_PART)
+
+    def _send(self, name: str, content: BinaryIO) -> None:
+        """Write an object, in parts if it is large."""
+        checksum, size = _crc32c(content), content.tell()
+
+        def send() -> None:
+            blob = self._blob(name)
+            blob.upload_from_file(
+                content,
+                rewind=True,
+                size=size,
+                content_type="application/octet-stream",
+                checksum="crc32c",
+                # Announced before the first part too: the server refuses what arrives damaged.
+                crc32c_checksum_value=checksum,
+                **self.options,
+            )
+            _expect(checksum, blob.crc32c)
+
+        self._from_the_start(send)()
+
+    def _receive(self, name: str, content: BinaryIO) -> None:
+        """Read an object, in parts if it is large, all of them of the same generation."""
+        blob = self._blob(name)
+        blob.reload(**self.options)
+
+        def receive() -> None:
+            content.seek(0)
+            content.truncate()
+            # The library checks no download of several parts, and none that it went on with. What
+            # is stored compressed is left so: the checksum is of the stored bytes.
+            if blob.size:  # of nothing there is no part to ask for
+                blob.download_to_file(content, raw_download=True, checksum=None, **self.options)
+            _expect(blob.crc32c, _crc32c(content))
+
+        self._from_the_start(receive)()
 
     @contextlib.contextmanager
     def errors(self, uri: str) -> Iterator[None]:
         """As ``Store``."""
-        from google.api_core import exceptions as api
-        from google.auth import exceptions as auth
-        from google.cloud.storage.exceptions import DataCorruption
-        from requests import exceptions as http  # type: ignore[import-untyped, unused-ignore]
+        from google.api_core.exceptions import GoogleAPIError, RetryError, from_http_status
+        from google.auth.exceptions import GoogleAuthError
+        from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+        from requests.exceptions import (  # type: ignore[import-untyped, unused-ignore]
+            RequestException,
+        )
 
         try:
             yield
-        except auth.DefaultCredentialsError as error:
-            raise StepError(
-                f"no Google Cloud credentials to open {uri}: run `gcloud auth application-default"
-                " login`, or let the pod run under a service account that may read the bucket"
-            ) from error
-        except api.NotFound as error:
-            raise StepError(
-                f"{uri} does not exist (404 from {self.host}): check the bucket and the name"
-            ) from error
-        except (api.Forbidden, api.Unauthorized) as error:
-            raise StepError(
-                f"access to {uri} is denied ({error.code} from {self.host}): grant the account"
-                " roles/storage.objectUser on the bucket"
-            ) from error
-        except (api.RetryError, http.ConnectionError, http.Timeout, auth.TransportError) as error:
-            raise StepError(
-                f"cannot reach {self.host} to open {uri}: check the network, or"
-                " STORAGE_EMULATOR_HOST"
-            ) from error
-        except DataCorruption as error:
-            raise StepError(f"{uri} arrived damaged: try again") from error
-        except (api.GoogleAPIError, auth.GoogleAuthError, http.RequestException) as error:
-            reason = str(error).partition("\n")[0]
-            raise StepError(f"{self.host} refused a request for {uri}: {reason}") from error
+        except (GoogleAPIError, GoogleAuthError, RequestException, DataCorruption) as error:
+            cause: Any = error
+            if isinstance(error, RetryError):  # the last of the errors tells why
+                cause = error.cause
+            if isinstance(cause, InvalidResponse):
+                cause = from_http_status(cause.response.status_code, str(cause.args[0]))
+            raise self._explain(uri, cause) from error
+
+    def _explain(self, uri: str, error: Any) -> StepError:
+        """What to say of an error of the library's."""
+        from google.api_core import exceptions as api
+        from google.auth import exceptions as auth
+        from google.cloud.storage.exceptions import DataCorruption
+
+        reason = str(error.args[0] if error.args else error).partition("\n")[0]
+        match error:
+            case auth.DefaultCredentialsError() if key := os.environ.get(KEY_VARIABLE):
+                return StepError(
+                    f"no Google Cloud credentials to open {uri}: {KEY_VARIABLE} is {key}, which"
+                    f" can't be used ({reason})"
+                )
+            case auth.DefaultCredentialsError():
+                return NoCredentialsError(
+                    f"no Google Cloud credentials to open {uri}: run `{LOGIN}`, or let the pod run"
+                    " under a service account that may use the bucket"
+                )
+            case auth.RefreshError() | api.Unauthorized():
+                return StepError(
+                    f"the Google Cloud credentials to open {uri} have expired or are revoked"
+                    f" ({reason}): run `{LOGIN}`; in a pod, look at its service account"
+                )
+            case api.NotFound():
+                return StepError(
+                    f"{uri} does not exist (404 from {self.host}): check the bucket and the name"
+                )
+            case api.Forbidden():
+                return StepError(
+                    f"access to {uri} is denied (403 from {self.host}): check the bucket's name, or"
+                    " grant the account roles/storage.objectUser on the bucket"
+                )
+            case api.TooManyRequests() | api.ServerError():
+                return StepError(
+                    f"{self.host} answers {error.code} to each request for {uri}: try again later"
+                )
+            case DataCorruption():
+                return StepError(f"{uri} arrives damaged ({reason}): try again")
+            case api.GoogleAPICallError():
+                return StepError(f"{self.host} refused a request for {uri}: {reason}")
+        return StepError(
+            f"cannot reach {self.host} to open {uri}: check the network, or STORAGE_EMULATOR_HOST"
+        )
+
+
+def _is_spoilt(error: Exception) -> bool:
+    """Whether a transfer can't go on where it was, but a new one may succeed."""
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.cloud.storage.exceptions import DataCorruption
+
+    if not isinstance(error, GoogleAPICallError) or error.response is None:
+        return isinstance(error, DataCorruption)
+    if error.response.request.method == "PUT":  # a part of an upload that the server forgot
+        return error.code in (404, 410)
+    return error.code == 400 and "CRC32C" in str(error)  # not the bytes that were announced
+
+
+def _expect(checksum: str, found: str) -> None:
+    """Raise ``DataCorruption`` unless both are the same."""
+    from google.cloud.storage.exceptions import DataCorruption
+
+    if found != checksum:
+        raise DataCorruption(None, f"CRC32C {found} in place of {checksum}")
+
+
+def _crc32c(content: BinaryIO) -> str:
+    """The CRC32C of a file as Cloud Storage writes it, read from the start to the end."""
+    import google_crc32c
+
+    checksum = google_crc32c.Checksum()
+    content.seek(0)
+    while part := content.read(BYTES_AT_A_TIME):
+        checksum.update(part)
+    return base64.b64encode(checksum.digest()).decode()
 
 
 def _s3(uri: str) -> Store:
