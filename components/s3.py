@@ -72,6 +72,10 @@ class S3:
             raise InputError(f"{uri} does not say at which endpoint the bucket is: {FORWARD}")
         self.host = self.client.meta.endpoint_url
 
+    def check(self, *, write: bool) -> None:
+        """As ``Store``, but for ``write``."""
+        any(True for _ in self._list(self.address.prefix, most=1))
+
     def exists(self) -> bool:
         """As ``Store``."""
         key = self.address.key

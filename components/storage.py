@@ -33,6 +33,8 @@ SECONDS_TO_WAIT = (0.5, 15.0)
 # Until bytes come; well below the time for retries, so that a stalled request is sent again.
 SECONDS_A_REQUEST = 30.0
 SECONDS_TO_CONNECT = 5.0
+# Of a check, which somebody waits for.
+SECONDS_TO_ANSWER = 10.0
 # Of a large file: what a fault can cost, and what a transfer holds in memory.
 BYTES_A_PART = 8 * 2**20
 # Of one call; the HTTP library keeps ten connections to a host.
@@ -120,6 +122,9 @@ class Store(Protocol):
     def errors(self, uri: str) -> contextlib.AbstractContextManager[None]:
         """Make what the store, its library and the network raise a ``StepError`` on ``uri``."""
 
+    def check(self, *, write: bool) -> None:
+        """Raise unless the place is there and may be read, and written to if that is asked for."""
+
     def exists(self) -> bool:
         """Whether there is a file, or a folder with something in it, at the address."""
 
@@ -165,6 +170,22 @@ def join(uri: str | Path, *parts: str) -> str:
         below = (part.strip("/") for part in parts)
         return "/".join([place.rstrip("/"), *below]) + mark + query
     return str(Path(uri, *parts))
+
+
+def check(uri: str | Path, *, write: bool = False) -> None:
+    """Make sure, before work starts that will need it, that a place may be used.
+
+    Nothing is written, and an answer comes within seconds. That a bucket is there and that its
+    objects may be listed and, with ``write``, made below the address is asked of the bucket itself
+    (of ``gs://``; the right to write to ``s3://`` is not looked at). A folder need not be there yet
+    to be written to.
+
+    Raises:
+        NoCredentialsError: this machine has nothing to log in with.
+        StepError: the place is missing, may not be used, or its host can't be reached.
+    """
+    with _open(uri) as store:
+        store.check(write=write)
 
 
 def exists(uri: str | Path) -> bool:
@@ -435,6 +456,17 @@ class Folder:
         """Nothing: what to say of an ``OSError`` depends on what was done."""
         return contextlib.nullcontext()
 
+    def check(self, *, write: bool) -> None:
+        """As ``Store``."""
+        above = next(at for at in (self.path, *self.path.absolute().parents) if at.exists())
+        if write:
+            if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+                raise StepError(
+                    f"cannot write to {self.path}: {above} is no folder that this user may write to"
+                )
+        elif above != self.path or not os.access(above, os.R_OK):
+            raise StepError(f"cannot read {self.path}: it is missing, or this user may not read it")
+
     def exists(self) -> bool:
         """As ``Store``."""
         return self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir()))
@@ -531,6 +563,19 @@ class CloudStorage:
             passing = DEFAULT_RETRY.with_timeout(SECONDS_OF_RETRIES).with_delay(*SECONDS_TO_WAIT)
             self.options = {"retry": passing, "timeout": (SECONDS_TO_CONNECT, SECONDS_A_REQUEST)}
             self._from_the_start = passing.with_predicate(_is_spoilt)
+
+    def check(self, *, write: bool) -> None:
+        """As ``Store``."""
+        options = {
+            "retry": self.options["retry"].with_timeout(SECONDS_TO_ANSWER),
+            "timeout": SECONDS_TO_ANSWER,
+        }
+        prefix = self.address.prefix
+        any(True for _ in self.bucket.list_blobs(prefix=prefix, max_results=1, **options))
+        if write:
+            # It takes the right to make this object, and without content none is made. Unlike
+            # testIamPermissions, that heeds conditions on a role, such as a prefix.
+            self._blob("preflight").create_resumable_upload_session(**options)
 
     def exists(self) -> bool:
         """As ``Store``."""

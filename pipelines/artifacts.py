@@ -94,7 +94,9 @@ def find_run(run: str, runs: Path, environment: str | None) -> str:
         StepError: the bucket is missing or can't be read.
     """
     if "://" in run:
-        return _readable(run)
+        address = _readable(run)
+        storage.check(address)
+        return address
     if environment is None:
         folder = next((at for at in (Path(run), runs / run) if at.is_dir()), None)
         if folder is None:
@@ -112,6 +114,7 @@ def find_run(run: str, runs: Path, environment: str | None) -> str:
     from pipelines.latent_fanout import NAME
 
     address = storage.join(_readable(root), NAME, run)
+    storage.check(address)
     if not storage.exists(address):
         raise InputError(
             f"no artifacts at {address}: check the run's id; none of its steps may have ended yet"

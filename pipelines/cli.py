@@ -205,6 +205,11 @@ force_promote = click.option(
     default=None,
     help="Make the best cells champions even where they are not better.",
 )
+no_preflight = click.option(
+    "--no-preflight",
+    is_flag=True,
+    help="Do not look first whether the run's gs:// buckets can be used from here.",
+)
 of_families = click.option(
     "--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all."
 )
@@ -291,6 +296,10 @@ def run(
 
         image = find_image(image)
 
+    from pipelines.preflight import check_local
+
+    check_local(parameters)
+
     from pipelines.terminal import show_outcome, show_run
 
     local_run = LocalRun(
@@ -347,6 +356,7 @@ def compile_pipeline(
 @with_tag
 @click.option("--name", help="Name of the run. Default: date, time and four letters.")
 @no_cache
+@no_preflight
 @click.option("--wait", is_flag=True, help="Show each step's changes until the run ends.")
 @wait_limit
 def submit(
@@ -357,12 +367,15 @@ def submit(
     tag: str | None,
     name: str | None,
     no_cache: bool,
+    no_preflight: bool,
     wait: bool,
     timeout: int | None,
 ) -> None:
     """Run the pipeline on a cluster.
 
-    The same pipeline is uploaded once, as a version that is named by its content.
+    The same pipeline is uploaded once, as a version that is named by its content. First the gs://
+    buckets that the run will use are looked at, with the credentials of this machine; without any,
+    they are not.
     """
     from pipelines.parameters import Parameters
 
@@ -374,6 +387,11 @@ def submit(
     target = _target(environment, tag)
     if no_cache:
         target = target.model_copy(update={"caching": False})
+
+    if not no_preflight:
+        from pipelines.preflight import check_cluster
+
+        check_cluster(target, parameters, _warn)
 
     from pipelines import kubeflow
     from pipelines.local import new_name
@@ -438,6 +456,10 @@ def runs(environment: str, limit: int) -> None:
     for run in islice(kubeflow.list_runs(kubeflow.connect(target), target), limit):
         when = f"{run.created_at.astimezone():%Y-%m-%d %H:%M}" if run.created_at else ""
         click.echo(f"{run.display_name:<28}{run.run_id:<38}{run.state or '':<11}{when}")
+
+
+def _warn(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _target(environment: str, tag: str | None) -> Any:
@@ -534,16 +556,24 @@ def schedule() -> None:
 )
 @click.option("--tag", help="Tag of the images, in place of the environments'.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and send nothing.")
-def apply_schedules(path: Path, environment: str | None, tag: str | None, dry_run: bool) -> None:
+@no_preflight
+def apply_schedules(
+    path: Path, environment: str | None, tag: str | None, dry_run: bool, no_preflight: bool
+) -> None:
     """Make the cluster match a schedule, or all schedules of a folder.
 
     What has not changed is left alone, and so are schedules that others made. A changed schedule
     becomes a new recurring run; the old one is disabled, and deleted once no run of it is in
-    flight (by the next apply, if need be).
+    flight (by the next apply, if need be). First the runs' gs:// buckets are looked at, as
+    `submit` does.
     """
+    from pipelines.preflight import check_cluster
     from pipelines.schedules import apply, read_schedules
 
-    for line in apply(read_schedules(path, environment, tag), dry_run=dry_run):
+    targets = read_schedules(path, environment, tag)
+    for schedule, target in targets if not no_preflight else []:
+        check_cluster(target, schedule.parameters, _warn)
+    for line in apply(targets, dry_run=dry_run):
         click.echo(line)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from components.ingest.dataset import Dataset
+from tests.faulty_proxy import FaultyProxy
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +52,17 @@ def bucket() -> Iterator[str]:
         threading.Thread(target=server._process.stderr.read, daemon=True).start()
         storage.Client.create_anonymous_client().create_bucket("models")
         yield "gs://models"
+
+
+@pytest.fixture
+def proxy(bucket: str) -> Iterator[FaultyProxy]:
+    """A proxy before the server of ``bucket``, which everything below goes through."""
+    with (
+        FaultyProxy(os.environ["STORAGE_EMULATOR_HOST"]).serving() as proxy,
+        # Not monkeypatch, which would set the variable again when the server is gone.
+        mock.patch.dict(os.environ, {"STORAGE_EMULATOR_HOST": proxy.url}),
+    ):
+        yield proxy
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from components import storage
 from components.errors import StepError
-from tests.components.faulty_proxy import Fault, FaultyProxy
+from tests.faulty_proxy import Fault, FaultyProxy
 
 MIB = 2**20
 PARTS = r"alt=media"
@@ -28,16 +26,12 @@ CUT_OFF = [Fault("lose"), Fault("reset", 1_000), Fault("truncate", 1_000)]
 STALLED = Fault("stall", 1_000, seconds=1.5)
 
 
-@pytest.fixture
-def proxy(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """A proxy before the server of ``bucket``, and little patience."""
+@pytest.fixture(autouse=True)
+def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "SECONDS_A_REQUEST", 1.0)
     monkeypatch.setattr(storage, "SECONDS_OF_RETRIES", 10.0)
     monkeypatch.setattr(storage, "SECONDS_TO_WAIT", (0.02, 0.1))
     monkeypatch.setattr(storage, "BYTES_A_PART", MIB)
-    with FaultyProxy(os.environ["STORAGE_EMULATOR_HOST"]).serving() as proxy:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.url)
-        yield proxy
 
 
 @pytest.fixture
