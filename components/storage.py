@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import fcntl
 import filecmp
 import io
@@ -387,7 +388,8 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         replace: whether a folder that holds something may be replaced.
 
     Raises:
-        InputError: the folder holds something and ``replace`` is not set.
+        InputError: the folder holds something and ``replace`` is not set; at the end too, where
+            somebody else was faster.
         StepError: writing failed.
     """
     if not replace and exists(folder):
@@ -397,15 +399,35 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         # Not tempfile.mkdtemp: its folders are closed to the other users who read the result.
         temporary.mkdir(parents=True)
         yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
+        _name_folder(temporary, folder, replace=replace)
     except OSError as error:
         raise StepError(
             f"cannot write {folder}: {error.strerror or error}: check the path and the space left"
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _name_folder(temporary: Path, folder: Path, *, replace: bool) -> None:
+    """Give a folder its name, whoever else may be giving that name to another right now.
+
+    Raises:
+        InputError: the name is taken, and ``replace`` is not set.
+        OSError: the folder can't be renamed.
+    """
+    while True:
+        try:
+            os.rename(temporary, folder)  # which does not replace a folder that holds something
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        if not replace:
+            raise _taken(folder)
+        old = _sibling(folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(folder, old)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _taken(uri: str | Path) -> InputError:

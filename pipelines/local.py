@@ -322,7 +322,8 @@ def _work(folder: Path, store: Path, image: str, caching: bool) -> None:
     compiled = folder / "pipeline.yaml"
     environment = container_environment(image) if image else local_environment()
     compile_to(compiled, environment, parameters.families)
-    outputs = store / "outputs"
+    # The run's own: kfp tells runs apart by the time they start alone.
+    outputs = store / "outputs" / folder.name
     outputs.mkdir(parents=True, exist_ok=True)
     local.init(
         _containers(image, folder, outputs, parameters)

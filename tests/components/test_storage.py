@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,6 +160,34 @@ def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
         (temporary / "all").write_bytes(b"")
     assert storage.list_files(folder) == ["all"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_of_many_writers_of_a_folder_each_ends_whole_or_is_told(
+    replace: bool, tmp_path: Path
+) -> None:
+    folder, writers = tmp_path / "model", 16
+    start, written = threading.Barrier(writers), threading.Barrier(writers)
+
+    def write(writer: int) -> str:
+        start.wait()
+        try:
+            with storage.whole_folder(folder, replace=replace) as temporary:
+                for name in ("one", "two", "three"):
+                    (temporary / name).write_text(str(writer))
+                written.wait()
+        except InputError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(writers) as pool:
+        told = list(pool.map(write, range(writers)))
+
+    assert told.count("") == (writers if replace else 1)
+    assert all("already holds something" in line for line in told if line)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert len({path.read_text() for path in folder.iterdir()}) == 1
+    assert storage.list_files(folder) == ["one", "three", "two"]
 
 
 def test_scan_tells_sizes_and_pull_keeps_what_is_whole(

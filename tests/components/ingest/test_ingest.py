@@ -171,6 +171,56 @@ def test_of_two_that_prepare_the_same_the_first_one_done_is_kept(
     assert [path.name for path in prepared.cache.iterdir()] == ["mnist"]
 
 
+# Prepares ten images of a split as soon as it is told to, and prints how many are there then.
+PREPARING = """
+import sys
+from pathlib import Path
+import numpy as np
+import tensorflow_datasets as tfds
+from components.ingest.prepared import find_prepared
+from components.tracking import Tracker
+
+builder_class = tfds.builder_cls("mnist")
+builder_class._generate_examples = lambda self, **options: (
+    (key, {"image": np.zeros((28, 28, 1), np.uint8), "label": key}) for key in range(10)
+)
+prepared = find_prepared("mnist", Path(sys.argv[1]))
+print("ready", flush=True)
+input()
+prepared.prepare(Tracker(), Path(sys.argv[2]))
+made = builder_class(data_dir=sys.argv[1])
+print(*(len(list(made.as_dataset(split=split))) for split in ("train", "test")))
+"""
+
+
+def test_two_processes_that_prepare_one_cache_at_once_both_end_right(
+    tmp_path: Path, published: Path
+) -> None:
+    cache = tmp_path / "cache"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PREPARING, cache, published],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    printed = [process.communicate(timeout=120)[0] for process in processes]
+
+    assert printed == ["10 10\n"] * 2
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [path.name for path in cache.iterdir()] == ["mnist"]
+
+
 @pytest.mark.usefixtures("few_images")
 def test_prepared_data_of_another_size_is_refused(tmp_path: Path, published: Path) -> None:
     find_prepared("mnist", tmp_path / "cache").prepare(Tracker(), published)
