@@ -29,6 +29,7 @@ from components.errors import InputError
 
 # The folder under components/ that each step's code lies in.
 FOLDERS = {
+    "preflight": "preflight",
     "ingest": "ingest",
     "judge": "train",
     "train_autoencoder": "train",

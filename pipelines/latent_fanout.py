@@ -5,6 +5,8 @@ ingest -> judge ----------------------------------+
 +-> for latent_size: train_autoencoder -> evaluate, sample --+
 +-> for latent_size: train_vae         -> evaluate, sample --+-> compare -> publish
 +-> for latent_size: train_dcgan       -> evaluate, sample --+
+
+On a cluster, preflight runs before ingest.
 """
 
 # No `from __future__ import annotations` here: kfp reads the annotations as types.
@@ -20,6 +22,7 @@ from components.cells import Family
 from components.compare.component import compare
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
+from components.preflight.component import preflight
 from components.publish.component import publish
 from components.sample.component import sample
 from components.train.component import judge, train_autoencoder, train_dcgan, train_vae
@@ -80,6 +83,17 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
         force_promote: bool = DEFAULT.force_promote,
     ) -> None:
         ingested = place(ingest(name=dataset, source=source, seed=seed), "ingest")
+        if environment.api:  # on this machine, `genpipe run` has looked already
+            checked = place(
+                preflight(
+                    source=source,
+                    publish_to=publish_to,
+                    checkpoint_root=environment.checkpoint_root or "",
+                ),
+                "preflight",
+            )
+            checked.set_caching_options(False)  # a bucket may have gone since
+            ingested.after(checked)
         data = ingested.outputs["data"]
         judged = place(judge(data=data, epochs=judge_epochs, seed=seed), "judge")
 

@@ -1,34 +1,14 @@
-"""Before a run starts: may the places be used that it will read from and write to?
-
-A bucket that is missing or closed is told now, in one line, and not by the last step after hours of
-training.
-"""
+"""Before a run starts: may the places be used that it will read from and write to?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from components import storage
 from components.errors import StepError
-from components.ingest.sources import SOURCES
+from components.preflight.places import check, places
+from components.storage import NoCredentialsError
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place that a run will use.
-
-    Attributes:
-        setting: the parameter or the environment's field that names it.
-        uri: its address.
-        write: whether the run writes there.
-    """
-
-    setting: str
-    uri: str
-    write: bool
 
 
 def check_local(parameters: Parameters) -> None:
@@ -37,8 +17,8 @@ def check_local(parameters: Parameters) -> None:
     Raises:
         StepError: one can't be used; the message names the parameter, the place and the reason.
     """
-    for place in _places(parameters):
-        _check(place)
+    for place in places(parameters.source, publish_to=parameters.publish_to):
+        check(place)
 
 
 def check_cluster(
@@ -48,7 +28,8 @@ def check_cluster(
 
     The pods' account may be another, so what can't be told from here is no reason to refuse:
     without any credentials, and for ``s3://`` and ``minio://``, which Kubeflow's launcher alone
-    uses, nothing is checked. Folders are the pods' own.
+    uses, nothing is checked. Folders are the pods' own. The run's first step checks again, as the
+    pods may.
 
     Args:
         environment: where the run is to be.
@@ -59,36 +40,19 @@ def check_cluster(
         StepError: a bucket is missing, refuses these credentials, or does not answer, or the
             credentials have expired; the message names the setting, the place and the reason.
     """
-    for place in _places(parameters, environment):
+    for place in places(
+        parameters.source,
+        publish_to=parameters.publish_to,
+        pipeline_root=environment.pipeline_root or "",
+        checkpoint_root=environment.checkpoint_root or "",
+    ):
         if not place.uri.startswith("gs://"):
             continue
         try:
-            _check(place)
-        except storage.NoCredentialsError:
+            check(place)
+        except NoCredentialsError:
             say(f"{place.setting} {place.uri} was not checked: no Google Cloud credentials here")
         except StepError as error:
             raise StepError(
                 f"{error} (with --no-preflight it is sent all the same: pods may have other rights)"
             ) from error
-
-
-def _places(parameters: Parameters, environment: Environment | None = None) -> Iterator[Place]:
-    if parameters.source not in SOURCES:
-        yield Place("source", parameters.source, write=False)
-    if parameters.publish_to:
-        yield Place("publish_to", parameters.publish_to, write=True)
-    if environment and environment.pipeline_root:
-        yield Place("pipeline_root", environment.pipeline_root, write=True)
-    if environment and environment.checkpoint_root:
-        yield Place("checkpoint_root", environment.checkpoint_root, write=True)
-
-
-def _check(place: Place) -> None:
-    try:
-        storage.check(place.uri, write=place.write)
-        if not place.write and not storage.exists(place.uri):
-            raise StepError(f"there is nothing at {place.uri}: check the address")
-    except storage.NoCredentialsError as error:
-        raise storage.NoCredentialsError(f"{place.setting}: {error}") from error
-    except StepError as error:
-        raise StepError(f"{place.setting}: {error}") from error

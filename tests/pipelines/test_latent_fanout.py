@@ -58,6 +58,17 @@ def test_every_task_runs_after_those_whose_output_it_reads(spec):
     assert after["publish"] == {"ingest", "judge", "compare", *loops}
 
 
+@pytest.mark.parametrize("name", ["cluster-cpu", "gke-gpu"])
+def test_on_a_cluster_nothing_runs_before_the_places_were_looked_at(name):
+    spec = yaml.safe_load(compiled(name).partition("\n---\n")[0])
+    tasks = spec["root"]["dag"]["tasks"]
+    assert not tasks["preflight"].get("dependentTasks")
+    assert not tasks["preflight"]["cachingOptions"]
+    assert tasks["ingest"]["dependentTasks"] == ["preflight"]
+    inputs = tasks["preflight"]["inputs"]["parameters"]
+    assert inputs["publish_to"] == {"componentInputParameter": "publish_to"}
+
+
 def test_no_pod_installs_anything_when_it_starts(spec):
     for executor in spec["deploymentSpec"]["executors"].values():
         assert "pip install" not in " ".join(executor["container"]["command"])

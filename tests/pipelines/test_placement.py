@@ -18,6 +18,7 @@ CLUSTERS = ("cluster-cpu", "gke-gpu")
 # Step: image, CPU request and limit, memory request and limit, accelerators.
 TABLE = {
     "cluster-cpu": """
+        preflight          genpipe-cpu:t  500m 2  1Gi 2Gi  -
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
         train_autoencoder  genpipe-cpu:t  1    2  1Gi 3Gi  -
@@ -29,6 +30,7 @@ TABLE = {
         publish            genpipe-cpu:t  500m 2  1Gi 2Gi  -
     """,
     "gke-gpu": """
+        preflight          genpipe-cpu:t  500m 2  1Gi 2Gi  -
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
         train_autoencoder  genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1

@@ -1,0 +1,1 @@
+"""Making sure that the places a run will use can be used."""
