@@ -691,12 +691,12 @@ class CloudStorage:
 
     def _receive(self, name: str, content: BinaryIO) -> None:
         """Read an object, in parts if it is large, all of them of the same generation."""
-        blob = self._blob(name)
-        blob.reload(**self.options)
 
         def receive() -> None:
             content.seek(0)
             content.truncate()
+            blob = self._blob(name)
+            blob.reload(**self.options)
             # The library checks no download of several parts, and none that it went on with. What
             # is stored compressed is left so: the checksum is of the stored bytes.
             if blob.size:  # of nothing there is no part to ask for
@@ -765,6 +765,8 @@ class CloudStorage:
                 return StepError(f"{uri} arrives damaged ({reason}): try again")
             case api.GoogleAPICallError():
                 return StepError(f"{self.host} refused a request for {uri}: {reason}")
+            case auth.GoogleAuthError() if not isinstance(error, auth.TransportError):
+                return StepError(f"no login at {self.host} to open {uri}: {reason}")
         return StepError(
             f"cannot reach {self.host} to open {uri}: check the network, or STORAGE_EMULATOR_HOST"
         )
@@ -777,8 +779,10 @@ def _is_spoilt(error: Exception) -> bool:
 
     if not isinstance(error, GoogleAPICallError) or error.response is None:
         return isinstance(error, DataCorruption)
-    if error.response.request.method == "PUT":  # a part of an upload that the server forgot
-        return error.code in (404, 410)
+    request = error.response.request
+    if error.code in (404, 410):
+        # A part of an upload that the server forgot, or of a generation that was just replaced.
+        return request.method == "PUT" or "alt=media" in request.url
     return error.code == 400 and "CRC32C" in str(error)  # not the bytes that were announced
 
 

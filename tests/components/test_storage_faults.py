@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,19 @@ def test_an_upload_that_the_server_forgot_starts_anew(proxy: FaultyProxy) -> Non
 
     assert storage.read_bytes("gs://models/large.bin") == LARGE
     assert proxy.count("POST", f"{UPLOADS}.*resumable") == 2
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_anew(proxy: FaultyProxy) -> None:
+    storage.write_bytes("gs://models/large.bin", bytes(len(LARGE)))
+    proxy.script("GET", PARTS, PASS, Fault("stall", 1_000, seconds=1.5))
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(storage.read_bytes, "gs://models/large.bin")
+        while not proxy.count("GET", PARTS):
+            time.sleep(0.02)
+        storage.write_bytes("gs://models/large.bin", LARGE)
+
+    assert reading.result() in (LARGE, bytes(len(LARGE)))
+    assert proxy.all_met()
 
 
 @pytest.mark.parametrize("name", ["large.bin", "small.bin"])
