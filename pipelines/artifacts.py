@@ -207,7 +207,8 @@ def show_run(uri: str, steps: Sequence[Step]) -> None:
             size = decimal(size_of(files.values()))
             branch.add(f"[cyan]{escape(artifact)}[/cyan]  {size}{count}")
     console.print(tree)
-    missing = [kind for kind in FOLDERS if not any(step.kind == kind for step in steps)]
+    there = {"preflight", *(step.kind for step in steps)}  # preflight leaves nothing
+    missing = [kind for kind in FOLDERS if kind not in there]
     if missing and storage.is_remote(uri):
         console.print(
             f"no artifacts of {', '.join(missing)}: not run, not ended yet, or taken from the "
