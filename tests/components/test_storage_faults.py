@@ -30,10 +30,15 @@ STALLED = Fault("stall", 1_000, seconds=1.5)
 
 @pytest.fixture(autouse=True)
 def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "SECONDS_A_REQUEST", 1.0)
-    monkeypatch.setattr(storage, "SECONDS_OF_RETRIES", 10.0)
+    monkeypatch.setattr(storage, "SECONDS_OF_RETRIES", 30.0)
     monkeypatch.setattr(storage, "SECONDS_TO_WAIT", (0.02, 0.1))
     monkeypatch.setattr(storage, "BYTES_A_PART", MIB)
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stalled requests are given up before the stall is over."""
+    monkeypatch.setattr(storage, "SECONDS_A_REQUEST", 1.0)
 
 
 @pytest.fixture
@@ -49,6 +54,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in storage.list_files(folder)}
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_download_survives(proxy: FaultyProxy, folder: Path, tmp_path: Path) -> None:
     storage.upload_folder(folder, "gs://models/x")
     faults = [*REFUSED, *CUT_OFF, STALLED]
@@ -95,6 +101,7 @@ def test_an_upload_that_the_server_forgot_starts_anew(proxy: FaultyProxy) -> Non
     assert proxy.count("POST", f"{UPLOADS}.*resumable") == 2
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_file_that_is_replaced_while_it_is_read_is_read_anew(proxy: FaultyProxy) -> None:
     storage.write_bytes("gs://models/large.bin", bytes(len(LARGE)))
     proxy.script("GET", PARTS, PASS, Fault("stall", 1_000, seconds=1.5))
@@ -155,6 +162,7 @@ def test_what_does_not_pass_is_told_in_one_line_when_the_time_is_over(
     assert proxy.count("GET", "small") > 2
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_file_has_its_name_only_when_it_is_whole(proxy: FaultyProxy, tmp_path: Path) -> None:
     storage.write_bytes("gs://models/x/large.bin", LARGE)
     (tmp_path / "large.bin").write_bytes(b"old")
