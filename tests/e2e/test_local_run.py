@@ -190,6 +190,39 @@ def test_a_run_that_exists_is_refused_before_anything_starts(place, run, mnist_c
     assert sorted(path.name for path in (place / "runs").iterdir()) == before
 
 
+def test_of_runs_at_once_in_one_folder_each_ends_right_or_is_told(place, run, mnist_cache):
+    environment = {**os.environ, "TFDS_DATA_DIR": str(mnist_cache), "WANDB_MODE": "offline"}
+    arguments = ("run", *SMALL[2:], "--families", "autoencoder", "--latent-sizes", "3")
+    names = ("left", "right", "right")
+    processes = [
+        subprocess.Popen(
+            [GENPIPE, *arguments, "--name", name],
+            cwd=place,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in names
+    ]
+    printed = [process.communicate(timeout=250)[0] for process in processes]
+    statuses = [process.returncode for process in processes]
+
+    assert statuses[0] == 0, printed[0]
+    assert sorted(statuses[1:]) == [0, 2], printed[1] + printed[2]
+    assert printed[statuses.index(2)].startswith("error: run 'right' exists already")
+    boards = [
+        json.loads((place / "runs" / name / "leaderboard.json").read_text())["cells"]
+        for name in ("left", "right")
+    ]
+    losses = [cell["metrics"]["mean_squared_error"] for (cell,) in boards]
+    assert losses[0] == losses[1]
+    # Both wrote the same entries of one cache.
+    for entry in (place / "runs" / ".kfp" / "cache").iterdir():
+        outputs = json.loads(entry.read_text()).values()
+        assert all(Path(output["uri"]).exists() for output in outputs if "uri" in output)
+
+
 def test_ctrl_c_stops_every_step_of_a_run_without_the_cache(place, run, mnist_cache):
     environment = {**os.environ, "TFDS_DATA_DIR": str(mnist_cache), "WANDB_MODE": "offline"}
     arguments = [
