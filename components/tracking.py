@@ -1,17 +1,25 @@
 """Every step's W&B run, and its progress. No other module imports wandb.
 
 ``open_step`` is what a component's adapter enters first. It reads W&B's own environment
-variables, opens the step's run (offline where no API key is set), and yields a ``Tracker``.
-W&B being down never fails a step: the first failure is said once, the rest is dropped.
+variables, opens the step's run, and yields a ``Tracker``.
+
+A run is always written to its folder, as W&B's offline runs are, so the step never waits for W&B
+and nothing logged can be lost. Where W&B is online (there is an API key) a process beside the step
+sends the folder as it grows; the step waits for it only at its end, and for ``UPLOAD_SECONDS`` at
+most. What was not sent by then is said, once, and `genpipe wandb sync` sends it later. W&B being
+down never fails a step.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +33,11 @@ from components.errors import InputError, StepError
 from components.progress import Progress, format_seconds
 
 DEFAULT_PROJECT = "genpipe"
+# How long a step that is done waits for W&B to take what was logged. WANDB_FINISH_TIMEOUT, W&B's
+# own variable for that, sets another limit.
+UPLOAD_SECONDS = 20.0
+# How the file ends that wandb puts beside a run's log when it has sent all of it.
+SENT = ".wandb.synced"
 
 
 @dataclass(frozen=True)
@@ -96,13 +109,22 @@ class WandbTracker(Tracker):
         progress: of the step.
         group: the pipeline run's name.
         open_run: opens the W&B run.
+        upload_seconds: that ``close`` may wait for what was logged to be uploaded; None where
+            nothing is.
     """
 
-    def __init__(self, progress: Progress, group: str, open_run: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        group: str,
+        open_run: Callable[[], Any],
+        upload_seconds: float | None = None,
+    ) -> None:
         super().__init__(progress, group)
         self._run: Any = None
+        self._upload: Upload | None = None
         self._told = False
-        self._try(lambda: setattr(self, "_run", open_run()))
+        self._try(lambda: self._open(open_run, upload_seconds))
 
     def log(self, values: Mapping[str, float | Picture]) -> None:
         """See ``Tracker.log``."""
@@ -133,13 +155,23 @@ class WandbTracker(Tracker):
     def close(self, *, failed: bool = False) -> None:
         """See ``Tracker.close``."""
         self._try(lambda: self._run.finish(exit_code=1 if failed else 0))
+        self._try(self._finish_upload)
+
+    def _open(self, open_run: Callable[[], Any], upload_seconds: float | None) -> None:
+        self._run = open_run()
+        if upload_seconds is not None:
+            self._upload = Upload(Path(self._run.dir).parent, upload_seconds)
+
+    def _finish_upload(self) -> None:
+        if self._upload and (reason := self._upload.finish()):
+            self._tell(f"{reason}; all that was logged is kept: `genpipe wandb sync` sends it")
 
     def _use(self, artifact: Any) -> None:
-        if not self._run.offline:
+        if not self._run.offline:  # disabled
             self._run.use_artifact(artifact)
         else:
             # use_artifact refuses offline; this is what it calls for an artifact that is not on
-            # the server yet, and what a later sync makes into lineage.
+            # the server yet, and what an upload makes into lineage.
             self._run._log_artifact(artifact, use_after_commit=True)
 
     def _try(self, call: Callable[[], Any]) -> None:
@@ -147,10 +179,74 @@ class WandbTracker(Tracker):
         try:
             call()
         except Exception as error:
-            if not self._told:
-                self._told = True
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
-                self.say(f"W&B: {reason}; the step goes on without it")
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self._tell(f"{reason}; the step goes on without it")
+
+    def _tell(self, text: str) -> None:
+        if not self._told:
+            self._told = True
+            self.say(f"W&B: {text}")
+
+
+class Upload:
+    """A process that sends a run's folder to W&B as it grows, by ``wandb beta sync --live``.
+
+    It ends with the process that started it, however that ends: its standard input is a pipe, which
+    closes then. What it says is in the run's ``logs/upload.log``.
+
+    Args:
+        folder: of the run, which is open.
+        seconds: that ``finish`` may wait for the rest.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self._folder = folder
+        self._seconds = seconds
+        self._log = folder / "logs" / "upload.log"
+        # It has a W&B service of its own, so that nobody minds when it is ended.
+        environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "components.tracking", str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**environment, "WANDB_MODE": "online", "WANDB_DIR": str(folder / "tmp")},
+            )
+
+    def finish(self) -> str:
+        """Wait for the rest to be sent, once the run is finished.
+
+        Returns:
+            Why not all was sent, in one line; empty if all was.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(self._seconds)
+        self._process.kill()
+        self._process.wait()
+        log = self._log.read_text(encoding="utf-8", errors="replace")
+        errors = [
+            line.partition("ERROR")[2].strip() for line in log.splitlines() if "ERROR" in line
+        ]
+        sent = list(self._folder.glob(f"*{SENT}"))
+        if sent and not errors:
+            return ""
+        for mark in sent:  # wandb puts it there after a fatal error too
+            mark.unlink()
+        return errors[-1] if errors else f"not all was sent in {self._seconds:.0f} s"
+
+
+def _send(folder: str) -> None:
+    """The process of an ``Upload``."""
+
+    def end_with_parent() -> None:
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    from wandb.cli.cli import cli
+
+    cli(["beta", "sync", "--live", folder])
 
 
 def _as_wandb(value: Any) -> Any:
@@ -201,17 +297,38 @@ def run_id(group: str, name: str) -> str | None:
     return hashlib.sha256(f"{group}/{name}".encode()).hexdigest()[:16] if group else None
 
 
-def _open_run(group: str, step: str, name: str, config: Mapping[str, Any], folder: Path) -> Any:
-    import wandb
+def _mode() -> str:
+    """W&B's mode: what its own variable says, else online where there is a key."""
+    key = os.environ.get("WANDB_API_KEY")
+    return os.environ.get("WANDB_MODE") or ("online" if key else "offline")
 
-    mode: Any = os.environ.get("WANDB_MODE")
-    if not mode:
-        mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
+
+def _upload_seconds() -> float | None:
+    """How long a step waits for its upload; None where nothing is uploaded.
+
+    Raises:
+        InputError: ``WANDB_FINISH_TIMEOUT`` is not a number of seconds.
+    """
+    if _mode() != "online":
+        return None
+    given = os.environ.get("WANDB_FINISH_TIMEOUT") or UPLOAD_SECONDS
+    try:
+        return float(given)
+    except ValueError:
+        raise InputError(f"WANDB_FINISH_TIMEOUT is {given!r}: give seconds, as 20") from None
+
+
+def _open_run(group: str, step: str, name: str, config: Mapping[str, Any], folder: Path) -> Any:
+    # Reports of wandb's own errors would go to its makers, and hold up the end of a step that can't
+    # reach them.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     # W&B stages tables for upload here: with the run's files, so that nothing is left behind.
     os.environ.setdefault("WANDB_DATA_DIR", str(folder / "data"))
+    import wandb
+
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT,
-        mode=mode,
+        mode="disabled" if _mode() == "disabled" else "offline",
         group=group or None,
         job_type=step,
         name=name,
@@ -226,7 +343,6 @@ def _open_run(group: str, step: str, name: str, config: Mapping[str, Any], folde
             disable_code=True,
             disable_job_creation=True,
             save_code=False,
-            init_timeout=30,
         ),
     )
 
@@ -266,8 +382,9 @@ def open_step(
     Raises:
         SystemExit: with status 1, after ``InputError`` or ``StepError`` was told in one line.
     """
-    known, problem = None, None
+    known, upload_seconds, problem = None, None, None
     try:
+        upload_seconds = _upload_seconds()
         known = cell() if cell else None
     except InputError as error:
         problem = error
@@ -284,7 +401,8 @@ def open_step(
     began = time.monotonic()
     progress.event("start", folder=str(folder.parent))
     group = os.environ.get("WANDB_RUN_GROUP", "")
-    tracker = WandbTracker(progress, group, lambda: _open_run(group, step, name, config, folder))
+    open_run = functools.partial(_open_run, group, step, name, config, folder)
+    tracker = WandbTracker(progress, group, open_run, upload_seconds)
     status, error_text = "failed", ""
     try:
         if problem:
@@ -306,3 +424,7 @@ def open_step(
             (folder.parent / "step.json").write_text(json.dumps(record), encoding="utf-8")
         progress.event("end", status=status, seconds=seconds, error=error_text)
         progress.say(f"{name}: {status} after {format_seconds(seconds)}")
+
+
+if __name__ == "__main__":
+    _send(sys.argv[1])

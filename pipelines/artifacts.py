@@ -28,7 +28,7 @@ from components import storage
 from components.cells import Cell, Status
 from components.errors import InputError, StepError
 from components.progress import format_seconds
-from components.tracking import step_name
+from components.tracking import SENT, step_name
 from pipelines.environments import FOLDERS, Environment
 
 EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -290,7 +290,7 @@ def fetch_report(uri: str) -> Path:
 
 
 def sync_wandb(run: str, runs: Path, environment: str | None, seconds: float) -> int:
-    """Upload the W&B runs that a run's steps logged offline, by ``wandb sync``.
+    """Upload the W&B runs of a run's steps that are not uploaded yet, by ``wandb sync``.
 
     Args:
         run: as ``find_run`` takes it, and so are the others.
@@ -302,8 +302,8 @@ def sync_wandb(run: str, runs: Path, environment: str | None, seconds: float) ->
         How many there were.
 
     Raises:
-        InputError: ``WANDB_API_KEY`` is not set, there is no such run, or nothing was logged
-            offline.
+        InputError: ``WANDB_API_KEY`` is not set, there is no such run, or there is nothing to
+            upload.
         StepError: the runs can't be read, W&B does not answer, or ``wandb sync`` failed or took
             too long. What it uploaded stays; it can be called again.
     """
@@ -323,9 +323,15 @@ def sync_wandb(run: str, runs: Path, environment: str | None, seconds: float) ->
             storage.pull(uri, folder, files)
         else:
             folder = Path(uri)
-        offline = sorted(path for path in folder.rglob("offline-run-*") if path.is_dir())
+        offline = sorted(
+            path
+            for path in folder.rglob("offline-run-*")
+            if path.is_dir() and not any(path.glob(f"*{SENT}"))
+        )
         if not offline:
-            raise InputError(f"nothing to sync at {uri}: no step logged offline there")
+            raise InputError(
+                f"nothing to sync at {uri}: all that its steps logged was sent, or nothing was"
+            )
         command = [sys.executable, "-m", "wandb", "sync", *map(str, offline)]
         try:
             status = subprocess.run(

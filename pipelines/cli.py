@@ -755,7 +755,7 @@ def roll_back_champion(target: str, family: str, version: str) -> None:
 
 @main.group()
 def wandb() -> None:
-    """Weights & Biases: upload what a run logged offline."""
+    """Weights & Biases: upload what a run logged and did not send."""
 
 
 @wandb.command("sync", epilog=WANDB_SYNC_EXAMPLES)
@@ -769,7 +769,7 @@ def wandb() -> None:
     help="Give the upload no longer than this.",
 )
 def sync_wandb(run: str, runs: Path, environment: str | None, timeout: int) -> None:
-    """Upload the W&B runs that a run's steps logged offline."""
+    """Upload the W&B runs of a run's steps that are not on W&B yet."""
     from pipelines.artifacts import sync_wandb as sync
 
     click.echo(f"wandb sync went through {sync(run, runs, environment, timeout)} runs")

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from components.progress import format_seconds
+from components.tracking import SENT
 from pipelines.local import LocalRun, StepState
 
 LAST_LINES = 25
@@ -105,11 +106,13 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
     console.print("\n[bold]Where to look[/bold]")
     console.print(f"  {folder / 'report.html'}", soft_wrap=True)
     console.print("      the report: open it in a browser")
-    if any((run.folder / "wandb").glob("offline-run-*")):
+    tracked = list((run.folder / "wandb").glob("offline-run-*"))
+    if tracked:
         console.print(f"  wandb leet {folder / 'wandb'}", soft_wrap=True)
-        console.print("      every step's W&B run, in the terminal (it ran offline)")
+        console.print("      every step's W&B run, in the terminal")
+    if not all(any(path.glob(f"*{SENT}")) for path in tracked):
         console.print(f"  wandb sync {folder / 'wandb'}/offline-run-*", soft_wrap=True)
-        console.print("      uploads those runs, once you are logged in")
+        console.print("      uploads the runs that are not on W&B yet, once you are logged in")
     console.print(f"  {folder}/<step>-<cell>/", soft_wrap=True)
     console.print("      what each step made; logs/ has what each step printed")
 

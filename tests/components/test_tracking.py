@@ -1,131 +1,14 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from components.cells import Cell, Family
 from components.tracking import Picture, Tracker, run_id, step_name
-
-GROUP = "20260101-120000-ab12"
-LOGGING = """
-tracker.log({"epoch": 1, "loss": 2.5})
-pixels = np.zeros((8, 9), np.uint8)
-tracker.log({"epoch": 2, "loss": 1.5, "reconstructions": Picture(pixels, "epoch 2")})
-row = ["vae-10", 0.5, Picture(np.zeros((4, 5, 3), np.uint8))]
-tracker.table("leaderboard", ["cell", "score", "look"], [row])
-tracker.page("report", "<p>all cells</p>")
-tracker.summarize({"accuracy": 0.75, "status": "complete"})
-tracker.uses("dataset", "mnist", data)
-tracker.makes("model", "vae-10", folder, {"status": "complete"})
-"""
-
-
-def program(body: str) -> str:
-    """A step that runs a body; in a process of its own, since it moves the process's output."""
-    lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
-    return f"""
-import sys
-import numpy as np
-from components.cells import Cell, Family
-from components.errors import InputError, StepError
-from components.tracking import Picture, open_step
-folder, data = sys.argv[1:]
-config = {{"beta": 1.5, "seed": 3}}
-cell = lambda: Cell(Family.VAE, 10)
-with open_step("train_vae", cell=cell, config=config, folder=folder) as tracker:
-{lines}"""
-
-
-@dataclass
-class Step:
-    """A step that ran: what it printed, the events it told, and its W&B run's records."""
-
-    root: Path
-    status: int
-    out: str
-    error: str
-    records: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.root / "events").read_text().splitlines()]
-
-    @property
-    def runs(self) -> list[Path]:
-        return sorted((self.root / "step" / "wandb_run" / "wandb").glob("offline-run-*"))
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [record[kind] for record in self.records if record["type"] == kind]
-
-
-def environment(root: Path, **variables: str) -> dict[str, str]:
-    """The surroundings of a step: none of W&B's own variables, and an empty home."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("WANDB_", "GENPIPE_", "XDG_"))
-    }
-    home = {"HOME": str(root / "home"), "GENPIPE_EVENTS": str(root / "events")}
-    return {**kept, **home, **variables}
-
-
-def start(root: Path, body: str, **variables: str) -> subprocess.Popen[str]:
-    data = root / "data"
-    data.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, "-c", program(body), str(root / "step" / "wandb_run"), str(data)],
-        env=environment(root, **variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=root,
-    )
-
-
-def run(root: Path, body: str, **variables: str) -> Step:
-    process = start(root, body, **variables)
-    out, error = process.communicate(timeout=120)
-    step = Step(root, process.returncode, out, error)
-    if step.runs:
-        command = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json"]
-        read = subprocess.run(
-            [*map(str, command), str(step.runs[-1])],
-            env=environment(root),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        step.records = [json.loads(line) for line in read.stdout.splitlines()]
-    return step
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unreachable(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Path, float, subprocess.Popen[str]]]:
-    """A step whose W&B refuses connections; started first, since W&B tries for half a minute."""
-    root = tmp_path_factory.mktemp("unreachable")
-    variables = {
-        "WANDB_MODE": "online",
-        "WANDB_BASE_URL": "http://127.0.0.1:9",
-        "WANDB_API_KEY": secrets.token_hex(20),
-        "WANDB_RUN_GROUP": GROUP,
-    }
-    process = start(root, LOGGING + 'print("worked")', **variables)
-    yield root, time.monotonic(), process
-    process.kill()
-    process.wait()
+from tests.components.tracked_step import GROUP, LOGGING, Step, run
 
 
 @pytest.fixture(scope="module")
@@ -337,15 +220,11 @@ def test_a_disabled_wandb_writes_nothing_and_says_nothing(tmp_path: Path) -> Non
     assert done.runs == []
 
 
-def test_a_wandb_that_is_down_does_not_fail_the_step(
-    unreachable: tuple[Path, float, subprocess.Popen[str]],
-) -> None:
-    root, began, process = unreachable
-    out, error = process.communicate(timeout=120)
-    print(f"with W&B down the step took at most {time.monotonic() - began:.0f} s")
+def test_a_limit_that_is_no_number_is_refused_in_one_line(tmp_path: Path) -> None:
+    told = {"WANDB_MODE": "online", "WANDB_FINISH_TIMEOUT": "soon"}
 
-    assert process.returncode == 0, error
-    assert "worked\n" in out
-    assert out.count("W&B: ") == 1
-    assert "the step goes on without it" in out
-    assert Step(root, 0, out, error).events[-1]["status"] == "done"
+    failed = run(tmp_path, "print('worked')", **told)
+
+    assert failed.status == 1
+    assert "error: WANDB_FINISH_TIMEOUT is 'soon': give seconds, as 20\n" in failed.out
+    assert "worked" not in failed.out

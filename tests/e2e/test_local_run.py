@@ -19,6 +19,7 @@ SMALL = [
     *("--autoencoder-epochs", "1", "--vae-epochs", "1", "--dcgan-steps", "4"),
     *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "gen_interval=2"),
 ]
+KEY = "0123456789abcdef0123456789abcdef01234567"
 CELLS = ("autoencoder-2", "vae-2", "dcgan-2")
 STEPS = {
     *("ingest", "judge", "compare", "publish"),
@@ -28,7 +29,12 @@ STEPS = {
 
 
 def genpipe(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TFDS_DATA_DIR": str(cache), "WANDB_MODE": "offline"}
+    environment = {
+        **os.environ,
+        "TFDS_DATA_DIR": str(cache),
+        "WANDB_MODE": "offline",
+        "WANDB_API_KEY": KEY,
+    }
     return subprocess.run(
         [GENPIPE, *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -134,6 +140,14 @@ def test_every_step_leaves_a_wandb_run_of_the_group(run):
     config = found["train_vae-2"][0]["config"]["update"]
     assert config["latent_size"] == 2
     assert config["beta"] == 1
+
+
+def test_the_key_of_wandb_is_in_no_log_no_artifact_and_no_report(place, run, first):
+    files = [path for path in place.rglob("*") if path.is_file()]
+    assert any(path.name == "report.html" for path in files)
+    assert any(path.suffix == ".wandb" for path in files)
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    assert KEY not in first.stdout + first.stderr
 
 
 def test_the_best_cells_are_the_first_champions(place, run, first):

@@ -348,3 +348,10 @@ def test_wandb_sync_does_not_wait_for_ever(
 def test_wandbs_command_is_there() -> None:
     command = [sys.executable, "-m", "wandb", "sync", "--help"]
     assert "PATHS" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_wandb_sync_leaves_out_what_was_sent(wandb_command: Path, local_run: Path) -> None:
+    (local_run / "wandb" / OFFLINE / "run-a.wandb.synced").touch()
+
+    with pytest.raises(InputError, match="nothing to sync"):
+        sync_wandb(str(local_run), RUNS, None, 60)

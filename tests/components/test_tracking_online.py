@@ -1,0 +1,225 @@
+"""Steps whose runs go to W&B as they go: to a stand-in for it (see ``fake_wandb``)."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components.tracking import UPLOAD_SECONDS, run_id
+from pipelines.artifacts import sync_wandb
+from tests.components.fake_wandb import SLOW_SECONDS, FakeWandb, fake_wandb
+from tests.components.tracked_step import GROUP, LOGGING, Step, end, environment, run, start
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+RUN = run_id(GROUP, "train_vae-10")
+BECOME = """
+import os, urllib.request
+urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/become/{}").read()
+"""
+DONE = '\nprint("worked", flush=True)'
+LIMIT = 3.0
+# How W&B is when a step begins, and what it becomes while the step runs.
+FAULTS = ("unreachable", "slow", "401", "500", "well, then dropped", "well, then 401")
+
+
+def online(url: str, seconds: float = 60) -> dict[str, str]:
+    return {
+        "WANDB_API_KEY": KEY,
+        "WANDB_BASE_URL": url,
+        "WANDB_RUN_GROUP": GROUP,
+        "WANDB_FINISH_TIMEOUT": str(seconds),
+    }
+
+
+@dataclass
+class Faulty:
+    """A step that met a fault of W&B, and how long it took to end when its work was done."""
+
+    step: Step
+    seconds: float
+
+
+def meet(root: Path, fault: str) -> Faulty:
+    before, _, after = fault.partition(", then ")
+    body = (BECOME.format(after) if after else "") + LOGGING + DONE
+    with fake_wandb(before) as server:
+        url = "http://127.0.0.1:9" if fault == "unreachable" else server.url
+        process = start(root, body, **online(url, LIMIT))
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        began = time.monotonic()
+        step = end(root, process)
+        seconds = time.monotonic() - began
+    step.out = first + step.out
+    return Faulty(step, seconds)
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Faulty]:
+    """A step for each fault; several at a time, since most of them wait."""
+    roots = [tmp_path_factory.mktemp("faulty") for _ in FAULTS]
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(FAULTS, pool.map(meet, roots, FAULTS), strict=True))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeWandb]:
+    with fake_wandb() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sent(server: FakeWandb, tmp_path_factory: pytest.TempPathFactory) -> Step:
+    """A step that logs one of everything, and a W&B that takes it."""
+    return run(tmp_path_factory.mktemp("sent"), LOGGING, **online(server.url))
+
+
+def test_what_is_logged_is_sent_when_the_step_ends(sent: Step, server: FakeWandb) -> None:
+    assert (sent.status, sent.error) == (0, "")
+    assert "W&B" not in sent.out
+    opened = server.asked("UpsertBucket")[0]
+    assert (opened["name"], opened["groupName"], opened["jobType"]) == (RUN, GROUP, "train_vae")
+    history = server.history[RUN]
+    assert [line["loss"] for line in history if "loss" in line] == [2.5, 1.5]
+    media = [history[1]["reconstructions"], history[2]["leaderboard"], history[3]["report"]]
+    assert {shown["path"] for shown in media} <= set(server.files)
+    made = {given["input"]["artifactCollectionName"] for given in server.asked("CreateArtifact")}
+    assert {"mnist", "vae-10"} <= made
+    assert len(server.asked("UseArtifact")) == 1
+
+
+def test_what_was_sent_is_not_sent_again(sent: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setattr("pipelines.artifacts._reach_wandb", lambda: None)
+
+    assert len(sent.runs) == 1
+    with pytest.raises(Exception, match="nothing to sync"):
+        sync_wandb(str(sent.root), sent.root, None, 60)
+
+
+def test_a_step_that_is_tried_again_goes_on_where_the_run_stopped(
+    sent: Step, server: FakeWandb, tmp_path: Path
+) -> None:
+    before = len(server.history[RUN])
+
+    again = run(tmp_path, "tracker.log({'loss': 0.5})", **online(server.url))
+
+    assert again.status == 0
+    first, *others = server.history[RUN][before:]
+    assert (first["loss"], others) == (0.5, [])
+    assert first["_step"] == server.history[RUN][before - 1]["_step"] + 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_wandb_leaves_the_step_as_it_is(faulty: dict[str, Faulty], fault: str) -> None:
+    step = faulty[fault].step
+
+    assert (step.status, step.error) == (0, "")
+    assert step.out.startswith("worked\n")
+    assert step.events[-1]["status"] == "done"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_wandb_delays_the_end_of_a_step_by_its_limit(
+    faulty: dict[str, Faulty], fault: str
+) -> None:
+    """Far less than one slow answer, on a machine that is busy with other tests."""
+    assert faulty[fault].seconds < LIMIT + 10 < SLOW_SECONDS
+    assert UPLOAD_SECONDS == 20
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_wandb_is_said_once(faulty: dict[str, Faulty], fault: str) -> None:
+    said = [line for line in faulty[fault].step.out.splitlines() if "W&B" in line]
+
+    assert len(said) == 1
+    assert "all that was logged is kept: `genpipe wandb sync` sends it" in said[0]
+    if fault == "well, then 401":
+        assert "Fatal error while uploading data" in said[0]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_with_a_fault_of_wandb_all_that_was_logged_is_in_the_runs_folder(
+    faulty: dict[str, Faulty], fault: str
+) -> None:
+    step = faulty[fault].step
+
+    assert len(step.runs) == 1
+    history = [record["item"] for record in step.of("history")]
+    assert [item["loss"] for item in history if "loss" in item] == [2.5, 1.5]
+    files = step.runs[0] / "files"
+    keys = ("reconstructions.path", "leaderboard.path", "report.path")
+    assert all((files / item[key]).is_file() for item, key in zip(history[1:], keys, strict=True))
+    assert {"mnist", "vae-10"} <= {artifact["name"] for artifact in step.of("artifact")}
+    assert step.of("exit")[0].get("exit_code") == 0
+
+
+def test_what_was_not_sent_is_sent_later(
+    faulty: dict[str, Faulty], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = faulty["well, then dropped"].step
+    with fake_wandb() as server:
+        for name, value in online(server.url).items():
+            monkeypatch.setenv(name, value)
+
+        assert sync_wandb(str(step.root), step.root, None, 60) == 1
+
+    assert [line["loss"] for line in server.history[RUN] if "loss" in line] == [2.5, 1.5]
+
+
+def test_the_key_is_in_no_file_and_no_output(sent: Step, faulty: dict[str, Faulty]) -> None:
+    basic = base64.b64encode(f"api:{KEY}".encode())
+    steps = [sent, *(met.step for met in faulty.values())]
+    files = [path for step in steps for path in step.root.rglob("*") if path.is_file()]
+
+    assert len(files) > 50
+    for content in [path.read_bytes() for path in files] + [
+        (step.out + step.error).encode() for step in steps
+    ]:
+        assert KEY.encode() not in content
+        assert basic not in content
+
+
+def processes_of(root: Path) -> list[psutil.Process]:
+    """Processes of a step: they all have its home."""
+    home = environment(root)["HOME"]
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("HOME") == home and process.is_running():
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def test_a_step_that_ends_leaves_no_process(faulty: dict[str, Faulty]) -> None:
+    left = [process for met in faulty.values() for process in processes_of(met.step.root)]
+
+    _, alive = psutil.wait_procs(left, timeout=10)
+    assert not alive
+
+
+def test_a_step_that_is_killed_leaves_no_process(tmp_path: Path, server: FakeWandb) -> None:
+    body = 'print("open", flush=True)\nimport time\ntime.sleep(60)'
+    process = start(tmp_path, body, **online(server.url))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    # The step, its W&B service and the upload; the upload's own service a little later.
+    running = processes_of(tmp_path)
+    assert len(running) >= 3
+
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+
+    psutil.wait_procs(running, timeout=10)
+    _, alive = psutil.wait_procs(processes_of(tmp_path), timeout=10)
+    assert not alive
