@@ -3,7 +3,8 @@
 Each step is run by the very command that KFP runs in a pod and kfp.local in a process, over small
 budgets, on real MNIST. ``before`` goes from the start of its process to the call of the function
 that does the step's work, ``after`` from that function's return to the end of the process: KFP's
-executor, imports (TensorFlow's too, where the function's module imports it) and W&B, offline.
+executor, imports (TensorFlow's too, where the function's module imports it) and W&B, offline. What
+the function itself does, saving and exporting the model among it, is its work.
 """
 
 from __future__ import annotations
