@@ -129,6 +129,11 @@ class S3:
         with path.open("wb") as content:
             self.client.download_fileobj(**self._named(name), Fileobj=content, Config=settings)
 
+    def remove(self) -> None:
+        """As ``Store``."""
+        for name in ["", *(file.name for file in self.scan())]:
+            self.client.delete_object(**self._named(name))
+
     def matches(self, file: File, path: Path) -> bool:
         """As ``Store``: by the ETag where that is made of MD5s, else by the size alone."""
         if path.stat().st_size != file.size:

@@ -150,6 +150,9 @@ class Store(Protocol):
     def fetch(self, name: str, path: Path) -> None:
         """Copy one file to a path of this machine."""
 
+    def remove(self) -> None:
+        """Remove what there is at the address and below it; nothing there is no error."""
+
     def matches(self, file: File, path: Path) -> bool:
         """Whether a local file holds what the store's does, as far as that can be told."""
 
@@ -284,6 +287,19 @@ def write_if_unchanged(uri: str | Path, content: bytes, since: Snapshot) -> bool
     """
     with _open(uri) as store:
         return store.write_if_unchanged(content, since)
+
+
+def remove(uri: str | Path) -> None:
+    """Remove a file, or a folder with all below it; one that is not there is no error.
+
+    Raises:
+        InputError: the address is a whole bucket.
+        StepError: the bucket is missing, or what is there can't be removed.
+    """
+    if is_remote(uri) and not Address.parse(str(uri)).key:
+        raise InputError(f"{uri} is a whole bucket: name what in it is to be removed")
+    with _open(uri) as store:
+        store.remove()
 
 
 def download(uri: str | Path, folder: Path, names: Iterable[str] | None = None) -> list[Path]:
@@ -553,6 +569,20 @@ class Folder:
         """As ``Store``."""
         shutil.copyfile(self.path / name, path)
 
+    def remove(self) -> None:
+        """As ``Store``."""
+        try:
+            if self.path.is_dir() and not self.path.is_symlink():
+                shutil.rmtree(self.path)
+            else:
+                self.path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass  # someone else was faster
+        except OSError as error:
+            raise StepError(
+                f"cannot remove {self.path}: {error.strerror or error}: check who owns it"
+            ) from error
+
     def matches(self, file: File, path: Path) -> bool:
         """As ``Store``."""
         return filecmp.cmp(self.path / file.name, path, shallow=False)
@@ -658,6 +688,13 @@ class CloudStorage:
         """As ``Store``."""
         with path.open("w+b") as content:
             self._receive(name, content)
+
+    def remove(self) -> None:
+        """As ``Store``."""
+        below = self.bucket.list_blobs(prefix=self.address.prefix, **self.options)
+        found = [self._blob(""), *below]
+        # on_error is told of what is not there, and of nothing else.
+        self.bucket.delete_blobs(found, on_error=lambda blob: None, **self.options)
 
     def matches(self, file: File, path: Path) -> bool:
         """As ``Store``."""

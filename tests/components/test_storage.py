@@ -82,6 +82,24 @@ def test_an_empty_folder_is_not_uploaded(root: str, tmp_path: Path) -> None:
         storage.upload_folder(tmp_path / "nothing", root)
 
 
+def test_remove_takes_a_file_or_a_folder_and_nothing_beside_it(root: str, folder: Path) -> None:
+    for name in ("model", "model-2"):
+        storage.upload_folder(folder, storage.join(root, name))
+
+    storage.remove(storage.join(root, "model", "a.txt"))
+    assert storage.list_files(storage.join(root, "model")) == ["below/b.bin"]
+
+    for _ in range(2):  # what is not there any more is no error
+        storage.remove(storage.join(root, "model"))
+    assert storage.list_files(root) == ["model-2/a.txt", "model-2/below/b.bin"]
+
+
+@pytest.mark.parametrize("uri", ["gs://models", "gs://models/", "s3://models?region=x"])
+def test_remove_refuses_a_whole_bucket(uri: str) -> None:
+    with pytest.raises(InputError, match="is a whole bucket"):
+        storage.remove(uri)
+
+
 def test_a_missing_file_is_named(root: str, tmp_path: Path) -> None:
     uri = storage.join(root, "missing")
 
@@ -105,6 +123,7 @@ def test_a_missing_bucket_is_named(bucket: str, tmp_path: Path, folder: Path) ->
         lambda: storage.exists(uri),
         lambda: storage.list_files(uri),
         lambda: storage.write_bytes(uri, b""),
+        lambda: storage.remove(uri),
         lambda: storage.upload_folder(folder, uri, replace=True),
     ):
         with pytest.raises(StepError, match="gs://no-such-bucket/x does not exist"):
