@@ -1,5 +1,7 @@
 """Errors that are the caller's to mend, told in one line and without a traceback."""
 
+import signal
+
 
 class InputError(ValueError):
     """Bad input, refused before work starts.
@@ -13,3 +15,16 @@ class StepError(RuntimeError):
 
     The message names the file or host, what was expected, and what to do.
     """
+
+
+class Preempted(SystemExit):
+    """SIGTERM came, and the step left what its next attempt goes on from.
+
+    The exit status is 143, that of a process that SIGTERM ended: KFP tries the task again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+    def __str__(self) -> str:
+        return "SIGTERM: the step ends here, and its next attempt goes on from the checkpoint"

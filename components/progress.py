@@ -33,6 +33,7 @@ class Progress:
         self._events = Path(events) if events else None
         self._stream = stream or sys.stdout
         self._began = time.monotonic()
+        self._done_before = 0.0
         self._last_line = 0.0
         self._last_event = 0.0
         self._drawn = False
@@ -58,7 +59,7 @@ class Progress:
         now = time.monotonic()
         finished = done >= total
         elapsed = max(now - self._began, 1e-9)
-        rate = done / elapsed
+        rate = (done - self._done_before) / elapsed
         left = (total - done) / rate if rate > 0 else float("inf")
         if finished or now - self._last_event >= SECONDS_BETWEEN_EVENTS:
             self._last_event = now
@@ -83,9 +84,14 @@ class Progress:
         else:
             self.say(text)
 
-    def restart_clock(self) -> None:
-        """Count the rate from now, after a part of the work that is not measured in units."""
+    def restart_clock(self, done: float = 0.0) -> None:
+        """Count the rate from now, after a part of the work that is not measured in units.
+
+        Args:
+            done: what an earlier attempt did of the work.
+        """
         self._began = time.monotonic()
+        self._done_before = done
 
 
 def _finite(value: Any) -> Any:

@@ -75,9 +75,9 @@ class Tracker:
         """Show how far the step is (see ``Progress.update``)."""
         self._progress.update(done, total, **facts)
 
-    def restart_clock(self) -> None:
-        """Count the rate that ``progress`` shows from now."""
-        self._progress.restart_clock()
+    def restart_clock(self, done: float = 0.0) -> None:
+        """Count the rate that ``progress`` shows from now, where so much is done already."""
+        self._progress.restart_clock(done)
 
     def log(self, values: Mapping[str, float | Picture]) -> None:
         """Log one point of the history: numbers and pictures under documented keys."""
@@ -125,11 +125,12 @@ class WandbTracker(Tracker):
         self._run: Any = None
         self._upload: Upload | None = None
         self._told = False
+        self._rows = 0
         self._try(lambda: self._open(open_run, upload_seconds))
 
     def log(self, values: Mapping[str, float | Picture]) -> None:
         """See ``Tracker.log``."""
-        self._try(lambda: self._run.log({key: _as_wandb(value) for key, value in values.items()}))
+        self._log(lambda: {key: _as_wandb(value) for key, value in values.items()})
 
     def summarize(self, values: Mapping[str, float | int | str | None]) -> None:
         """See ``Tracker.summarize``."""
@@ -137,11 +138,11 @@ class WandbTracker(Tracker):
 
     def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """See ``Tracker.table``."""
-        self._try(lambda: self._run.log({key: _table(columns, rows)}))
+        self._log(lambda: {key: _table(columns, rows)})
 
     def page(self, key: str, html: str) -> None:
         """See ``Tracker.page``."""
-        self._try(lambda: self._run.log({key: _page(html)}))
+        self._log(lambda: {key: _page(html)})
 
     def uses(self, kind: str, name: str, uri: str) -> None:
         """See ``Tracker.uses``."""
@@ -166,6 +167,21 @@ class WandbTracker(Tracker):
     def _finish_upload(self) -> None:
         if self._upload and (reason := self._upload.finish()):
             self._tell(f"{reason}; all that was logged is kept: `genpipe wandb sync` sends it")
+
+    def _log(self, values: Callable[[], dict[str, Any]]) -> None:
+        """Log one row of the history, of a number that is its place among all that are logged.
+
+        A step that is tried again logs the rows of its first attempt again. What W&B has of them
+        is left out, so each is there once, however much of it the first attempt had sent.
+        """
+        place = self._rows
+        self._rows += 1
+
+        def log() -> None:
+            if place >= self._run.starting_step:
+                self._run.log(values(), step=place, commit=True)
+
+        self._try(log)
 
     def _use(self, artifact: Any) -> None:
         if not self._run.offline:  # disabled

@@ -196,8 +196,9 @@ class Environment(Section):
             keeps them for ever, and does not look behind an address.
         shared_memory: size of ``/dev/shm`` in training steps.
         wandb: where the steps log.
-        checkpoint_root: address for checkpoints, told to training as ``GENPIPE_CHECKPOINTS``; no
-            step writes any yet.
+        checkpoint_root: address that training writes checkpoints to and a pod that is tried again
+            goes on from, ``gs://`` or a path in the pods; none are written where it is missing.
+        checkpoint_seconds: time between two checkpoints at least.
         variables: environment variables of every step, none of them secret.
         ttl_seconds: how long a finished run's pods are kept.
     """
@@ -219,7 +220,8 @@ class Environment(Section):
     caching: bool = True
     shared_memory: Bytes | None = None
     wandb: Wandb = Wandb()
-    checkpoint_root: str | None = None
+    checkpoint_root: Annotated[str, StringConstraints(pattern=r"^(gs:/)?/\S+$")] | None = None
+    checkpoint_seconds: Seconds | None = None
     variables: Variables = {}
     ttl_seconds: Seconds | None = None
 

@@ -53,15 +53,17 @@ def variables(environment: Environment, step: str) -> dict[str, str]:
     """The environment variables of a step that hold no secret."""
     wandb = environment.wandb
     threads = environment.threads(step)
+    training = step in TRAINING
     known = {
         "WANDB_PROJECT": wandb.project,
         "WANDB_ENTITY": wandb.entity,
         "WANDB_BASE_URL": wandb.base_url,
         **dict.fromkeys(THREADS, str(threads) if threads else None),
-        "GENPIPE_CHECKPOINTS": environment.checkpoint_root if step in TRAINING else None,
+        "GENPIPE_CHECKPOINTS": environment.checkpoint_root if training else None,
+        "GENPIPE_CHECKPOINT_SECONDS": environment.checkpoint_seconds if training else None,
         **environment.variables,
     }
-    return {name: value for name, value in known.items() if value is not None}
+    return {name: str(value) for name, value in known.items() if value is not None}
 
 
 def pipeline_config(environment: Environment) -> dsl.PipelineConfig | None:

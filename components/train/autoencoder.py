@@ -49,6 +49,11 @@ class Autoencoder(keras.Model):
         """What is saved, by file name."""
         return {"encoder": self.encoder, "decoder": self.decoder}
 
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """What learns; its state is of the training's, with the model's variables."""
+        return [self.optimizer]
+
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Reconstruct images."""
         return self.decoder(self.encoder(images, training=training), training=training)

@@ -78,6 +78,11 @@ class DCGAN(keras.Model):
         """What is saved, by file name."""
         return {"generator": self.generator, "discriminator": self.discriminator}
 
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """What learns; its state is of the training's, with the model's variables."""
+        return [self.generator_optimizer, self.discriminator_optimizer]
+
     def build_optimizers(self) -> None:
         """Make the optimizers' variables, which a compiled function can't."""
         self.generator_optimizer.build(self.generator.trainable_variables)

@@ -1,14 +1,16 @@
 """One training loop for the three families: many steps in one compiled call.
 
-The images lie on the device as uint8 and are rescaled there; a call runs thousands of steps
-without Python in between. Whether XLA compiles the call is the family's choice: the dense models
+The images lie on the device as uint8 and are rescaled there; a call runs up to thousands of steps
+without Python in between. How many is a matter of time, and no bit of the result depends on it.
+Whether XLA compiles the call is the family's choice: the dense models
 gain 2 times from it, the convolutional one loses on a CPU.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -17,6 +19,10 @@ import tensorflow as tf
 from components.ingest.dataset import Rescaling
 
 STEPS_IN_A_CALL = 2048
+FIRST_STEPS_IN_A_CALL = 8
+# Between two calls training can be stopped and its state written: well within the 30 s that a pod
+# gets to end.
+SECONDS_IN_A_CALL = 4.0
 INDICES_IN_A_CALL = 2**22  # 16 MiB, however large a batch is
 EVALUATION_BATCH = 1000
 
@@ -34,6 +40,25 @@ class Divergence:
         """One line for ``model.json`` and the leaderboard."""
         what = f"was {self.loss:.4g}, above {self.limit:g}" if self.loss > self.limit else "was NaN"
         return f"the loss {what} at step {self.step}"
+
+
+@dataclass
+class Tally:
+    """What the steps since the last row of the history add up to.
+
+    Attributes:
+        steps: how many they are.
+        seconds: how long they took.
+        sums: of each figure over them, in float64, added up step by step.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each figure over the steps."""
+        return {name: total / self.steps for name, total in self.sums.items()}
 
 
 class Batches:
@@ -81,6 +106,12 @@ class TrainingLoop:
         batches: the order of the images.
         jit_compile: compile the whole call with XLA.
         loss_limit: a loss above it counts as diverged.
+
+    Attributes:
+        step: batches learnt from.
+        seconds: how long that took.
+        tally: of the steps since ``start_tally``.
+        divergence: where training broke, if it did.
     """
 
     def __init__(
@@ -103,12 +134,19 @@ class TrainingLoop:
         self._loss_limit = loss_limit
         self._steps = tf.function(self._run_steps, jit_compile=jit_compile)
         self._test = tf.function(self._run_test, jit_compile=jit_compile)
+        self._steps_in_a_call = FIRST_STEPS_IN_A_CALL
         self.step = 0
+        self.seconds = 0.0
+        self.tally = Tally()
         self.divergence: Divergence | None = None
 
     def rescale(self, images: tf.Tensor) -> tf.Tensor:
         """Uint8 images to float32, exactly as ``Rescaling.apply`` does in numpy."""
         return (tf.cast(images, tf.float32) - self._offset) / self._scale
+
+    def start_tally(self) -> None:
+        """Add figures up anew."""
+        self.tally = Tally()
 
     def run(self, until: int) -> Iterator[dict[str, float]]:
         """Train up to step ``until``, yielding the mean of the step's figures after each call.
@@ -118,18 +156,35 @@ class TrainingLoop:
         batch_size = self._batches.batch_size
         most = min(STEPS_IN_A_CALL, max(1, INDICES_IN_A_CALL // batch_size))
         while self.step < until and self.divergence is None:
-            count = min(most, until - self.step)
+            began = time.perf_counter()
+            count = min(most, self._steps_in_a_call, until - self.step)
             # Always the same shape, so that a shorter call compiles nothing anew.
             rows = np.zeros((most, batch_size), np.int32)
             rows[:count] = self._batches.steps(self.step, count)
-            sums, bad_step, bad_loss = self._steps(tf.constant(rows), tf.constant(count))
-            if int(bad_step) >= 0:
+            before = {name: self.tally.sums.get(name, 0.0) for name in self._model.FIGURES}
+            start = {name: tf.constant(value, tf.float64) for name, value in before.items()}
+            totals, bad_step, bad_loss = self._steps(tf.constant(rows), tf.constant(count), start)
+            bad = int(bad_step)  # waits for the end of the call
+            seconds = time.perf_counter() - began
+            self.seconds += seconds
+            if bad >= 0:
                 # What the compiled call did behind the bad step is not counted.
-                self.step += int(bad_step) + 1
+                self.step += bad + 1
                 self.diverge(float(bad_loss))
                 return
             self.step += count
-            yield {name: float(total) / count for name, total in sums.items()}
+            self.tally.steps += count
+            self.tally.seconds += seconds
+            self.tally.sums = {name: float(total) for name, total in totals.items()}
+            self._fit_calls(count, seconds)
+            yield {name: (self.tally.sums[name] - before[name]) / count for name in before}
+
+    def _fit_calls(self, count: int, seconds: float) -> None:
+        """Let the next calls take between half of ``SECONDS_IN_A_CALL`` and all of it."""
+        if seconds > SECONDS_IN_A_CALL:
+            self._steps_in_a_call = max(1, count // 2)
+        elif seconds < SECONDS_IN_A_CALL / 2 and count == self._steps_in_a_call:
+            self._steps_in_a_call = min(2 * count, STEPS_IN_A_CALL)
 
     def diverge(self, loss: float) -> None:
         """Count the training as diverged at the last step made."""
@@ -145,15 +200,12 @@ class TrainingLoop:
         return {name: total / len(images) for name, total in sums.items()}
 
     def _run_steps(
-        self, rows: tf.Tensor, count: tf.Tensor
+        self, rows: tf.Tensor, count: tf.Tensor, sums: dict[str, tf.Tensor]
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-        # A compiled loop has to know beforehand what each step returns.
-        names = self._model.FIGURES
-        sums = {name: tf.constant(0.0) for name in names}
         bad_step, bad_loss = tf.constant(-1), tf.constant(0.0)
         for index in tf.range(count):
             figures = self._model.train_step(self.rescale(tf.gather(self._images, rows[index])))
-            sums = {name: sums[name] + figures[name] for name in names}
+            sums = {name: sums[name] + tf.cast(figures[name], tf.float64) for name in sums}
             # Not `~(loss <= limit)`: TensorFlow rewrites that to `loss > limit`, false for a NaN.
             is_bad = tf.math.is_nan(figures["loss"]) | (figures["loss"] > self._loss_limit)
             is_first_bad = (bad_step < 0) & is_bad

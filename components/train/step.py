@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from components import storage
 from components.cells import Cell, Family, parse_family
-from components.tracking import open_step
+from components.errors import InputError
+from components.tracking import Tracker, open_step, run_id, step_name
+
+if TYPE_CHECKING:
+    from components.train.checkpoints import Checkpoints
 
 
 class Artifact(Protocol):
@@ -64,13 +70,40 @@ def train_cell(
         from components.train.settings import SETTINGS
 
         settings = SETTINGS[cell().family](**parameters)
+        checkpoints = _checkpoints(step_name(f"train_{family}", settings.cell), tracker)
 
         from components.train.train import train
 
-        card = train(settings, Path(data.path), Path(model.path), tracker)
+        card = train(settings, Path(data.path), Path(model.path), tracker, checkpoints)
         tracker.uses("dataset", card["data"]["name"], data.uri)
         tracker.makes("model", settings.cell.name, model.uri, {"status": card["status"]})
         scores = dict(card["training"])
         tracker.summarize({**scores, "status": card["status"]})
         facts = {"name": settings.cell.name, "status": card["status"]}
         return scores, {**facts, "weights_digest": card["weights_digest"] or ""}
+
+
+def _checkpoints(name: str, tracker: Tracker) -> Checkpoints | None:
+    """Where the environment wants the checkpoints of a step, if it wants any.
+
+    ``GENPIPE_CHECKPOINTS`` is their root, ``GENPIPE_CHECKPOINT_SECONDS`` the time between two. The
+    folder is of this step in this pipeline run, which ``WANDB_RUN_GROUP`` names: a pod that is
+    tried again finds its own, and two runs never meet.
+
+    Raises:
+        InputError: the time is not a positive number.
+    """
+    root = os.environ.get("GENPIPE_CHECKPOINTS", "")
+    run = run_id(tracker.group, name)
+    if not root or not run:
+        return None
+    from components.train.checkpoints import SECONDS_BETWEEN, Checkpoints
+
+    asked = os.environ.get("GENPIPE_CHECKPOINT_SECONDS") or str(SECONDS_BETWEEN)
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise InputError(f"GENPIPE_CHECKPOINT_SECONDS must be a number above 0, got {asked!r}")
+    return Checkpoints(storage.join(root, f"{name}-{run}"), tracker.say, seconds)

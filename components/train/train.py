@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import math
-import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,17 @@ from components.pictures import grid
 from components.tracking import Picture, Tracker
 from components.train import saved
 from components.train.autoencoder import Autoencoder
+from components.train.checkpoints import Checkpoint, Checkpoints, Identity, Row
 from components.train.dcgan import DCGAN
 from components.train.layers import seed_kernels
-from components.train.loop import Batches, TrainingLoop
+from components.train.loop import Batches, Tally, TrainingLoop
 from components.train.settings import AutoencoderSettings, DCGANSettings, Settings, VAESettings
 from components.train.vae import VAE
 
 PICTURES = 10
 SAMPLES_SHOWN = 32
 STEPS_IN_A_LOG = 50
+PICTURES_KEPT = 200  # of the history in a checkpoint: 3 to 5 MB
 LAST_DECAY = 0.05
 BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability of NVIDIA's Ampere generation
 # Losses of a healthy run stay far below: mean squared errors of [0, 1] pixels under 1, a VAE's
@@ -35,14 +38,25 @@ BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability of NVIDIA's Ampere gener
 LOSS_LIMITS = {Family.AUTOENCODER: 1.0, Family.VAE: 1e5, Family.DCGAN: 33.0}
 
 
-def train(settings: Settings, data: Path, folder: Path, tracker: Tracker) -> dict[str, Any]:
-    """Train one model and save it.
+def train(
+    settings: Settings,
+    data: Path,
+    folder: Path,
+    tracker: Tracker,
+    checkpoints: Checkpoints | None = None,
+) -> dict[str, Any]:
+    """Train one model and save it, from the last checkpoint on if there is one.
+
+    On a CPU a training that was cut off any number of times ends with the bits of one that was
+    not; timings aside, its history and its figures are the same too.
 
     Args:
         settings: of the family to train.
         data: the data-set folder.
         folder: where the model folder is made.
-        tracker: what the history, the pictures and the progress go to.
+        tracker: what the history, the pictures and the progress go to. Of a training that goes
+            on it gets the history from its beginning.
+        checkpoints: where they go; none are written if left out.
 
     Returns:
         The contents of ``model.json``. ``status`` is ``diverged``, with a ``reason`` and no
@@ -50,6 +64,8 @@ def train(settings: Settings, data: Path, folder: Path, tracker: Tracker) -> dic
 
     Raises:
         InputError: the data set is not whole.
+        StepError: the checkpoints can't be read, or the model can't be written.
+        Preempted: SIGTERM came, and there is a checkpoint to go on from.
     """
     prepare_devices()
     dataset = open_dataset(data)
@@ -58,7 +74,7 @@ def train(settings: Settings, data: Path, folder: Path, tracker: Tracker) -> dic
             f"batch_size {settings.batch_size} is larger than the training split "
             f"({len(dataset.images('train'))} images)"
         )
-    training = Training(settings, dataset, tracker)
+    training = Training(settings, dataset, tracker, checkpoints)
     networks = training.run()
     diverged = training.loop.divergence
     card = {
@@ -76,14 +92,17 @@ def train(settings: Settings, data: Path, folder: Path, tracker: Tracker) -> dic
     if diverged:
         card["reason"] = diverged.reason
         tracker.note(f"diverged: {diverged.reason}; the cell ends here, as a result")
-    return saved.save(
+    contents = saved.save(
         folder,
         family=settings.family.value,
         status=Status.DIVERGED if diverged else Status.COMPLETE,
         networks={} if diverged else networks,
-        history=training.history,
+        history=[numbers(row) for row in training.rows],
         card=card,
     )
+    if checkpoints:
+        checkpoints.remove()
+    return contents
 
 
 def prepare_devices() -> None:
@@ -93,14 +112,25 @@ def prepare_devices() -> None:
 
 
 class Training:
-    """One run of the training loop with its logging; ``run`` may be called once."""
+    """One run of the training loop with its logging; ``run`` may be called once.
 
-    def __init__(self, settings: Settings, dataset: Dataset, tracker: Tracker) -> None:
+    Attributes:
+        rows: the history, as it was logged.
+        revived_units: of the autoencoder's code.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        tracker: Tracker,
+        checkpoints: Checkpoints | None,
+    ) -> None:
         self.settings = settings
         self.dataset = dataset
         self.tracker = tracker
-        self.history: list[dict[str, float]] = []
-        self.train_seconds = 0.0
+        self.checkpoints = checkpoints
+        self.rows: list[Row] = []
         self.revived_units = 0
         self.model = build(settings)
         images = dataset.images("train")
@@ -119,12 +149,58 @@ class Training:
 
     def run(self) -> dict[str, keras.Model]:
         """Train to the end or to divergence; returns the networks to save."""
-        self.tracker.restart_clock()
-        if isinstance(self.settings, DCGANSettings):
-            self._run_steps(self.settings)
-        else:
-            self._run_epochs(self.settings.epochs)  # type: ignore[attr-defined]
+        checkpoint = self.checkpoints and self.checkpoints.newest(self._identity())
+        if checkpoint:
+            self._go_on_from(checkpoint)
+        self.tracker.restart_clock(self.loop.step * self.batches.batch_size)
+        with self.checkpoints.on_sigterm() if self.checkpoints else contextlib.nullcontext():
+            if isinstance(self.settings, DCGANSettings):
+                self._run_steps(self.settings)
+            else:
+                self._run_epochs(self.settings.epochs)  # type: ignore[attr-defined]
         return self._networks()
+
+    def _identity(self) -> Identity:
+        """What the bits of the training depend on."""
+        return {
+            **self.settings.to_dict(),
+            "family": self.settings.family.value,
+            "data digest": self.dataset.digest,
+            "precision": self.model.compute_dtype,
+            "genpipe version": importlib.metadata.version("genpipe"),
+            "TensorFlow version": tf.__version__,
+            "Keras version": keras.version(),
+        }
+
+    def _variables(self) -> list[Any]:
+        """All that training changes, in an order that the settings fix."""
+        return [
+            *self.model.variables,
+            *(one for optimizer in self.model.optimizers for one in optimizer.variables),
+        ]
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            step=self.loop.step,
+            rows=self.rows,
+            facts={
+                "tally": asdict(self.loop.tally),
+                "train_seconds": self.loop.seconds,
+                "revived_units": self.revived_units,
+            },
+            variables=[np.asarray(variable) for variable in self._variables()],
+        )
+
+    def _go_on_from(self, checkpoint: Checkpoint) -> None:
+        for variable, value in zip(self._variables(), checkpoint.variables, strict=True):
+            variable.assign(value)
+        self.loop.step = checkpoint.step
+        self.loop.tally = Tally(**checkpoint.facts["tally"])
+        self.loop.seconds = checkpoint.facts["train_seconds"]
+        self.revived_units = checkpoint.facts["revived_units"]
+        self.tracker.note(f"goes on from the checkpoint of step {checkpoint.step}")
+        for row in checkpoint.rows:
+            self._log(row)
 
     def _networks(self) -> dict[str, keras.Model]:
         """What is saved: in float32, whatever it was trained in, so that any machine can run it."""
@@ -143,8 +219,8 @@ class Training:
             "steps": self.loop.step,
             "epochs": self.loop.step / self.batches.steps_per_epoch,
             "images_seen": images,
-            "train_seconds": self.train_seconds,
-            "images_per_second": images / max(self.train_seconds, 1e-9),
+            "train_seconds": self.loop.seconds,
+            "images_per_second": images / max(self.loop.seconds, 1e-9),
         }
         if isinstance(self.settings, AutoencoderSettings):
             facts["revived_units"] = self.revived_units
@@ -154,11 +230,9 @@ class Training:
         """Autoencoder and VAE: losses on both splits and fixed reconstructions, every epoch."""
         shown = np.asarray(self.dataset.images("test")[:PICTURES])
         total = epochs * self.batches.steps_per_epoch
-        for epoch in range(1, epochs + 1):
+        for epoch in range(len(self.rows) + 1, epochs + 1):
             self.model.optimizer.learning_rate = self.settings.learning_rate * decay(epoch, epochs)
-            seconds = -self.train_seconds
-            losses = self._train_until(epoch * self.batches.steps_per_epoch, total)
-            seconds += self.train_seconds
+            self._train_until(epoch * self.batches.steps_per_epoch, total)
             if self.loop.divergence:
                 return
             if isinstance(self.model, Autoencoder) and epoch < epochs:
@@ -167,17 +241,18 @@ class Training:
             if not math.isfinite(validation["loss"]):
                 self.loop.diverge(validation["loss"])
                 return
-            images = self.batches.steps_per_epoch * self.batches.batch_size
-            row = {
-                "epoch": epoch,
-                **losses,
-                **{f"validation_{name}": value for name, value in validation.items()},
-                "images_per_second": images / seconds,
-            }
-            self.history.append(row)
+            figures, rate = self._take_tally()
             rebuilt = self.rescaling.inverse(self.model(self.rescaling.apply(shown)).numpy())
             pair = grid(np.concatenate([shown, rebuilt]), PICTURES)
-            self.tracker.log({**row, "reconstructions": Picture(pair, f"epoch {epoch}")})
+            self._log(
+                {
+                    "epoch": epoch,
+                    **figures,
+                    **{f"validation_{name}": value for name, value in validation.items()},
+                    "images_per_second": rate,
+                    "reconstructions": Picture(pair, f"epoch {epoch}"),
+                }
+            )
 
     def _run_steps(self, settings: DCGANSettings) -> None:
         """DCGAN: losses every few steps, samples from fixed noise every ``gen_interval`` steps."""
@@ -187,37 +262,36 @@ class Training:
         interval = settings.gen_interval
         marks = {*range(STEPS_IN_A_LOG, settings.steps, STEPS_IN_A_LOG), settings.steps}
         marks |= set(range(interval, settings.steps, interval))
-        before = 0
-        for mark in sorted(marks):
-            seconds = -self.train_seconds
-            losses = self._train_until(mark, settings.steps)
-            seconds += self.train_seconds
+        for mark in sorted(marks)[len(self.rows) :]:
+            self._train_until(mark, settings.steps)
             if self.loop.divergence:
                 return
-            rate = (mark - before) * self.batches.batch_size / seconds
-            before = mark
-            row = {"step": mark, **losses, "images_per_second": rate}
-            self.history.append(row)
+            figures, rate = self._take_tally()
+            row: Row = {"step": mark, **figures, "images_per_second": rate}
             if mark % interval == 0 or mark == settings.steps:
                 images = self.rescaling.inverse(self.model(noise).numpy())
-                self.tracker.log({**row, "samples": Picture(grid(images, 8), f"step {mark}")})
-            else:
-                self.tracker.log(row)
+                row = {**row, "samples": Picture(grid(images, 8), f"step {mark}")}
+            self._log(row)
 
-    def _train_until(self, step: int, total: int) -> dict[str, float]:
-        """Train up to ``step``; returns the mean figures over the steps made."""
-        sums: dict[str, float] = {}
-        first = self.loop.step
-        done, began = first, time.perf_counter()
+    def _train_until(self, step: int, total: int) -> None:
+        """Train up to ``step``; between two calls there may be a checkpoint."""
+        batch_size = self.batches.batch_size
         for means in self.loop.run(step):
-            made = self.loop.step - done
-            done = self.loop.step
-            for name, mean in means.items():
-                sums[name] = sums.get(name, 0.0) + mean * made
-            batch_size = self.batches.batch_size
-            self.tracker.progress(done * batch_size, total * batch_size, **means)
-        self.train_seconds += time.perf_counter() - began
-        return {name: value / (done - first) for name, value in sums.items()}
+            self.tracker.progress(self.loop.step * batch_size, total * batch_size, **means)
+            if self.checkpoints:
+                self.checkpoints.offer(self._identity(), self._checkpoint)
+
+    def _take_tally(self) -> tuple[dict[str, float], float]:
+        """The mean figures since the last row of the history, and images a second."""
+        tally = self.loop.tally
+        self.loop.start_tally()
+        return tally.means(), tally.steps * self.batches.batch_size / tally.seconds
+
+    def _log(self, row: Row) -> None:
+        self.rows.append(row)
+        if len(self.rows) > PICTURES_KEPT:
+            self.rows[-PICTURES_KEPT - 1] = numbers(self.rows[-PICTURES_KEPT - 1])
+        self.tracker.log(row)
 
     def _revive(self, epoch: int) -> None:
         images = self.rescaling.apply(self.dataset.images("validation"))
@@ -228,6 +302,11 @@ class Training:
                 f"epoch {epoch}: {revived} of {self.settings.latent_size} code units were 0 for "
                 "every validation image; they were given new weights"
             )
+
+
+def numbers(row: Row) -> dict[str, float]:
+    """A row of the history without its pictures."""
+    return {key: value for key, value in row.items() if not isinstance(value, Picture)}
 
 
 def decay(epoch: int, epochs: int) -> float:

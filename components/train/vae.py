@@ -65,6 +65,11 @@ class VAE(keras.Model):
         """What is saved, by file name."""
         return {"encoder": self.encoder, "decoder": self.decoder}
 
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """What learns; its state is of the training's, with the model's variables."""
+        return [self.optimizer]
+
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Reconstruct images from the means of their posteriors."""
         z_mean, _ = self.encoder(images, training=training)
