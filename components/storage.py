@@ -530,7 +530,8 @@ class Folder:
             temporary.write_bytes(content)
             os.replace(temporary, self.path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # such as of a folder that is none
+                temporary.unlink()
             raise StepError(
                 f"cannot write {self.path}: {error.strerror}: check the path and the space left"
             ) from error

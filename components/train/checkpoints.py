@@ -90,9 +90,9 @@ class Checkpoint:
             header = json.loads(arrays["header"].tobytes())
             _check_identity(header["identity"], identity)
 
-            def unpack_value(value: Any) -> float | Picture:
+            def unpack_value(value: Any) -> Any:
                 if not isinstance(value, dict):
-                    return float(value) if isinstance(value, float) else int(value)
+                    return value
                 return Picture(arrays[value["picture"]], value["caption"])
 
             return cls(

@@ -202,8 +202,9 @@ class TrainingLoop:
     def _run_steps(
         self, rows: tf.Tensor, count: tf.Tensor, sums: dict[str, tf.Tensor]
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-        bad_step, bad_loss = tf.constant(-1), tf.constant(0.0)
-        for index in tf.range(count):
+        index, bad_step, bad_loss = tf.constant(0), tf.constant(-1), tf.constant(0.0)
+        # Not `for index in tf.range(count)`: XLA compiles that anew for each value of `count`.
+        while index < count:
             figures = self._model.train_step(self.rescale(tf.gather(self._images, rows[index])))
             sums = {name: sums[name] + tf.cast(figures[name], tf.float64) for name in sums}
             # Not `~(loss <= limit)`: TensorFlow rewrites that to `loss > limit`, false for a NaN.
@@ -211,6 +212,7 @@ class TrainingLoop:
             is_first_bad = (bad_step < 0) & is_bad
             bad_step = tf.where(is_first_bad, index, bad_step)
             bad_loss = tf.where(is_first_bad, figures["loss"], bad_loss)
+            index += 1
         return sums, bad_step, bad_loss
 
     def _run_test(self, images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -124,6 +126,54 @@ def test_a_shorter_call_compiles_nothing_anew(monkeypatch: pytest.MonkeyPatch) -
 
     assert (loop.step, int(model.steps)) == (14, 14)
     assert loop._steps.experimental_get_tracing_count() == 1
+
+
+def test_xla_compiles_a_call_once_whatever_its_length() -> None:
+    """It took ``tf.range(count)`` for a constant, and each length for another program."""
+    loop = loop_of(Stub(), jit_compile=True)
+    seconds = []
+
+    for until in (8, 9, 11, 14, 18, 23):
+        began = time.process_time()
+        list(loop.run(until))
+        seconds.append(time.process_time() - began)
+
+    assert sum(seconds[1:]) < seconds[0]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_no_bit_of_a_tally_depends_on_how_the_steps_are_cut_into_calls(jit_compile: bool) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), np.uint8)
+    tallies = []
+    for cuts in ([32], [1, 5, 8, 31, 32], range(1, 33)):
+        loop = loop_of(Stub(), images, jit_compile=jit_compile)
+        for until in cuts:
+            list(loop.run(until))
+        tallies.append((loop.tally.steps, loop.tally.means()))
+
+    assert tallies[0][0] == 32
+    assert tallies[0] == tallies[1] == tallies[2]
+
+
+def test_calls_grow_until_they_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("components.train.loop.time.perf_counter", lambda: now[0])
+    loop = loop_of(Stub())
+    whole_call, counts = loop._steps, []
+
+    def call(rows: tf.Tensor, count: tf.Tensor, sums: dict[str, tf.Tensor]) -> object:
+        counts.append(int(count))
+        now[0] += (0.1 if len(counts) < 10 else 0.3) * int(count)
+        return whole_call(rows, count, sums)
+
+    loop._steps = call
+    list(loop.run(400))
+
+    assert counts[:3] == [8, 16, 32]
+    assert {count * 0.1 for count in counts[2:9]} == {3.2}
+    assert {count * 0.3 for count in counts[11:-1]} <= {2.4, 4.8}
+    assert sum(counts) == 400
+    assert loop.seconds == pytest.approx(now[0])
 
 
 def test_figures_are_means_over_the_steps_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:

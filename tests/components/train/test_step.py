@@ -1,0 +1,178 @@
+"""A training step whose pod is taken back, and what W&B has of it in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.errors import InputError
+from components.ingest.dataset import Dataset
+from components.tracking import Tracker
+from components.train import step
+
+EPOCHS = 160
+PROGRAM = """
+import sys
+from types import SimpleNamespace
+from components.train.step import train_cell
+data, folder = sys.argv[1:]
+train_cell(
+    "autoencoder",
+    {"latent_size": 3, "hidden_size": 16, "epochs": int(EPOCHS), "batch_size": 32},
+    data=SimpleNamespace(path=data, uri=data),
+    model=SimpleNamespace(path=folder + "/model", uri=folder + "/model"),
+    wandb_folder=folder + "/wandb_run",
+)
+""".replace("EPOCHS", str(EPOCHS))
+
+
+@dataclass
+class Attempt:
+    """One pod's attempt at the step: all that it left lies in a folder of its own."""
+
+    folder: Path
+    status: int
+    output: str
+    records: list[dict[str, Any]]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [record[kind] for record in self.records if record["type"] == kind]
+
+    @property
+    def rows(self) -> dict[int, dict[str, Any]]:
+        """The history, by W&B's number of a row."""
+        rows = [item["item"] for item in self.of("history")]
+        assert len({row["_step"] for row in rows}) == len(rows)
+        return {row["_step"]: row for row in rows}
+
+
+def attempt(data: Path, root: Path, name: str, number: int) -> Attempt:
+    """Let the step run in a new folder; with a signal it is ended after its next checkpoint."""
+    folder, checkpoints = root / name, root / "checkpoints"
+    folder.mkdir()
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    variables = {
+        "HOME": str(folder),
+        "WANDB_RUN_GROUP": "run-1",
+        "WANDB_MODE": "offline",
+        "GENPIPE_EVENTS": str(folder / "events"),
+        "GENPIPE_CHECKPOINTS": str(checkpoints),
+        "GENPIPE_CHECKPOINT_SECONDS": "0.01",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    before = set(checkpoints.rglob("*.npz"))
+    with (folder / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(data), str(folder)],
+            env={**kept, **variables},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        while number and process.poll() is None and set(checkpoints.rglob("*.npz")) <= before:
+            time.sleep(0.01)
+        if number:
+            time.sleep(0.3)  # some rows more than the checkpoint has
+            process.send_signal(number)
+        status = process.wait()
+    (run,) = (folder / "wandb_run" / "wandb").glob("offline-run-*")
+    read = subprocess.run(
+        [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(run)],
+        env={**kept, "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    records = [json.loads(line) for line in read.stdout.splitlines()]
+    return Attempt(folder, status, (folder / "output").read_text(), records)
+
+
+@pytest.fixture(scope="module")
+def attempts(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Attempt]:
+    """Killed, ended by SIGTERM, and left to finish."""
+    root = tmp_path_factory.mktemp("attempts")
+    return [
+        attempt(digits.folder, root, name, number)
+        for name, number in (("killed", signal.SIGKILL), ("ended", signal.SIGTERM), ("last", 0))
+    ]
+
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_each_attempt_goes_on_in_the_same_wandb_run(attempts: list[Attempt]) -> None:
+    opened = [one.of("run")[0] for one in attempts]
+
+    assert len({run["run_id"] for run in opened}) == 1
+    assert [one.status for one in attempts] == [-signal.SIGKILL, 143, 0]
+    for one in attempts[1:]:
+        assert "goes on from the checkpoint of step" in one.output
+
+
+def test_the_history_has_each_epoch_once_without_a_gap(attempts: list[Attempt]) -> None:
+    """KFP drops what a failed attempt left, so the last one's run folder is whole by itself.
+
+    The attempts before it logged some rows of it under the same numbers, so that they are there
+    once too where both come to a server.
+    """
+    *earlier, last = attempts
+
+    assert list(last.rows) == list(range(EPOCHS))
+    for number, row in last.rows.items():
+        assert row["epoch"] == number + 1
+        assert row["reconstructions"]["_type"] == "image-file"
+    assert attempts[1].rows  # of the killed one W&B itself may have lost what was in its buffer
+    for one in earlier:
+        for number, row in one.rows.items():
+            for name in ("epoch", "loss", "validation_loss"):
+                assert row[name] == last.rows[number][name]
+
+
+def test_sigterm_is_told_without_a_traceback(attempts: list[Attempt]) -> None:
+    ended = attempts[1]
+    events = [json.loads(line) for line in (ended.folder / "events").read_text().splitlines()]
+
+    assert "Traceback" not in ended.output
+    assert "SIGTERM: the step ends here" in ended.output
+    assert events[-1]["status"] == "failed"
+    assert "goes on from the checkpoint" in events[-1]["error"]
+    assert ended.of("exit")[0]["exit_code"] == 1
+
+
+def test_nothing_is_left_of_the_checkpoints(attempts: list[Attempt]) -> None:
+    assert list((attempts[0].folder.parent / "checkpoints").iterdir()) == []
+
+
+def test_two_runs_and_two_cells_have_folders_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def folder_of(name: str, group: str) -> str | None:
+        found = step._checkpoints(name, Tracker(group=group))
+        return found and found._folder
+
+    assert folder_of("train_vae-2", "run-1") is None
+    monkeypatch.setenv("GENPIPE_CHECKPOINTS", str(tmp_path))
+    assert folder_of("train_vae-2", "") is None
+    folders = [
+        folder_of(*both)
+        for both in (("train_vae-2", "run-1"), ("train_vae-3", "run-1"), ("train_vae-2", "../.."))
+    ]
+    assert len(set(folders)) == 3
+    assert {Path(str(folder)).parent for folder in folders} == {tmp_path}
+    assert folder_of("train_vae-2", "run-1") == folders[0]
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "nan", "inf", "soon", " "])
+def test_a_pause_that_is_no_time_is_refused(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENPIPE_CHECKPOINTS", "gs://bucket/checkpoints")
+    monkeypatch.setenv("GENPIPE_CHECKPOINT_SECONDS", asked)
+
+    with pytest.raises(InputError, match="GENPIPE_CHECKPOINT_SECONDS must be a number above 0"):
+        step._checkpoints("train_vae-2", Tracker(group="run-1"))
