@@ -126,6 +126,7 @@ class Checkpoints:
         self._least_pause = self._pause = seconds
         self._last = time.monotonic()
         self._names: list[str] = []
+        self._written, self._cost = 0, 0.0
         self._sigterm = threading.Event()
 
     def newest(self, identity: Identity) -> Checkpoint | None:
@@ -175,13 +176,17 @@ class Checkpoints:
         except StepError as error:
             self._say(f"no checkpoint was written: {error}")
         self._last = time.monotonic()
-        self._pause = max(self._least_pause, (self._last - began) / LARGEST_SHARE)
+        cost = self._last - began
+        self._pause = max(self._least_pause, cost / LARGEST_SHARE)
+        self._written, self._cost = self._written + 1, self._cost + cost
         if self._sigterm.is_set():
             self._say(str(Preempted()))
             raise Preempted
 
     def remove(self) -> None:
         """Remove the folder; if that fails it is told, since the training itself is done."""
+        if self._written:
+            self._say(f"checkpoints written: {self._written}, in {self._cost:.1f} s")
         try:
             storage.remove(self._folder)
         except StepError as error:

@@ -97,6 +97,17 @@ def test_the_rate_counts_from_the_restarted_clock(clock: Clock) -> None:
     assert "50 images/s  2 s left" in out.getvalue()
 
 
+def test_what_an_earlier_attempt_did_is_not_of_this_ones_rate(clock: Clock) -> None:
+    out = io.StringIO()
+    progress = Progress("step", stream=out)
+
+    progress.restart_clock(100)
+    clock.now += 2
+    progress.update(150, 200)
+
+    assert "75%  25 images/s  2 s left" in out.getvalue()
+
+
 def test_on_a_terminal_one_line_is_drawn_again_and_again() -> None:
     code = """
 import os, pty, sys

