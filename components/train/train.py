@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import math
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ class Training:
 
     def run(self) -> dict[str, keras.Model]:
         """Train to the end or to divergence; returns the networks to save."""
-        checkpoint = self.checkpoints and self.checkpoints.newest(self._identity())
+        checkpoint = self.checkpoints and self.checkpoints.newest(self.identity)
         if checkpoint:
             self._go_on_from(checkpoint)
         self.tracker.restart_clock(self.loop.step * self.batches.batch_size)
@@ -160,7 +161,8 @@ class Training:
                 self._run_epochs(self.settings.epochs)  # type: ignore[attr-defined]
         return self._networks()
 
-    def _identity(self) -> Identity:
+    @cached_property
+    def identity(self) -> Identity:
         """What the bits of the training depend on."""
         return {
             **self.settings.to_dict(),
@@ -279,7 +281,7 @@ class Training:
         for means in self.loop.run(step):
             self.tracker.progress(self.loop.step * batch_size, total * batch_size, **means)
             if self.checkpoints:
-                self.checkpoints.offer(self._identity(), self._checkpoint)
+                self.checkpoints.offer(self.identity, self._checkpoint)
 
     def _take_tally(self) -> tuple[dict[str, float], float]:
         """The mean figures since the last row of the history, and images a second."""

@@ -33,7 +33,7 @@ def cost(training: Training, root: str) -> tuple[float, int]:
     for _ in range(ROUNDS):
         training.loop.step += 1
         began = time.perf_counter()
-        checkpoints._write(training._checkpoint(), training._identity())
+        checkpoints._write(training._checkpoint(), training.identity)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds), storage.scan(root)[-1].size
 

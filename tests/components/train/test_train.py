@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 
+from components import storage
 from components.cells import Family, Status
 from components.errors import InputError
 from components.ingest.dataset import Dataset
@@ -21,6 +22,7 @@ from components.progress import Progress
 from components.tracking import Picture, Tracker
 from components.train import saved
 from components.train import train as module
+from components.train.checkpoints import Checkpoints
 from components.train.saved import SavedModel
 from components.train.settings import SETTINGS, Settings, VAESettings
 from components.train.train import Training, build, decay, train
@@ -239,7 +241,7 @@ def test_what_the_bits_depend_on_is_told_apart(
 
     def identity(dataset: Dataset = digits, **changes: Any) -> dict[str, Any]:
         settings = SETTINGS[family](**{**TINY[family], **changes})
-        return dict(Training(settings, dataset, Tracker(), None)._identity())
+        return dict(Training(settings, dataset, Tracker(), None).identity)
 
     base = identity()
     others = [identity(seed=1), identity(learning_rate=0.5), identity(latent_size=4)]
@@ -250,6 +252,38 @@ def test_what_the_bits_depend_on_is_told_apart(
 
     assert base == {**base, **SETTINGS[family](**TINY[family]).to_dict(), "precision": "float32"}
     assert all(other != base for other in others)
+
+
+@pytest.mark.parametrize("family", [Family.VAE], indirect=True)
+def test_a_training_that_broke_off_goes_on_from_a_bucket(
+    family: Family,
+    trained: Trained,
+    digits: Dataset,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It breaks off in its second epoch, when the call behind the last checkpoint is made."""
+    monkeypatch.setattr("components.train.checkpoints.LARGEST_SHARE", np.inf)
+    monkeypatch.setattr("components.train.loop.SECONDS_IN_A_CALL", np.inf)
+    settings, root = SETTINGS[family](**TINY[family]), f"{bucket}/checkpoints/train_vae-3"
+    broken, tracker = Recorder(), Recorder()
+    calls = iter([None, None, RuntimeError("the node is gone")])
+
+    def progress(*_: float, **__: float) -> None:
+        if error := next(calls):
+            raise error
+
+    monkeypatch.setattr(broken, "progress", progress)
+    with pytest.raises(RuntimeError, match="the node is gone"):
+        train(settings, digits.folder, tmp_path / "1", broken, Checkpoints(root, broken.say, 0))
+    card = train(settings, digits.folder, tmp_path, tracker, Checkpoints(root, tracker.say, 0))
+
+    assert len(broken.rows) == 1
+    assert "goes on from the checkpoint of step 16" in tracker.out.getvalue()
+    assert card["weights_digest"] == trained.card["weights_digest"]
+    assert [row["epoch"] for row in tracker.rows] == [1, 2]
+    assert storage.list_files(bucket) == []
 
 
 def test_the_oldest_pictures_of_a_long_history_stay_out_of_checkpoints(

@@ -1,0 +1,54 @@
+"""The same seed gives the same bits, whatever runs beside (other seeds: ``test_train.py``)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.cells import Family
+from components.ingest.dataset import Dataset
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from components.cells import Family
+from components.tracking import Tracker
+from components.train.settings import SETTINGS
+from components.train.train import train
+data, folder = map(Path, sys.argv[1:])
+digests = {}
+for family in Family:
+    budget = {"steps": 12} if family is Family.DCGAN else {"epochs": 2}
+    card = train(SETTINGS[family](latent_size=100, **budget), data, folder / family, Tracker())
+    digests[family] = card["weights_digest"]
+(folder / "digests.json").write_text(json.dumps(digests))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_trainings_have_the_same_bits_alone_and_side_by_side(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    """All three families at the widths that they have in a run."""
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        (tmp_path / name).mkdir()
+        command = [sys.executable, "-c", PROGRAM, str(digits.folder), str(tmp_path / name)]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+    assert start("alone").wait() == 0
+    assert [process.wait() for process in [start(name) for name in ("a", "b", "c")]] == [0] * 3
+
+    alone, *others = (
+        json.loads((tmp_path / name / "digests.json").read_text())
+        for name in ("alone", "a", "b", "c")
+    )
+    assert set(alone) == set(Family)
+    assert others == [alone] * 3
