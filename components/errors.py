@@ -27,4 +27,4 @@ class Preempted(SystemExit):
         super().__init__(128 + signal.SIGTERM)
 
     def __str__(self) -> str:
-        return "SIGTERM: the step ends here, and its next attempt goes on from the checkpoint"
+        return "SIGTERM: the step ends here, and its next attempt goes on from the last checkpoint"

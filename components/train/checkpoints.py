@@ -84,7 +84,7 @@ class Checkpoint:
         """The checkpoint in a file's content.
 
         Raises:
-            OtherTrainingError: it is of a training with another identity.
+            UnusableError: it is of a training with another identity.
         """
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             header = json.loads(arrays["header"].tobytes())
@@ -105,8 +105,8 @@ class Checkpoint:
             )
 
 
-class OtherTrainingError(ValueError):
-    """A checkpoint is of another training; the message says what differs."""
+class UnusableError(ValueError):
+    """A checkpoint is damaged or of another training; the message says so."""
 
 
 class Checkpoints:
@@ -139,8 +139,8 @@ class Checkpoints:
         for name in reversed(self._names):
             try:
                 found = self._read(name, identity)
-            except OtherTrainingError as difference:
-                self._say(f"checkpoint {name} is not used: {difference}")
+            except UnusableError as reason:
+                self._say(f"checkpoint {name} is not used: {reason}")
                 continue
             # The next two push out whatever else lies here.
             self._names.remove(name)
@@ -173,12 +173,13 @@ class Checkpoints:
             return
         try:
             self._write(take(), identity)
+            self._written += 1
         except StepError as error:
             self._say(f"no checkpoint was written: {error}")
         self._last = time.monotonic()
         cost = self._last - began
         self._pause = max(self._least_pause, cost / LARGEST_SHARE)
-        self._written, self._cost = self._written + 1, self._cost + cost
+        self._cost += cost
         if self._sigterm.is_set():
             self._say(str(Preempted()))
             raise Preempted
@@ -194,8 +195,8 @@ class Checkpoints:
 
     def _read(self, name: str, identity: Identity) -> Checkpoint:
         content = storage.read_bytes(storage.join(self._folder, name))
-        if hashlib.sha256(content).hexdigest() != name[13:77]:
-            raise OtherTrainingError("it is damaged")
+        if hashlib.sha256(content).hexdigest() != name.removesuffix(".npz").partition("-")[2]:
+            raise UnusableError("it is damaged")
         return Checkpoint.unpack(content, identity)
 
     def _write(self, checkpoint: Checkpoint, identity: Identity) -> None:
@@ -210,6 +211,6 @@ class Checkpoints:
 def _check_identity(theirs: Mapping[str, Any], ours: Identity) -> None:
     for name in [*ours, *theirs]:
         if theirs.get(name) != ours.get(name):
-            raise OtherTrainingError(
+            raise UnusableError(
                 f"its {name} is {theirs.get(name)}, this training's {ours.get(name)}"
             )

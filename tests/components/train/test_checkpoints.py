@@ -228,6 +228,8 @@ def test_sigterm_waits_for_the_next_offer_and_takes_a_checkpoint_first(tmp_path:
             checkpoints.offer(IDENTITY, lambda: CHECKPOINT)
 
     assert ended.value.code == 143
-    assert said == ["SIGTERM: the step ends here, and its next attempt goes on from the checkpoint"]
+    assert said == [
+        "SIGTERM: the step ends here, and its next attempt goes on from the last checkpoint"
+    ]
     assert signal.getsignal(signal.SIGTERM) is before
     assert kept(tmp_path).newest(IDENTITY).step == 1200

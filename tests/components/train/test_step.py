@@ -143,7 +143,7 @@ def test_sigterm_is_told_without_a_traceback(attempts: list[Attempt]) -> None:
     assert "Traceback" not in ended.output
     assert "SIGTERM: the step ends here" in ended.output
     assert events[-1]["status"] == "failed"
-    assert "goes on from the checkpoint" in events[-1]["error"]
+    assert "goes on from the last checkpoint" in events[-1]["error"]
     assert ended.of("exit")[0]["exit_code"] == 1
 
 
