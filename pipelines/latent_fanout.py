@@ -1,10 +1,10 @@
 """The pipeline: what runs after what, and nothing else.
 
-ingest -> judge ----------------------------------+
-|                                              v
-+-> for latent_size: train_autoencoder -> evaluate, sample --+
-+-> for latent_size: train_vae         -> evaluate, sample --+-> compare -> publish
-+-> for latent_size: train_dcgan       -> evaluate, sample --+
+ingest -> judge ---------------------------------------------+
+  |                                                          v
+  +-> for latent_size: train_autoencoder -> evaluate, sample +
+  +-> for latent_size: train_vae         -> evaluate, sample +-> compare -> publish
+  +-> for latent_size: train_dcgan       -> evaluate, sample +
 
 On a cluster, preflight runs before ingest.
 """

@@ -9,6 +9,7 @@ import re
 import statistics
 import sys
 import tempfile
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from components.cells import Family
+from tests.benchmarks import checkpoints, overhead
 from tests.benchmarks.loops import CASES, OURS, PLAIN, measure
 
 HERE = Path(__file__).parent
+OVERHEAD_ROUNDS = 3
 
 
 def main() -> None:
@@ -32,7 +35,13 @@ def main() -> None:
         for case in CASES:
             loops.append(measure(case, images))
             print(row(loops[-1]), flush=True)
-    results = {"machine": machine(), "loops": loops}
+    steps = [asdict(step) for step in overhead.main(OVERHEAD_ROUNDS)]
+    results = {
+        "machine": machine(),
+        "loops": loops,
+        "steps": steps,
+        "checkpoints": checkpoints.main(),
+    }
     (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     write_tables(HERE / "README.md", tables(results))
     print(f"wrote {HERE / 'results.json'} and the tables of README.md")
@@ -79,6 +88,27 @@ def tables(results: dict[str, Any]) -> str:
     for result in results["loops"]:
         for name, ratio in result["option_ratios"].items():
             lines.append(f"| {name} | {ratio:.2f} | {result['images_per_second'][name]:,} |")
+    lines += [
+        "",
+        "| step | seconds before its work | after | together | goal |",
+        "|---|---|---|---|---|",
+    ]
+    for step in results["steps"]:
+        before, after = step["before"], step["after"]
+        lines.append(
+            f"| `{step['step']}` | {before:.2f} | {after:.2f} | {before + after:.2f} "
+            f"| {step['goal']} |"
+        )
+    lines += [
+        "",
+        "| checkpoint, latent size 100 | to | MB | seconds | of the time between two |",
+        "|---|---|---|---|---|",
+    ]
+    for one in results["checkpoints"]:
+        lines.append(
+            f"| {Family(one['family']).label} | {one['place']} | {one['megabytes']} "
+            f"| {one['seconds']} | {one['share_of_training']:.2%} |"
+        )
     return "\n".join(lines)
 
 

