@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo quick test lint types format compile golden quality bench lock clean
-.PHONY: images test-images
+.PHONY: images test-images test-interrupted
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -31,7 +31,10 @@ quick: $(READY) ## Run a small version of the demo, for a first look
 	@$(BIN)/genpipe run --quick
 
 test: $(READY) ## Run the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -m "not interrupted"
+
+test-interrupted: $(READY) ## Test that trainings ended at any moment, or side by side, keep their bits
+	@$(BIN)/pytest -m interrupted
 
 lint: $(READY) ## Check style, and that the code is formatted
 	@$(BIN)/ruff check .

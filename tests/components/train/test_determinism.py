@@ -30,6 +30,7 @@ for family in Family:
 """
 
 
+@pytest.mark.interrupted
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_trainings_have_the_same_bits_alone_and_side_by_side(
