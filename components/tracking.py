@@ -171,8 +171,8 @@ class WandbTracker(Tracker):
     def _log(self, values: Callable[[], dict[str, Any]]) -> None:
         """Log one row of the history, of a number that is its place among all that are logged.
 
-        A step that is tried again logs the rows of its first attempt again. What W&B has of them
-        is left out, so each is there once, however much of it the first attempt had sent.
+        A step that is tried again logs the rows of its first attempt again, so that its own run
+        folder is whole; a run that knows how far it came leaves out what it has.
         """
         place = self._rows
         self._rows += 1

@@ -48,7 +48,12 @@ def container_environment(image: str) -> Environment:
 
 
 def docker_runner(
-    image: str, run: str, *, writable: Sequence[Path], mounted: Sequence[Path]
+    image: str,
+    run: str,
+    *,
+    writable: Sequence[Path],
+    mounted: Sequence[Path],
+    readable: Sequence[Path],
 ) -> local.DockerRunner:
     """What starts the containers of a run.
 
@@ -60,6 +65,7 @@ def docker_runner(
         run: the run's name, which the containers are labelled with.
         writable: files and folders that steps write.
         mounted: folders that containers see beside kfp's outputs, which kfp mounts.
+        readable: folders that they see and can't write to.
     """
     from docker.types import Mount
     from kfp import local
@@ -75,7 +81,10 @@ def docker_runner(
         read_only=True,
         tmpfs={"/tmp": ""},
         network_mode="host",  # a W&B server on localhost is there for containers too
-        mounts=[Mount(str(path), str(path), type="bind") for path in mounted],
+        mounts=[
+            Mount(str(path), str(path), type="bind", read_only=path in readable)
+            for path in (*readable, *mounted)
+        ],
         environment={name: os.environ[name] for name in PASSED_ON if name in os.environ},
         labels={LABEL: run},
     )

@@ -352,6 +352,7 @@ def _containers(image: str, folder: Path, outputs: Path, parameters: Parameters)
         folder.name,
         writable=[outputs, logs, logs / "events.jsonl"],
         mounted=[logs, *(path for path in given if path.is_dir())],
+        readable=[outputs.parent],  # what a step takes from the cache lies in an earlier run's
     )
 
 
