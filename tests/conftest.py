@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 
 from components.ingest.dataset import Dataset
 from tests.faulty_proxy import FaultyProxy
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what tests start: a shell has its background jobs ignore it, and theirs."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
