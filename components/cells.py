@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from components.errors import InputError
+from components.errors import InputError, shown
 
 
 class Family(StrEnum):
@@ -45,10 +45,10 @@ class Cell:
         size: object = self.latent_size
         whole = isinstance(size, int) or (isinstance(size, float) and size.is_integer())
         if isinstance(size, bool) or not whole:
-            raise InputError(f"latent size must be a whole number, got {size!r}")
+            raise InputError(f"latent size must be a whole number, got {shown(size)}")
         object.__setattr__(self, "latent_size", int(self.latent_size))
         if self.latent_size < 1:
-            raise InputError(f"latent size must be at least 1, got {self.latent_size}")
+            raise InputError(f"latent size must be at least 1, got {shown(self.latent_size)}")
 
     @property
     def name(self) -> str:
@@ -61,14 +61,14 @@ class Cell:
         return f"{self.family.label} {self.latent_size}"
 
 
-def parse_family(name: str) -> Family:
+def parse_family(name: object) -> Family:
     """Turn a family's name into a ``Family``.
 
     Raises:
         InputError: there is no such family.
     """
-    try:
-        return Family(name)
-    except ValueError:
+    found = next((family for family in Family if family == name), None)
+    if found is None:
         known = ", ".join(family.value for family in Family)
-        raise InputError(f"unknown model family {name!r}: choose from {known}") from None
+        raise InputError(f"unknown model family {shown(name)}: choose from {known}")
+    return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from components.errors import InputError, StepError
+from components.errors import InputError, shown, told
 
 if TYPE_CHECKING:
     from pipelines.schedules import Schedules
@@ -182,7 +182,9 @@ class Listing(click.ParamType):
         try:
             return tuple(self.kind(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
-            self.fail(f"{value!r} is not a list of {self.kind.__name__}s like 2,10,100", param, ctx)
+            self.fail(
+                f"{shown(value)} is not a list of {self.kind.__name__}s like 2,10,100", param, ctx
+            )
 
 
 on_environment = click.option(
@@ -303,7 +305,11 @@ def run(
     from pipelines.terminal import show_outcome, show_run
 
     local_run = LocalRun(
-        runs, name or new_name(), parameters, image=image or "", caching=not no_cache
+        runs,
+        new_name() if name is None else name,
+        parameters,
+        image=image or "",
+        caching=not no_cache,
     )
     try:
         succeeded = show_run(local_run, quick=quick)
@@ -537,7 +543,7 @@ def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, separator, value = assignment.partition("=")
         if not separator:
-            raise InputError(f"--param {assignment!r}: write NAME=VALUE")
+            raise InputError(f"--param {shown(assignment)}: write NAME=VALUE")
         given[name] = _parse(value)
     return given
 
@@ -779,17 +785,20 @@ def _parse(value: str) -> Any:
     """A value as JSON where it is JSON, a list where it has commas, else a string."""
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return [_parse(part) for part in value.split(",")] if "," in value else value
 
 
 def entry_point() -> None:
     """The ``genpipe`` command: expected errors in one line, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        # A file may be called what the terminal can't show.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         main(standalone_mode=True)
-    except InputError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(EXIT_USAGE)
-    except StepError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(EXIT_FAILURE)
+    except Exception as error:
+        line = told(error)
+        if not line:
+            raise
+        click.echo(f"error: {line}", err=True)
+        sys.exit(EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILURE)

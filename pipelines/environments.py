@@ -12,7 +12,8 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
@@ -25,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from components.errors import InputError
+from components.errors import InputError, shown
 
 # The folder under components/ that each step's code lies in.
 FOLDERS = {
@@ -49,6 +50,7 @@ RUNTIME = ("keras", "kfp", "numpy", "onnxruntime", "tensorflow", "tensorflow-dat
 SOURCE_TAG = "{source}"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 SHIPPED = Path("deploy") / "environments"
+LARGEST_FILE = 2**20
 
 
 def _tagged(image: str) -> str:
@@ -59,6 +61,14 @@ def _tagged(image: str) -> str:
     if not separator or not tag or tag == "latest":
         raise ValueError("name the image's tag, and not latest: a cache key holds only the name")
     return image
+
+
+def _address(url: str) -> str:
+    try:
+        urlsplit(url).port  # noqa: B018  (it is taken apart only here)
+    except ValueError as error:
+        raise ValueError(f"no address of a server ({error})") from None
+    return url
 
 
 def _not_secret(variables: dict[str, str]) -> dict[str, str]:
@@ -76,7 +86,7 @@ Label = Annotated[str, StringConstraints(min_length=1, max_length=317)]
 KubernetesName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
 ]
-Image = Annotated[str, StringConstraints(min_length=1), AfterValidator(_tagged)]
+Image = Annotated[str, StringConstraints(pattern=r"^[!-~]+$"), AfterValidator(_tagged)]
 Variables = Annotated[
     dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str],
     AfterValidator(_not_secret),
@@ -97,7 +107,9 @@ class Api(Section):
     client ``client_id``), ``cookies`` (``GENPIPE_COOKIES``, of a browser's login).
     """
 
-    host: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
+    host: Annotated[
+        str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$"), AfterValidator(_address)
+    ]
     namespace: KubernetesName
     authentication: Literal["none", "token", "service-account", "iap", "cookies"] = "none"
     client_id: str | None = None
@@ -243,13 +255,13 @@ class Environment(Section):
                 file and the field.
         """
         path = Path(file)
-        if not path.suffix and not path.exists():
-            path = shipped_environments() / f"{file}.yaml"
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            if not path.suffix and not path.exists():
+                path = shipped_environments() / f"{file}.yaml"
+            content = read_yaml(path)
+        except (OSError, ValueError) as error:
             names = ", ".join(sorted(found.stem for found in shipped_environments().glob("*.yaml")))
-            reason = " ".join(str(error).split())
+            reason = getattr(error, "strerror", None) or error
             raise InputError(f"{file}: no environment ({reason}); shipped are {names}") from None
         try:
             return cls.model_validate(content)
@@ -297,6 +309,24 @@ class Environment(Section):
         return asked
 
 
+def read_yaml(path: Path) -> Any:
+    """What a settings file holds.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no YAML, or too large for settings.
+    """
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"it is larger than {LARGEST_FILE:,} bytes")
+    try:
+        return yaml.safe_load(content.decode())
+    except Exception as error:  # PyYAML raises anything of a value that does not fit its tag
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"it is no YAML: {reason}") from None
+
+
 def explain(error: ValidationError) -> str:
     """One line on the first problem pydantic found: the field, what is wrong, what was given."""
     problem = error.errors()[0]
@@ -307,7 +337,7 @@ def explain(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{where}: this field is required"
     given = problem["input"]
-    value = f", got {given!r}" if isinstance(given, (str, int, float, type(None))) else ""
+    value = f", got {shown(given)}" if isinstance(given, (str, int, float, type(None))) else ""
     return f"{where}: {what}{value}" if where else what
 
 

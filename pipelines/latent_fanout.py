@@ -10,6 +10,7 @@ On a cluster, preflight runs before ingest.
 """
 
 # No `from __future__ import annotations` here: kfp reads the annotations as types.
+import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,10 @@ from typing import Any
 from kfp import compiler, dsl
 from kfp.dsl import PipelineTask
 
+from components import storage
 from components.cells import Family
 from components.compare.component import compare
+from components.errors import InputError
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
 from components.preflight.component import preflight
@@ -205,6 +208,17 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
 
 
 def compile_to(path: Path, environment: Environment, families: Iterable[Family]) -> None:
-    """Compile the pipeline to a YAML file in ASCII, which every KFP database stores."""
-    compiler.Compiler().compile(build(environment, families), str(path))
-    path.read_bytes().decode("ascii")
+    """Compile the pipeline to a YAML file in ASCII, which every KFP database stores.
+
+    Raises:
+        InputError: the file is not named as one.
+        StepError: it can't be written; what was there before stays.
+    """
+    if path.suffix not in (".yaml", ".yml"):
+        raise InputError(f"{path}: name a .yaml file to write")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(build(environment, families), str(file))
+        content = file.read_bytes()
+    content.decode("ascii")
+    storage.write_bytes(path, content)

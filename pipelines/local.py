@@ -30,7 +30,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from components.errors import InputError, StepError
+from components.errors import InputError, StepError, shown
 from pipelines.parameters import Parameters
 
 CACHE_HIT = re.compile(r"Task \S+ cache hit \(key=([0-9a-f]+)\)")
@@ -88,7 +88,7 @@ class LocalRun:
     ) -> None:
         if not NAME.fullmatch(name):
             raise InputError(
-                f"run name {name!r}: use letters, digits, '.', '_' and '-', at most 63, "
+                f"run name {shown(name)}: use letters, digits, '.', '_' and '-', at most 63, "
                 "and begin with a letter or a digit"
             )
         self.name = name
@@ -101,7 +101,8 @@ class LocalRun:
         self.seconds = 0.0
         self._store = runs.absolute() / ".kfp"
         try:
-            self.logs.mkdir(parents=True)
+            self.folder.mkdir(parents=True)
+            self.logs.mkdir()
         except FileExistsError:
             raise InputError(
                 f"run {name!r} exists already in {runs}: choose another --name"
@@ -125,12 +126,22 @@ class LocalRun:
         return own if own.exists() else self.logs / "kfp.log"
 
     def start(self) -> None:
-        """Compile the pipeline and start the worker."""
+        """Compile the pipeline and start the worker.
+
+        Raises:
+            StepError: the run's folder can't be written; it is gone then.
+        """
         self._began = time.monotonic()
         self._events = self.logs / "events.jsonl"
-        self._events.touch()
-        arguments = self.folder / "arguments.json"
-        arguments.write_text(json.dumps(self.parameters.model_dump(mode="json"), indent=2) + "\n")
+        arguments = json.dumps(self.parameters.model_dump(mode="json"), indent=2) + "\n"
+        try:
+            self._events.touch()
+            (self.folder / "arguments.json").write_text(arguments)
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise StepError(
+                f"cannot write {self.folder}: {error.strerror}: check the path and the space left"
+            ) from None
         environment = {
             **os.environ,
             "GENPIPE_EVENTS": str(self._events),

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from components.cells import Cell, Family
-from components.errors import InputError
+from components.cells import Cell, Family, parse_family
+from components.errors import InputError, shown
 from components.storage import Address
 from components.train.settings import (
     RANGES,
@@ -25,6 +25,10 @@ def _number(kind: str, default: float, description: str) -> Any:
     """A number with the range that the step itself checks."""
     low, high = RANGES[kind]
     return Field(default, ge=low, le=high, allow_inf_nan=False, description=description)
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 class Parameters(BaseModel):
@@ -107,18 +111,24 @@ class Parameters(BaseModel):
     @field_validator("families", mode="before")
     @classmethod
     def _known_families(cls, value: Any) -> tuple[Family, ...]:
-        names = [value] if isinstance(value, str) else list(value)
-        return tuple(Family(name) for name in dict.fromkeys(names))
+        return tuple(dict.fromkeys(parse_family(name) for name in _listed(value)))
 
     @field_validator("latent_sizes", mode="before")
     @classmethod
-    def _each_size_once(cls, value: Any) -> tuple[Any, ...]:
-        return tuple(dict.fromkeys(value if isinstance(value, (list, tuple)) else [value]))
+    def _one_size_or_several(cls, value: Any) -> tuple[Any, ...]:
+        return _listed(value)
+
+    @field_validator("latent_sizes")
+    @classmethod
+    def _each_size_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(value))
 
     @field_validator("source", "publish_to")
     @classmethod
     def _absolute(cls, value: str) -> str:
         """A step runs in a folder of its own, so a relative path is made absolute here."""
+        if not value.isprintable():
+            raise ValueError("it holds control characters")
         if value.startswith("gs://"):
             Address.parse(value)
             return value
@@ -126,7 +136,10 @@ class Parameters(BaseModel):
             return value
         if re.match(r"\w+://", value):
             raise ValueError("steps read and write folders and gs:// alone")
-        return str(Path(value).expanduser().absolute())
+        try:
+            return str(Path(value).expanduser().absolute())
+        except RuntimeError:
+            raise ValueError("there is no such user") from None
 
     @classmethod
     def checked(cls, values: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Self:
@@ -138,16 +151,16 @@ class Parameters(BaseModel):
         """
         for name in values:
             if name not in cls.model_fields:
-                near = difflib.get_close_matches(name, cls.model_fields, n=1)
-                hint = f"did you mean {near[0]}?" if near else "`genpipe run --help` lists them"
-                raise InputError(f"unknown parameter {name!r}: {hint}")
+                near = difflib.get_close_matches(str(name), cls.model_fields, n=1)
+                hint = f"did you mean {near[0]}?" if near else "`genpipe parameters` lists them"
+                raise InputError(f"unknown parameter {shown(name)}: {hint}")
         try:
             return cls(**{**(base or {}), **values})
         except ValidationError as error:
             problem = error.errors()[0]
             name = str(problem["loc"][0])
             message = problem["msg"].removeprefix("Value error, ")
-            raise InputError(f"parameter {name}={problem['input']!r}: {message}") from None
+            raise InputError(f"parameter {name}={shown(problem['input'])}: {message}") from None
 
     @property
     def cells(self) -> list[Cell]:

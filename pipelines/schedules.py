@@ -19,7 +19,6 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 import kfp_server_api as api
-import yaml
 from cronsim import CronSim, CronSimError
 from pydantic import (
     AfterValidator,
@@ -31,9 +30,9 @@ from pydantic import (
 )
 
 from components.cells import Family
-from components.errors import InputError, StepError
+from components.errors import InputError, StepError, shown
 from pipelines import kubeflow
-from pipelines.environments import Environment, KubernetesName, Section, explain
+from pipelines.environments import Environment, KubernetesName, Section, explain, read_yaml
 from pipelines.latent_fanout import compile_to
 from pipelines.parameters import Parameters
 
@@ -49,9 +48,10 @@ MACROS = {
 # The fields of KFP's cron and their highest values.
 CRON_FIELDS = {"second": 59, "minute": 59, "hour": 23, "day": 31, "month": 12, "weekday": 6}
 DAY, WEEKDAY = 3, 5
-VALUE = r"(\d+|[A-Za-z]{3})(-(\d+|[A-Za-z]{3}))?(/\d+)?"
+NUMBER = r"[0-9]{1,9}"
+VALUE = rf"({NUMBER}|[A-Za-z]{{3}})(-({NUMBER}|[A-Za-z]{{3}}))?(/{NUMBER})?"
 # What KFP's parser (robfig/cron 1.2) and crontab both know; L, W and # are neither's.
-CRON_FIELD = re.compile(rf"\*(/\d+)?|{VALUE}(,{VALUE})*")
+CRON_FIELD = re.compile(rf"\*(/{NUMBER})?|{VALUE}(,{VALUE})*")
 # At the end of the description of a recurring run that is ours.
 MARKER = re.compile(
     r"\[genpipe schedule=(?P<name>\S+) version=(?P<version>\S+) time_zone=(?P<time_zone>\S+)"
@@ -85,10 +85,10 @@ def kubeflow_cron(text: str) -> str:
         fields[at] = "*" if fields[at] == "?" else fields[at]
     for (name, highest), field in zip(CRON_FIELDS.items(), fields, strict=True):
         if not CRON_FIELD.fullmatch(field):
-            raise ValueError(f"{name} {field!r}: write *, */2, 5, 1-5, 1-5/2 or a list as 1,3")
+            raise ValueError(f"{name} {shown(field)}: write *, */2, 5, 1-5, 1-5/2 or a list as 1,3")
         for step in re.findall(r"/(\d+)", field):
             if int(step) > highest:
-                raise ValueError(f"{name} {field!r}: a step above {highest} is never reached")
+                raise ValueError(f"{name} {shown(field)}: a step above {highest} is never reached")
     try:
         parsed = CronSim(" ".join(fields), datetime.now(UTC))
     except CronSimError as error:
@@ -166,9 +166,10 @@ class Schedule(Section):
                 the field.
         """
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{path}: no schedule ({' '.join(str(error).split())})") from None
+            content = read_yaml(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{path}: no schedule ({reason})") from None
         try:
             return cls.model_validate(content)
         except ValidationError as error:
