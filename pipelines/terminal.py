@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from components.cells import Family, Status
+from components.errors import InputError
 from components.progress import format_seconds
 from components.tracking import SENT
+from pipelines.environments import explain
 from pipelines.local import LocalRun, StepState
 
 LAST_LINES = 25
@@ -31,6 +34,21 @@ COLUMNS = {
 }
 WIDTH_OFF_TERMINAL = 110
 FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
+
+
+class _Row(BaseModel):
+    family: Family
+    latent_size: int
+    status: Status
+    metrics: dict[str, int | float | None]
+
+
+class _Leaderboard(BaseModel):
+    """What is shown of ``leaderboard.json``."""
+
+    run: str
+    cells: list[_Row]
+    best: dict[str, int]
 
 
 def open_console() -> Console:
@@ -118,33 +136,42 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
 
 
 def show_leaderboard(path: Path, console: Console | None = None) -> None:
-    """Print a leaderboard file as a table."""
+    """Print a leaderboard file as a table.
+
+    Raises:
+        InputError: it is no leaderboard.
+    """
     from components.compare.leaderboard import format_metric
 
     console = console or open_console()
-    board: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    present = {name for cell in board["cells"] for name in cell["metrics"]}
+    try:
+        board = _Leaderboard.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise InputError(f"{path} is no leaderboard: {explain(error)}") from None
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+    present = {name for cell in board.cells for name in cell.metrics}
     columns = {name: heading for name, heading in COLUMNS.items() if name in present}
-    console.print(f"[bold]Leaderboard of {board['run']}[/bold]")
+    console.print(f"[bold]Leaderboard of {escape(board.run)}[/bold]")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("  model", "latent", *columns.values(), "units", ""):
         is_text = heading in ("  model", "units", "")
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
-    for cell in board["cells"]:
-        is_best = board["best"].get(cell["family"]) == cell["latent_size"]
-        values = [cell["metrics"].get(name) for name in columns]
+    for cell in board.cells:
+        is_best = board.best.get(cell.family) == cell.latent_size
+        values = [cell.metrics.get(name) for name in columns]
         texts = [
             "" if value is None else format_metric(name, value)
             for name, value in zip(columns, values, strict=True)
         ]
-        note = "best" if is_best else "" if cell["status"] == "complete" else cell["status"]
+        note = "best" if is_best else "" if cell.status == Status.COMPLETE else cell.status
         style = "bold" if is_best else None
         units = ", ".join(
-            f"{cell['metrics'][f'{kind}_units']} {kind}"
+            f"{cell.metrics[f'{kind}_units']} {kind}"
             for kind in ("active", "dead")
-            if cell["metrics"].get(f"{kind}_units") is not None
+            if cell.metrics.get(f"{kind}_units") is not None
         )
-        row = (f"  {cell['family']}", str(cell["latent_size"]), *texts, units, note)
+        row = (f"  {cell.family}", str(cell.latent_size), *texts, units, note)
         table.add_row(*row, style=style)
     console.print(table)
     console.print(

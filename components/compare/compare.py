@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from components.cells import Cell
 from components.compare.leaderboard import (
@@ -19,6 +18,7 @@ from components.compare.leaderboard import (
     step_metrics,
     write_leaderboard,
 )
+from components.compare.pictures import read_picture
 from components.compare.report import render_report
 from components.errors import InputError
 from components.tracking import Picture, Tracker
@@ -65,10 +65,10 @@ def compare(
     _check_data(dataset, results)
 
     document = leaderboard_document(run, dataset, results)
-    write_leaderboard(leaderboard, document, results)
     page = render_report(
         run=run, dataset=dataset, judge=read_json(judge / "model.json"), results=results
     )
+    write_leaderboard(leaderboard, document, results)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(page, encoding="utf-8")
 
@@ -103,10 +103,5 @@ def _check_data(dataset: Mapping[str, Any], results: Sequence[Result]) -> None:
 
 def _grid(result: Result) -> Picture | None:
     """The cell's sample grid for the W&B table, if it has one."""
-    if result.samples is None:
-        return None
-    try:
-        with Image.open(result.samples / "grid.png") as picture:
-            return Picture(np.asarray(picture.convert("RGB")), f"{result.cell.title}, N(0, I)")
-    except OSError:
-        return None
+    picture = read_picture(result.samples / "grid.png") if result.samples else None
+    return Picture(np.asarray(picture), f"{result.cell.title}, N(0, I)") if picture else None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.cells import Cell, Family, Status
+from components.documents import parse_document
 from components.errors import InputError, StepError
 from components.progress import format_seconds
 
@@ -228,6 +229,9 @@ DECIDING_METRICS: dict[Family, tuple[str, ...]] = {
     Family.DCGAN: ("frechet_distance", "digits_covered", "largest_digit_share"),
 }
 
+# Of what earlier steps wrote: names that hold figures and facts of their own.
+SECTIONS = ("data", "metrics", "splits", "training")
+
 _COUNTS = ("units", "digits", "images", "epochs", "steps")
 
 
@@ -327,7 +331,7 @@ def leaderboard_document(
         "data": {
             "name": dataset.get("name", ""),
             "digest": dataset.get("digest", ""),
-            "images": {name: split["size"] for name, split in dataset.get("splits", {}).items()},
+            "images": split_sizes(dataset),
         },
         "cells": [
             {
@@ -344,6 +348,21 @@ def leaderboard_document(
             for family, result in best_results(results).items()
         },
     }
+
+
+def split_sizes(dataset: Mapping[str, Any]) -> dict[str, int]:
+    """How many images each split holds.
+
+    Args:
+        dataset: content of the data set's ``dataset.json``.
+
+    Raises:
+        StepError: it does not say so.
+    """
+    try:
+        return {name: int(split["size"]) for name, split in dataset.get("splits", {}).items()}
+    except (TypeError, KeyError, ValueError, OverflowError):
+        raise StepError("dataset.json names no sizes of its splits: ingest again") from None
 
 
 def leaderboard_table(results: Sequence[Result]) -> tuple[list[str], list[list[Any]]]:
@@ -425,15 +444,12 @@ def read_json(path: Path) -> dict[str, Any]:
         StepError: the file is not there, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return parse_document(path.read_bytes(), *SECTIONS)
     except (OSError, ValueError) as error:
         raise StepError(
             f"can't read {path}, which an earlier step should have written: {error}; "
             "run that step again"
         ) from error
-    if not isinstance(content, dict):
-        raise StepError(f"{path} must hold a JSON object, got {type(content).__name__}")
-    return content
 
 
 def _folders_by_cell(folders: Iterable[Path], file: str) -> dict[Cell, tuple[Path, dict[str, Any]]]:
@@ -463,11 +479,11 @@ def _result(
     contents = [part[1] for part in arrived.values() if part]
     metrics: dict[str, float | int | None] = {}
     for content in contents:
-        metrics |= _scalars(content.get("metrics", {}))
+        metrics |= finite_numbers(content.get("metrics", {}))
     training: dict[str, Any] = next(
         (content["training"] for content in contents if "training" in content), {}
     )
-    metrics |= _scalars(training)
+    metrics |= finite_numbers(training)
 
     absent = [name for name, part in arrived.items() if part is None]
     diverged = [content for content in contents if content.get("status") == Status.DIVERGED]
@@ -491,8 +507,8 @@ def _result(
     )
 
 
-def _scalars(values: Mapping[str, Any]) -> dict[str, float | int | None]:
-    """Keep the numbers; NaN and infinity, which JSON does not know, become None."""
+def finite_numbers(values: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """The numbers of a document; NaN and infinity, which JSON does not know, become None."""
     return {
         name: value if value is not None and math.isfinite(value) else None
         for name, value in values.items()

@@ -12,6 +12,7 @@ from PIL import Image
 # The KFP page fetches a report whole, so it stays below 2 MB; the rest of it is text and charts.
 ALL_PICTURES_BYTES = 1_500_000
 WIDEST = 720
+MOST_PIXELS = 2**24
 _LOSSY_STEPS = ((720, 85), (480, 80), (360, 70), (240, 55), (160, 40), (96, 20))
 
 
@@ -31,16 +32,28 @@ def embed_pictures(paths: Sequence[Path]) -> dict[Path, str]:
     there = [path for path in paths if path.is_file()]
     uris: dict[Path, str] = {}
     for path in dict.fromkeys(there):
-        try:
-            with Image.open(path) as picture:
-                # base64 writes 4 characters for 3 bytes.
-                limit = ALL_PICTURES_BYTES // len(there) * 3 // 4
-                content = _encode(picture.convert("RGB"), path.stat().st_size, limit)
-        except OSError:
-            # A picture that can't be read must not cost the run its report.
+        picture = read_picture(path)
+        if picture is None:
             continue
+        # base64 writes 4 characters for 3 bytes.
+        limit = ALL_PICTURES_BYTES // len(there) * 3 // 4
+        content = _encode(picture, path.stat().st_size, limit)
         uris[path] = "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
     return uris
+
+
+def read_picture(path: Path) -> Image.Image | None:
+    """A picture file in RGB; None where there is none, or one that is damaged or far too large.
+
+    A picture that can't be read must not cost the run its report.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height <= MOST_PIXELS:
+                return picture.convert("RGB")
+    except Exception:  # Pillow raises anything of a damaged file
+        pass
+    return None
 
 
 def _encode(picture: Image.Image, size_of_file: int, limit: int) -> bytes:

@@ -18,7 +18,14 @@ import jinja2
 from markupsafe import Markup
 
 from components.cells import Family, Status
-from components.compare.leaderboard import METRICS, Result, best_results, format_metric
+from components.compare.leaderboard import (
+    METRICS,
+    Result,
+    best_results,
+    finite_numbers,
+    format_metric,
+    split_sizes,
+)
 from components.compare.pictures import embed_pictures
 from components.compare.plots import (
     Point,
@@ -168,12 +175,10 @@ def _facts(
 ) -> list[tuple[str, str]]:
     """What ran, as (name, value)."""
     name = str(dataset.get("name", "unknown"))
-    splits = ", ".join(
-        f"{split['size']:,} {title}" for title, split in dataset.get("splits", {}).items()
-    )
+    splits = ", ".join(f"{size:,} {title}" for title, size in split_sizes(dataset).items())
     families = [family for family in Family if any(r.cell.family == family for r in results)]
     sizes = sorted({result.cell.latent_size for result in results})
-    accuracy = judge.get("metrics", {}).get("test_accuracy")
+    accuracy = finite_numbers(judge.get("metrics", {})).get("test_accuracy")
     seconds = [float(result.metrics.get("train_seconds") or 0) for result in results]
     facts = [
         ("Data set", f"{DATA_TITLES.get(name, name)}: {splits}" if splits else name),
@@ -421,16 +426,19 @@ def _training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any
 def read_history(path: Path) -> dict[str, list[float]]:
     """Read a training's ``history.csv``: its columns as numbers, NaN where there is none.
 
-    A file that is not there reads as no column at all.
+    A file that is not there, or is no table, reads as no column at all.
     """
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        columns: dict[str, list[float]] = {name: [] for name in reader.fieldnames or ()}
-        for row in reader:
-            for name, values in columns.items():
-                values.append(_number(row.get(name)))
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        try:
+            reader = csv.DictReader(file)
+            columns: dict[str, list[float]] = {name: [] for name in reader.fieldnames or ()}
+            for row in reader:
+                for name, values in columns.items():
+                    values.append(_number(row.get(name)))
+        except csv.Error:
+            return {}
     return columns
 
 

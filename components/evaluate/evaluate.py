@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.cells import Family
-from components.errors import InputError
+from components.errors import InputError, shown
 from components.evaluate import latent, reconstruction
 from components.evaluate.scatter import draw_scatter
 from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
@@ -43,9 +43,10 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
         InputError: a folder is not whole, or the model was trained on other data.
     """
     dataset, saved = open_dataset(data), SavedModel(model)
-    if saved.card["data"]["digest"] != dataset.digest:
+    trained_on = saved.card.get("data", {})
+    if trained_on.get("digest") != dataset.digest:
         raise InputError(
-            f"{saved.folder} was trained on data {saved.card['data']['digest']}, "
+            f"{saved.folder} was trained on data {shown(trained_on.get('digest'))}, "
             f"but {dataset.folder} holds {dataset.digest}: evaluate it on its own data set"
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,8 +56,8 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
         "status": saved.status.value,
         "split": "test",
         "images": dataset.size("test"),
-        "data": saved.card["data"],
-        "training": saved.card["training"],
+        "data": trained_on,
+        "training": saved.card.get("training", {}),
         "metrics": {},
     }
     if not saved.complete:
@@ -102,7 +103,7 @@ def _evaluate_dense(
         metrics |= figures
     else:
         metrics["dead_units"] = latent.dead_units(codes)
-        metrics["revived_units"] = saved.card["training"].get("revived_units", 0)
+        metrics["revived_units"] = saved.card.get("training", {}).get("revived_units", 0)
 
     np.save(folder / "test_losses.npy", losses.astype(np.float32), allow_pickle=False)
     np.save(folder / "latent_codes.npy", codes, allow_pickle=False)

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from components.errors import InputError
+from components.documents import parse_document
+from components.errors import InputError, shown
 
 SPLITS = ("train", "validation", "test")
 IMAGE_SHAPE = (28, 28, 1)
@@ -173,6 +174,7 @@ def write_dataset(
         },
         "files": files,
     }
+    info["checksum"] = _checksum(info)
     (folder / INFO_FILE).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     return open_dataset(folder, check=False)
 
@@ -181,13 +183,13 @@ def _read_info(folder: Path) -> dict[str, Any]:
     """Read ``dataset.json`` and check all that this module relies on."""
     path = folder / INFO_FILE
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = parse_document(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{folder} is not a data set: it has no {INFO_FILE}: give the folder that ingest made"
         ) from None
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}): ingest the data set again") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read ({error}): ingest the data set again") from None
 
     files = {_file_name(split, kind) for split in SPLITS for kind in ("images", "labels")}
     expectations = {
@@ -197,6 +199,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
         "splits": lambda value: all(isinstance(value[split]["size"], int) for split in SPLITS),
         "files": lambda value: set(value) == files,
         "digest": lambda value: value == _digest_files(info["files"]),
+        "checksum": lambda value: value == _checksum(info),
     }
     for key, holds in expectations.items():
         try:
@@ -204,11 +207,11 @@ def _read_info(folder: Path) -> dict[str, Any]:
                 continue
         except (KeyError, TypeError, AttributeError):
             pass
-        shown = repr(info.get(key)) if isinstance(info, dict) else type(info).__name__
         raise InputError(
-            f"{path} is malformed at {key!r} (found {shown[:80]}): ingest the data set again"
+            f"{path} is malformed at {key!r} (found {shown(info.get(key))}): "
+            "ingest the data set again"
         )
-    return dict(info)
+    return info
 
 
 def _open_array(folder: Path, split: str, kind: str, size: int) -> np.ndarray:
@@ -236,6 +239,12 @@ def file_digest(path: Path) -> str:
     """``sha256:`` and the digest of a file's content."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checksum(info: Mapping[str, Any]) -> str:
+    """Of all else in ``dataset.json``: the digest is of the arrays alone."""
+    rest = {name: value for name, value in info.items() if name != "checksum"}
+    return "sha256:" + hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _digest_files(files: Mapping[str, str]) -> str:

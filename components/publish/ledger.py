@@ -25,7 +25,8 @@ from typing import Any, Self
 
 from components import storage
 from components.cells import Cell, Family
-from components.errors import InputError, StepError
+from components.documents import parse_document
+from components.errors import InputError, StepError, shown
 
 # By which a family's models compare: what its training minimises, or what a GAN is judged by.
 METRIC_OF = {
@@ -38,7 +39,7 @@ METRIC_LABELS = {
     "elbo": "ELBO",
     "frechet_distance": "Fréchet distance",
 }
-NAME = re.compile(r"\d{8}-\d{6}-\d{6}-[0-9a-f]{8}")
+NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{8}")
 
 
 class Outcome(StrEnum):
@@ -79,6 +80,12 @@ class Comparison:
     high: float
     images: int
 
+    def __post_init__(self) -> None:
+        *figures, images = list(asdict(self).values())[1:]
+        known = self.metric in METRIC_LABELS and isinstance(images, int)
+        if not known or not all(isinstance(figure, (int, float)) for figure in figures):
+            raise ValueError("its comparison holds something else than figures")
+
     @property
     def better(self) -> bool:
         """Whether the challenger is better beyond the interval."""
@@ -118,7 +125,7 @@ class Decision:
         comparison: with the champion before; None where they were not compared.
 
     Raises:
-        ValueError: the id or a version is none that was made here.
+        ValueError: the id or a version is none that was made here, or a text is none.
     """
 
     id: str
@@ -135,9 +142,13 @@ class Decision:
     comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
+        for name in (self.run, self.model, self.data, self.reason, self.previous_model):
+            if not isinstance(name, str):
+                raise ValueError(f"{shown(name)} is no text")
         for name in (self.id, self.champion, *filter(None, [self.previous])):
-            if not NAME.fullmatch(name):
-                raise ValueError(f"{name!r} names no version and no decision")
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise ValueError(f"{shown(name)} names no version and no decision")
+        _ = self.when, self.cell  # raise
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
@@ -147,7 +158,7 @@ class Decision:
             ValueError: it is something else.
         """
         try:
-            values = json.loads(content)
+            values = parse_document(content)
             comparison = values["comparison"]
             return cls(
                 **{
@@ -157,8 +168,10 @@ class Decision:
                     "comparison": comparison and Comparison(**comparison),
                 }
             )
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"{error} is missing or of another type") from None
+        except KeyError as error:
+            raise ValueError(f"it has no {error}") from None
+        except TypeError:
+            raise ValueError("its fields are others") from None
 
     def to_bytes(self) -> bytes:
         """As JSON."""
@@ -245,10 +258,9 @@ class Champions:
         """
         place = self.address(version, "version.json")
         try:
-            card: dict[str, Any] = json.loads(storage.read_bytes(place))
+            return parse_document(storage.read_bytes(place), "metrics")
         except ValueError as error:
             raise StepError(f"{place} is damaged ({error}): roll back to another version") from None
-        return card
 
     def add_version(
         self, version: str, folders: Mapping[str, Path], page: str, card: Mapping[str, Any]

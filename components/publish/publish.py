@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from components import storage
 from components.cells import Cell, Family
+from components.documents import parse_document
 from components.errors import InputError, StepError
 from components.frechet import judge_features
 from components.ingest.dataset import IMAGE_SHAPE, open_dataset
@@ -143,10 +143,10 @@ def publish(
     """
     if target and not storage.is_remote(target) and not Path(target).is_absolute():
         raise InputError(f"publish_to {target!r} is relative: give a full path or a gs:// prefix")
-    told = report.read_text(encoding="utf-8")
+    told = storage.read_bytes(report).decode("utf-8", "replace")
     # All are looked up before the first is published: a folder that is missing publishes none.
     folders = {"model": models, "evaluation": evaluations, "samples": samples}
-    challengers = _challengers(run, _read(leaderboard / "leaderboard.json"), folders)
+    challengers = _challengers(run, leaderboard / "leaderboard.json", folders)
     decisions: list[Decision] = []
     if not target:
         tracker.note("published nothing: no target was given (publish_to)")
@@ -239,26 +239,22 @@ def _decide(
 
 
 def _challengers(
-    run: str, leaderboard: Mapping[str, Any], folders: Mapping[str, Sequence[Path]]
+    run: str, leaderboard: Path, folders: Mapping[str, Sequence[Path]]
 ) -> list[Challenger]:
     """The best cells of a run, in the order of the families, with their folders."""
-    metrics = {(row["family"], row["latent_size"]): row["metrics"] for row in leaderboard["cells"]}
+    board = _read(leaderboard, "data", "best")
+    try:
+        rows = {Cell(row["family"], row["latent_size"]): row for row in board["cells"]}
+        best = [Cell(family, board["best"][family]) for family in Family if family in board["best"]]
+        figures = {cell: dict(rows[cell]["metrics"]) for cell in best}
+        data = str(board["data"]["digest"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _malformed(leaderboard, error) from None
     found = []
-    for family in Family:
-        if family not in leaderboard["best"]:
-            continue
-        cell = Cell(family, leaderboard["best"][family])
+    for cell in best:
         own = {kind: _folder_of(kind, cell, given) for kind, given in folders.items()}
-        found.append(
-            Challenger(
-                cell=cell,
-                run=run,
-                model=_read(own["model"] / "model.json")["weights_digest"],
-                data=leaderboard["data"]["digest"],
-                metrics=metrics[cell.family, cell.latent_size],
-                folders=own,
-            )
-        )
+        model = str(_read(own["model"] / "model.json").get("weights_digest"))
+        found.append(Challenger(cell, run, model, data, figures[cell], own))
     return found
 
 
@@ -266,7 +262,8 @@ def _folder_of(kind: str, cell: Cell, folders: Sequence[Path]) -> Path:
     card = "model.json" if kind == "model" else "metrics.json"
     for folder in folders:
         content = _read(folder / card)
-        if (content["family"], content["latent_size"]) == (cell.family, cell.latent_size):
+        if (content.get("family"), content.get("latent_size")) == (cell.family, cell.latent_size):
+            storage.files_to_upload(folder)
             return folder
     raise InputError(f"no {kind} of {cell.name} arrived: it can't be published")
 
@@ -306,6 +303,12 @@ def _read_array(place: Path | str, name: str, kind: np.dtype) -> np.ndarray:
     return array
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def _read(path: Path, *sections: str) -> dict[str, Any]:
+    try:
+        return parse_document(storage.read_bytes(path), *sections)
+    except ValueError as error:
+        raise _malformed(path, error) from None
+
+
+def _malformed(path: Path, error: Exception) -> StepError:
+    return StepError(f"{path} is malformed ({error}): run the step that wrote it again")

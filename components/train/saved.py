@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.cells import Cell, Status, parse_family
+from components.documents import parse_document
 from components.errors import InputError, StepError
 from components.ingest.dataset import file_digest
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import keras
 
 JUDGE = "judge"
+# Of ``model.json``: what holds facts of its own.
+SECTIONS = ("data", "settings", "training", "environment", "metrics", "files")
 BATCH = 1000
 
 
@@ -49,12 +52,12 @@ class SavedModel:
         self._sessions: dict[str, Any] = {}
         path = self.folder / "model.json"
         try:
-            self.card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            self.family: str = self.card["family"]
+            self.card: dict[str, Any] = parse_document(path.read_bytes(), *SECTIONS)
+            self.family: str = str(self.card["family"])
             self.status = Status(self.card["status"])
         except FileNotFoundError:
             raise InputError(f"{path} does not exist: this folder holds no trained model") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path} is not a model description: {error}") from None
 
     @property
@@ -106,14 +109,19 @@ class SavedModel:
         """One network of the model: ``encoder``, ``decoder``, ``generator`` and so on.
 
         Raises:
-            InputError: the model has no such part, or its file is not the one that was saved.
+            InputError: the model has no such part, its file is not the one that was saved, or it
+                is not safe to load.
         """
         path = self._file(f"{name}.keras")
         import keras
 
         import components.train.layers  # noqa: F401  (registers our layers)
 
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        try:
+            # Refuses code, and what would take up far more memory than the file.
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:  # Keras raises anything of a file that only looks like its own
+            raise _unusable(path, error) from error
 
     def _session(self, part: str) -> Any:
         if part not in self._sessions:
@@ -125,7 +133,10 @@ class SavedModel:
             # instead of 0.9 s.
             options = onnxruntime.SessionOptions()
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            self._sessions[part] = onnxruntime.InferenceSession(path, options)
+            try:
+                self._sessions[part] = onnxruntime.InferenceSession(path, options)
+            except Exception as error:  # its errors have no class of their own
+                raise _unusable(path, error) from error
         return self._sessions[part]
 
     def _file(self, name: str) -> Path:
@@ -134,7 +145,7 @@ class SavedModel:
         expected = self.card.get("files", {}).get(name)
         if expected is None:
             raise InputError(f"{self.folder / 'model.json'} lists no {name}")
-        found = file_digest(path) if path.exists() else "no such file"
+        found = file_digest(path) if path.is_file() else "no such file"
         if found != expected:
             raise InputError(
                 f"{path} is not the file that was saved: expected {expected}, found {found}"
@@ -216,6 +227,11 @@ def save(
     except OSError as error:
         raise StepError(f"the model could not be written to {folder}: {error}") from error
     return contents
+
+
+def _unusable(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{path} can't be used ({reason}): train the model again")
 
 
 def _export(network: keras.Model, path: Path) -> None:

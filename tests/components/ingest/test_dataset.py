@@ -97,16 +97,17 @@ def test_a_folder_without_description_is_no_data_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "not valid JSON"),
-        ("[]", "malformed at 'name'"),
-        ("{}", "malformed at 'name'"),
+        ("{", "can't be read"),
+        ("[]", r"can't be read \(it must be an object, found list\)"),
+        ("[" * 100_000, r"can't be read \(it is nested too deep\)"),
+        ("{}", "is malformed at 'name'"),
     ],
 )
 def test_a_broken_description_is_refused(tmp_path: Path, text: str, told: str) -> None:
     write(tmp_path / "data")
     (tmp_path / "data" / "dataset.json").write_text(text)
 
-    with pytest.raises(InputError, match=rf"dataset\.json is {told}"):
+    with pytest.raises(InputError, match=rf"dataset\.json {told}"):
         open_dataset(tmp_path / "data")
 
 
