@@ -341,15 +341,17 @@ def pull(
         done: is told each file that is there.
 
     Raises:
-        StepError: a file is missing, can't be read or written, arrives damaged, or its name would
-            put it outside ``folder``.
+        StepError: a file is missing, can't be read or written, arrives damaged, its name would
+            put it outside ``folder``, or it is a link out of the local folder that it is in.
     """
     for name, file in files.items():
         # An object may be called anything, "../x" included.
-        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        if not _holds(folder, name):
             raise StepError(
                 f"{join(uri, file.name)} would land outside {folder}: rename the object"
             )
+        if not is_remote(uri) and not _holds(Path(uri), file.name):
+            raise StepError(f"{join(uri, file.name)} is a link out of {uri}: it is not copied")
     # One store, and so one pool of connections, serves all.
     with _open(uri) as store, ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
         started = {
@@ -365,6 +367,21 @@ def pull(
             raise
 
 
+def files_to_upload(folder: Path) -> list[str]:
+    """Names of all files below a folder of this machine, relative to it and sorted.
+
+    Raises:
+        InputError: there are none, or one is a link out of the folder, to what is nobody's to see.
+    """
+    names = list_files(folder) if folder.is_dir() else []
+    if not names:
+        raise InputError(f"nothing to upload: {folder} is missing or empty")
+    for name in names:
+        if not _holds(folder, name):
+            raise InputError(f"{folder / name} is a link out of {folder}: put the file there")
+    return names
+
+
 def upload_folder(folder: Path, uri: str | Path, *, replace: bool = False) -> None:
     """Copy a folder of this machine to an address.
 
@@ -378,13 +395,11 @@ def upload_folder(folder: Path, uri: str | Path, *, replace: bool = False) -> No
             a bucket files of the same names are, and others stay.
 
     Raises:
-        InputError: the folder is missing or empty, or the target holds something and ``replace``
-            is not set.
+        InputError: ``files_to_upload`` refuses the folder, or the target holds something and
+            ``replace`` is not set.
         StepError: the target can't be written.
     """
-    names = list_files(folder) if folder.is_dir() else []
-    if not names:
-        raise InputError(f"nothing to upload: {folder} is missing or empty")
+    names = files_to_upload(folder)
     if not replace and exists(uri):
         raise _taken(uri)
     with _open(uri) as store:
@@ -444,6 +459,11 @@ def _name_folder(temporary: Path, folder: Path, *, replace: bool) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.rename(folder, old)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Whether a name below a folder, links followed, is of something in the folder."""
+    return (folder / name).resolve().is_relative_to(folder.resolve())
 
 
 def _taken(uri: str | Path) -> InputError:
@@ -517,6 +537,8 @@ class Folder:
     def read(self, name: str) -> bytes:
         """As ``Store``."""
         path = self.path / name
+        if name and not _holds(self.path, name):
+            raise StepError(f"{path} is a link out of {self.path}: it is not read")
         try:
             return path.read_bytes()
         except OSError as error:
@@ -602,15 +624,19 @@ class CloudStorage:
         emulator = os.environ.get("STORAGE_EMULATOR_HOST")
         self.host = emulator or "storage.googleapis.com"
         with self.errors(uri):
+            from google.auth.exceptions import DefaultCredentialsError
             from google.cloud import storage
             from google.cloud.storage.retry import DEFAULT_RETRY
 
-            # Objects belong to buckets: which project the account is of does not matter.
-            client = (
-                storage.Client.create_anonymous_client()
-                if emulator
-                else storage.Client(project=None)
-            )
+            try:
+                # Objects belong to buckets: which project the account is of does not matter.
+                client = (
+                    storage.Client.create_anonymous_client()
+                    if emulator
+                    else storage.Client(project=None)
+                )
+            except (AttributeError, TypeError, KeyError) as error:  # a file of other JSON
+                raise DefaultCredentialsError("the file holds something else") from error
             self.bucket = client.bucket(self.address.bucket)
             # 429, 5xx, connections that are refused or reset, time-outs.
             passing = DEFAULT_RETRY.with_timeout(SECONDS_OF_RETRIES).with_delay(*SECONDS_TO_WAIT)
