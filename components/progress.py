@@ -7,6 +7,7 @@ appends of steps side by side never mix.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -39,12 +40,12 @@ class Progress:
         self._drawn = False
 
     def event(self, kind: str, **facts: Any) -> None:
-        """Append one event, if a runner listens."""
+        """Append one event, if a runner listens; one that can't be written is lost."""
         if self._events is None:
             return
         known = {name: _finite(value) for name, value in facts.items()}
         line = json.dumps({"time": time.time(), "step": self.name, "event": kind, **known})
-        with self._events.open("a", encoding="utf-8") as file:
+        with contextlib.suppress(OSError), self._events.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def say(self, text: str) -> None:

@@ -12,6 +12,7 @@ down never fails a step.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import gc
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +32,23 @@ from typing import Any
 import numpy as np
 
 from components.cells import Cell
-from components.errors import InputError, StepError
+from components.errors import InputError, StepError, shown, told
 from components.progress import Progress, format_seconds
 
 DEFAULT_PROJECT = "genpipe"
+WANDB_HOST = "https://api.wandb.ai"
 # How long a step that is done waits for W&B to take what was logged. WANDB_FINISH_TIMEOUT, W&B's
 # own variable for that, sets another limit.
 UPLOAD_SECONDS = 20.0
+LONGEST_UPLOAD = 86_400.0
+# How long its first row waits for W&B to say what it has of an attempt before.
+SECONDS_TO_ASK = 5.0
+# What WANDB_MODE may say, and what it means; W&B still knows the old names.
+MODES = {
+    **{mode: mode for mode in ("online", "offline", "disabled")},
+    "run": "online",
+    "dryrun": "offline",
+}
 # How the file ends that wandb puts beside a run's log when it has sent all of it.
 SENT = ".wandb.synced"
 
@@ -124,6 +136,7 @@ class WandbTracker(Tracker):
         super().__init__(progress, group)
         self._run: Any = None
         self._upload: Upload | None = None
+        self._sent: SentRows | None = None
         self._told = False
         self._rows = 0
         self._try(lambda: self._open(open_run, upload_seconds))
@@ -162,6 +175,7 @@ class WandbTracker(Tracker):
     def _open(self, open_run: Callable[[], Any], upload_seconds: float | None) -> None:
         self._run = open_run()
         if upload_seconds is not None:
+            self._sent = SentRows(self._run.project, self._run.id)
             self._upload = Upload(Path(self._run.dir).parent, upload_seconds)
 
     def _finish_upload(self) -> None:
@@ -171,17 +185,13 @@ class WandbTracker(Tracker):
     def _log(self, values: Callable[[], dict[str, Any]]) -> None:
         """Log one row of the history, of a number that is its place among all that are logged.
 
-        A step that is tried again logs the rows of its first attempt again, so that its own run
-        folder is whole; a run that knows how far it came leaves out what it has.
+        A step that is tried again logs the rows of its first attempt again; those that W&B has are
+        left out, so that its history has neither a gap nor a repeat.
         """
         place = self._rows
         self._rows += 1
-
-        def log() -> None:
-            if place >= self._run.starting_step:
-                self._run.log(values(), step=place, commit=True)
-
-        self._try(log)
+        if self._sent is None or place >= self._sent.count:
+            self._try(lambda: self._run.log(values(), step=place, commit=True))
 
     def _use(self, artifact: Any) -> None:
         if not self._run.offline:  # disabled
@@ -203,6 +213,50 @@ class WandbTracker(Tracker):
         if not self._told:
             self._told = True
             self.say(f"W&B: {text}")
+
+
+class SentRows:
+    """How many rows of a run's history W&B has: of a pod that was lost, or 0.
+
+    It is asked beside the step, and has until the first row is logged, and ``SECONDS_TO_ASK``
+    more. Without an answer it is taken to have none.
+
+    Args:
+        project: of the run.
+        run: its id.
+    """
+
+    def __init__(self, project: str, run: str) -> None:
+        self._found = 0
+        self._asking = threading.Thread(target=self._ask, args=[project, run], daemon=True)
+        self._asking.start()
+
+    @functools.cached_property
+    def count(self) -> int:
+        """The number, which does not change after it was asked for."""
+        self._asking.join(SECONDS_TO_ASK)
+        return self._found
+
+    def _ask(self, project: str, run: str) -> None:
+        # The question that wandb's own service asks before it resumes a run.
+        query = """query RunResumeStatus($project: String, $entity: String, $name: String!) {
+            model(name: $project, entityName: $entity) {
+                bucket(name: $name, missingOk: true) { historyLineCount }
+            }
+        }"""
+        asked = {"project": project, "entity": os.environ.get("WANDB_ENTITY"), "name": run}
+        key = base64.b64encode(f"api:{os.environ.get('WANDB_API_KEY', '')}".encode()).decode()
+        request = urllib.request.Request(
+            (os.environ.get("WANDB_BASE_URL") or WANDB_HOST).rstrip("/") + "/graphql",
+            json.dumps({"query": query, "variables": asked}).encode(),
+            {"Content-Type": "application/json", "Authorization": f"Basic {key}"},
+        )
+        # Whatever is wrong with W&B, the upload tells.
+        with (
+            contextlib.suppress(Exception),
+            urllib.request.urlopen(request, timeout=SECONDS_TO_ASK) as answer,
+        ):
+            self._found = int(json.load(answer)["data"]["model"]["bucket"]["historyLineCount"])
 
 
 class Upload:
@@ -315,27 +369,36 @@ def run_id(group: str, name: str) -> str | None:
 
 
 def _mode() -> str:
-    """W&B's mode: what its own variable says, else online where there is a key."""
+    """W&B's mode: what its own variable says, else online where there is a key.
+
+    Raises:
+        InputError: ``WANDB_MODE`` is no mode.
+    """
     key = os.environ.get("WANDB_API_KEY")
-    return os.environ.get("WANDB_MODE") or ("online" if key else "offline")
+    asked = os.environ.get("WANDB_MODE") or ("online" if key else "offline")
+    if asked not in MODES:
+        raise InputError(f"WANDB_MODE is {shown(asked)}: choose online, offline or disabled")
+    return MODES[asked]
 
 
-def _upload_seconds() -> float | None:
+def _upload_seconds(mode: str) -> float | None:
     """How long a step waits for its upload; None where nothing is uploaded.
 
     Raises:
         InputError: ``WANDB_FINISH_TIMEOUT`` is not a number of seconds.
     """
-    if _mode() != "online":
+    if mode != "online":
         return None
-    given = os.environ.get("WANDB_FINISH_TIMEOUT") or UPLOAD_SECONDS
-    try:
-        return float(given)
-    except ValueError:
-        raise InputError(f"WANDB_FINISH_TIMEOUT is {given!r}: give seconds, as 20") from None
+    given = os.environ.get("WANDB_FINISH_TIMEOUT") or str(UPLOAD_SECONDS)
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(given)) <= LONGEST_UPLOAD:
+            return seconds
+    raise InputError(f"WANDB_FINISH_TIMEOUT is {shown(given)}: give seconds, as 20")
 
 
-def _open_run(group: str, step: str, name: str, config: Mapping[str, Any], folder: Path) -> Any:
+def _open_run(
+    mode: str, group: str, step: str, name: str, config: Mapping[str, Any], folder: Path
+) -> Any:
     # Reports of wandb's own errors would go to its makers, and hold up the end of a step that can't
     # reach them.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -345,7 +408,7 @@ def _open_run(group: str, step: str, name: str, config: Mapping[str, Any], folde
 
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT") or DEFAULT_PROJECT,
-        mode="disabled" if _mode() == "disabled" else "offline",
+        mode="disabled" if mode == "disabled" else "offline",
         group=group or None,
         job_type=step,
         name=name,
@@ -397,11 +460,15 @@ def open_step(
         folder: where W&B keeps the run's files; it becomes an artifact.
 
     Raises:
-        SystemExit: with status 1, after ``InputError`` or ``StepError`` was told in one line.
+        SystemExit: with status 1, after an expected error (see ``errors.told``) was told in one
+            line.
     """
-    known, upload_seconds, problem = None, None, None
+    problem: InputError | StepError | None = None
+    mode, known, upload_seconds = "disabled", None, None
     try:
-        upload_seconds = _upload_seconds()
+        asked = _mode()
+        upload_seconds = _upload_seconds(asked)
+        mode = asked
         known = cell() if cell else None
     except InputError as error:
         problem = error
@@ -409,16 +476,19 @@ def open_step(
     if known:
         config = {"family": known.family.value, "latent_size": known.latent_size, **config}
     folder = Path(folder).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
     events = os.environ.get("GENPIPE_EVENTS", "")
     logs = os.environ.get("GENPIPE_LOGS", "")
-    if logs:
-        _send_output_to(Path(logs) / f"{name}.log")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if logs:
+            _send_output_to(Path(logs) / f"{name}.log")
+    except OSError as error:
+        problem = StepError(f"{error}: the step can't write where it is to")
     progress = Progress(name, events)
     began = time.monotonic()
     progress.event("start", folder=str(folder.parent))
     group = os.environ.get("WANDB_RUN_GROUP", "")
-    open_run = functools.partial(_open_run, group, step, name, config, folder)
+    open_run = functools.partial(_open_run, mode, group, step, name, config, folder)
     tracker = WandbTracker(progress, group, open_run, upload_seconds)
     status, error_text = "failed", ""
     try:
@@ -426,19 +496,19 @@ def open_step(
             raise problem
         yield tracker
         status = "done"
-    except (InputError, StepError) as error:
-        error_text = str(error)
+    except BaseException as error:
+        error_text = told(error) or f"{type(error).__name__}: {error}"
+        if not told(error):
+            raise
         tracker.say(f"error: {error_text}")
         raise SystemExit(1) from None
-    except BaseException as error:
-        error_text = f"{type(error).__name__}: {error}"
-        raise
     finally:
         tracker.close(failed=status != "done")
         seconds = time.monotonic() - began
         if events and status == "done":
-            record = {"step": name, "seconds": seconds}
-            (folder.parent / "step.json").write_text(json.dumps(record), encoding="utf-8")
+            record = json.dumps({"step": name, "seconds": seconds})
+            with contextlib.suppress(OSError):  # without it the run shows less
+                (folder.parent / "step.json").write_text(record, encoding="utf-8")
         progress.event("end", status=status, seconds=seconds, error=error_text)
         progress.say(f"{name}: {status} after {format_seconds(seconds)}")
         # The process is about to end. Python would first look through all that TensorFlow made for

@@ -9,7 +9,6 @@ the cell of a task in a loop, so it is read from what the step wrote.
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import subprocess
@@ -26,9 +25,10 @@ from typing import Any
 
 from components import storage
 from components.cells import Cell, Status
+from components.documents import parse_document
 from components.errors import InputError, StepError
 from components.progress import format_seconds
-from components.tracking import SENT, step_name
+from components.tracking import SENT, WANDB_HOST, step_name
 from pipelines.environments import FOLDERS, Environment
 
 EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -41,7 +41,6 @@ CARDS = ("model/model.json", "evaluation/metrics.json", "samples/metrics.json")
 METRICS = "metrics"
 LARGEST_CARD = 2**20
 SECONDS_BETWEEN_LINES = 10.0
-WANDB_HOST = "https://api.wandb.ai"
 SECONDS_FOR_AN_ANSWER = 10.0
 
 
@@ -424,10 +423,9 @@ def _read_cards(
 
 def _parse(content: bytes) -> dict[str, Any]:
     try:
-        card = json.loads(content)
+        return parse_document(content)
     except ValueError:
         return {}
-    return card if isinstance(card, dict) else {}
 
 
 def _place(step: Step) -> tuple[int, str, str, int, str]:

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from components.cells import Cell, Family
-from components.progress import Progress
-from components.tracking import Picture, Tracker, WandbTracker, run_id, step_name
+from components.tracking import Picture, Tracker, run_id, step_name
 from tests.components.tracked_step import GROUP, LOGGING, Step, run
 
 
@@ -34,29 +32,6 @@ def test_a_run_id_belongs_to_one_step_of_one_group() -> None:
     assert len(set(ids)) == 3
     assert run_id("a", "x") == ids[0]
     assert run_id("", "x") is None
-
-
-class ResumedRun:
-    """A W&B run of which the server has the first rows; it keeps what it is sent."""
-
-    def __init__(self, starting_step: int) -> None:
-        self.starting_step = starting_step
-        self.rows: dict[int, dict[str, Any]] = {}
-
-    def log(self, values: dict[str, Any], step: int, commit: bool) -> None:
-        assert commit  # else a row is sent when the next one comes
-        assert step not in self.rows
-        self.rows[step] = values
-
-
-def test_an_attempt_that_logs_all_rows_again_sends_those_that_wandb_does_not_have() -> None:
-    resumed = ResumedRun(2)
-    tracker = WandbTracker(Progress("train_vae-10"), GROUP, lambda: resumed)
-
-    for epoch in range(1, 5):
-        tracker.log({"epoch": epoch})
-
-    assert resumed.rows == {2: {"epoch": 3}, 3: {"epoch": 4}}
 
 
 def test_a_tracker_without_wandb_takes_everything(capsys: pytest.CaptureFixture[str]) -> None:

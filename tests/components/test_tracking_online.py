@@ -105,17 +105,66 @@ def test_what_was_sent_is_not_sent_again(sent: Step, monkeypatch: pytest.MonkeyP
         sync_wandb(str(sent.root), sent.root, None, 60)
 
 
-def test_a_step_that_is_tried_again_goes_on_where_the_run_stopped(
-    sent: Step, server: FakeWandb, tmp_path: Path
-) -> None:
-    before = len(server.history[RUN])
+EPOCHS = 8
+ATTEMPT = f"""
+for epoch in range({EPOCHS}):
+    pixels = np.full((8, 9), epoch, np.uint8)
+    tracker.log({{"epoch": epoch, "reconstructions": Picture(pixels)}})
+"""
 
-    again = run(tmp_path, "tracker.log({'loss': 0.5})", **online(server.url))
 
-    assert again.status == 0
-    first, *others = server.history[RUN][before:]
-    assert (first["loss"], others) == (0.5, [])
-    assert first["_step"] == server.history[RUN][before - 1]["_step"] + 1
+END_AFTER = """
+    if epoch == {}:
+        {}
+"""
+
+
+def history_of(server: FakeWandb) -> list[tuple[int, int]]:
+    return [(line["_step"], line["epoch"]) for line in server.history[RUN]]
+
+
+def test_a_history_goes_on_through_preemptions_without_a_gap_or_a_repeat(tmp_path: Path) -> None:
+    """Each pod but the last logs all rows so far, and ends as SIGTERM ends it."""
+    with fake_wandb() as server:
+        for rows in (3, 5):
+            root = tmp_path / str(len(list(tmp_path.iterdir())))
+            root.mkdir()
+            body = ATTEMPT + END_AFTER.format(rows - 1, "raise SystemExit(143)")
+            done = run(root, body, **online(server.url))
+            assert (done.status, done.error) == (143, "")
+            assert history_of(server) == [(epoch, epoch) for epoch in range(rows)]
+
+        last = run(tmp_path, ATTEMPT, **online(server.url))
+
+    assert (last.status, "W&B" in last.out) == (0, False)
+    assert history_of(server) == [(epoch, epoch) for epoch in range(EPOCHS)]
+
+
+@pytest.mark.interrupted
+def test_a_history_goes_on_when_a_pod_is_killed(tmp_path: Path) -> None:
+    """It takes W&B's client half a minute to send what a running step logs."""
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    body = ATTEMPT + END_AFTER.format(3, "import time; time.sleep(99)")
+    with fake_wandb() as server:
+        process = start(lost, body, **online(server.url))
+        deadline = time.monotonic() + 90
+        while len(server.history.get(RUN, ())) < 4 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        assert history_of(server) == [(epoch, epoch) for epoch in range(4)]
+        done = run(tmp_path, ATTEMPT, **online(server.url))
+
+    assert (done.status, done.error) == (0, "")
+    assert history_of(server) == [(epoch, epoch) for epoch in range(EPOCHS)]
+
+
+def test_without_an_answer_nothing_that_is_logged_is_left_out(tmp_path: Path) -> None:
+    done = run(tmp_path, ATTEMPT, **online("http://127.0.0.1:9", 0.1))
+
+    epochs = [record["item"]["epoch"] for record in done.of("history")]
+    assert epochs == list(range(EPOCHS))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
