@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -45,6 +46,23 @@ def mnist(mnist_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Datase
 
     folder = tmp_path_factory.mktemp("mnist") / "data"
     return ingest("mnist", "auto", folder, cache=mnist_cache, tracker=Tracker())
+
+
+@pytest.fixture
+def genpipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """The command: its exit status, what it printed, and what it printed as errors."""
+    from pipelines.cli import entry_point
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["genpipe", *arguments])
+        with pytest.raises(SystemExit) as end:
+            entry_point()
+        printed = capsys.readouterr()
+        return int(end.value.code or 0), printed.out, printed.err
+
+    return run
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import yaml
 
 from components.errors import InputError, StepError
 from pipelines import kubeflow
-from pipelines.cli import entry_point
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
 from tests.pipelines.fake_api import FakeApi
@@ -54,22 +52,6 @@ def file(api: FakeApi, tmp_path: Path) -> str:
     path = tmp_path / "cluster.yaml"
     path.write_text(yaml.safe_dump(api.environment().model_dump(exclude_defaults=True)))
     return str(path)
-
-
-@pytest.fixture
-def genpipe(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """The command: its exit status, what it printed, and what it printed as errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["genpipe", *arguments])
-        with pytest.raises(SystemExit) as end:
-            entry_point()
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 def started(api: FakeApi, client: kfp.Client, name: str = "first") -> Any:

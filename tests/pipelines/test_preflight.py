@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +14,6 @@ import yaml
 
 from components import storage
 from components.errors import StepError
-from pipelines.cli import entry_point
 from pipelines.environments import Environment, local_environment
 from pipelines.parameters import Parameters
 from pipelines.preflight import check_cluster, check_local
@@ -27,8 +25,9 @@ ALWAYS = 1_000
 
 
 @pytest.fixture(autouse=True)
-def _own_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """None of whoever runs the tests, and little patience."""
+def _own_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder of its own, credentials of nobody who runs the tests, and little patience."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "no-such-folder"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST"):
@@ -41,23 +40,6 @@ def _own_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def api() -> Iterator[FakeApi]:
     with FakeApi() as server:
         yield server
-
-
-@pytest.fixture
-def genpipe(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., tuple[int, str, str]]:
-    """The command, in a folder of its own: its exit status, what it printed, and as errors."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["genpipe", *arguments])
-        with pytest.raises(SystemExit) as end:
-            entry_point()
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 def cluster(**changes: Any) -> Environment:
