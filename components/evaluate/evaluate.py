@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.cells import Family
-from components.errors import InputError, shown
+from components.errors import InputError
 from components.evaluate import latent, reconstruction
 from components.evaluate.scatter import draw_scatter
 from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
@@ -46,7 +46,7 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
     trained_on = saved.card.get("data", {})
     if trained_on.get("digest") != dataset.digest:
         raise InputError(
-            f"{saved.folder} was trained on data {shown(trained_on.get('digest'))}, "
+            f"{saved.folder} was trained on data {trained_on.get('digest')}, "
             f"but {dataset.folder} holds {dataset.digest}: evaluate it on its own data set"
         )
     folder.mkdir(parents=True, exist_ok=True)

@@ -219,7 +219,7 @@ def _open_array(folder: Path, split: str, kind: str, size: int) -> np.ndarray:
     expected = (size, *IMAGE_SHAPE) if kind == "images" else (size,)
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy raises anything of a damaged header
         raise InputError(
             f"{path} cannot be opened as an array ({error}): ingest the data set again"
         ) from None

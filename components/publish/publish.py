@@ -293,9 +293,10 @@ def _track(tracker: Tracker, target: str, page: str, decisions: Sequence[Decisio
 def _read_array(place: Path | str, name: str, kind: np.dtype) -> np.ndarray:
     """An array of finite numbers, each row of a kind, from a folder here or in a bucket."""
     address = storage.join(place, name)
+    content = storage.read_bytes(address)
     try:
-        array: np.ndarray = np.load(io.BytesIO(storage.read_bytes(address)), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        array: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # NumPy raises anything of a damaged header
         raise StepError(f"{address} holds no array ({error})") from None
     expected = (kind.base, kind.shape)
     if (array.dtype, array.shape[1:]) != expected or not np.isfinite(array).all():
