@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo quick test lint types format compile golden quality bench lock clean
-.PHONY: images test-images test-interrupted
+.PHONY: images test-images test-interrupted audit secrets
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
@@ -53,6 +53,15 @@ compile: $(READY) ## Compile the pipeline to pipeline.yaml, for ENVIRONMENT (def
 
 golden: $(READY) ## Write the golden compiled pipelines anew, after a change that is meant
 	@$(BIN)/python -m tests.pipelines.golden
+
+secrets: $(READY) ## Look for keys and passwords in all files that git tracks
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --baseline .secrets.baseline
+
+# --strict: a package that the service does not know must not pass for a safe one.
+audit: $(READY) ## Ask PyPI for advisories on all that the lock files name
+	@for file in requirements.lock images/requirements-*.txt; do \
+		$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+			--requirement $$file || exit 1; done
 
 quality: $(READY) ## Train the full budgets and hold each figure against its bar
 	@$(BIN)/python -m tests.benchmarks.quality
