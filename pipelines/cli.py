@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands that need them, so that help answ
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -409,7 +410,7 @@ def submit(
     if wait:
         _follow(client, environment, run, timeout)
     else:
-        click.echo(f"genpipe follow {run.run_id} --environment {environment}")
+        click.echo(f"genpipe follow {run.run_id} --environment {shlex.quote(environment)}")
 
 
 @main.command(epilog=FOLLOW_EXAMPLES)
@@ -489,7 +490,7 @@ def _follow(client: Any, environment: str, run: Any, timeout: int | None) -> Non
     """Show a run until it ends, and exit with the status that says how."""
     from pipelines import kubeflow
 
-    again = f"{run.run_id} --environment {environment}"
+    again = f"{run.run_id} --environment {shlex.quote(environment)}"
     how = f"  genpipe follow {again}\n  genpipe stop {again}"
     try:
         ended = kubeflow.follow(client, run.run_id, click.echo, timeout)

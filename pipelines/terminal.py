@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
     console.print(f"  {families} at latent size {sizes} on {run.parameters.dataset}: {cells} cells")
     if quick:
         console.print("  --quick: small budgets, so figures are worse than those of a full run")
-    console.print(f"  everything goes to {_shown(run.folder)}\n")
+    console.print(f"  everything goes to {escape(str(_shown(run.folder)))}\n")
     run.start()
     bars = Progress(
         TextColumn("  {task.description:<24}"),
@@ -120,16 +121,16 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
         return
     show_leaderboard(run.folder / "leaderboard.json", console)
     _show_times(console, run)
-    folder = _shown(run.folder)
+    folder = escape(shlex.quote(str(_shown(run.folder))))
     console.print("\n[bold]Where to look[/bold]")
-    console.print(f"  {folder / 'report.html'}", soft_wrap=True)
+    console.print(f"  {folder}/report.html", soft_wrap=True)
     console.print("      the report: open it in a browser")
     tracked = list((run.folder / "wandb").glob("offline-run-*"))
     if tracked:
-        console.print(f"  wandb leet {folder / 'wandb'}", soft_wrap=True)
+        console.print(f"  wandb leet {folder}/wandb", soft_wrap=True)
         console.print("      every step's W&B run, in the terminal")
     if not all(any(path.glob(f"*{SENT}")) for path in tracked):
-        console.print(f"  wandb sync {folder / 'wandb'}/offline-run-*", soft_wrap=True)
+        console.print(f"  wandb sync {folder}/wandb/offline-run-*", soft_wrap=True)
         console.print("      uploads the runs that are not on W&B yet, once you are logged in")
     console.print(f"  {folder}/<step>-<cell>/", soft_wrap=True)
     console.print("      what each step made; logs/ has what each step printed")
@@ -228,13 +229,16 @@ def _show_failure(console: Console, run: LocalRun) -> None:
         console.print(
             f"[bold red]{step.name} failed[/bold red]: {escape(step.error)}", soft_wrap=True
         )
-        console.print(f"  the last lines of {_shown(log)}:\n", soft_wrap=True)
+        console.print(f"  the last lines of {escape(str(_shown(log)))}:\n", soft_wrap=True)
         _show_tail(console, log)
     if not run.failed:
         console.print("[bold red]the pipeline failed before or between its steps[/bold red]")
-        console.print(f"  the last lines of {_shown(run.logs / 'kfp.log')}:\n", soft_wrap=True)
-        _show_tail(console, run.logs / "kfp.log")
-    console.print(f"\n  what was finished is in {_shown(run.folder)}", soft_wrap=True)
+        log = run.logs / "kfp.log"
+        console.print(f"  the last lines of {escape(str(_shown(log)))}:\n", soft_wrap=True)
+        _show_tail(console, log)
+    console.print(
+        f"\n  what was finished is in {escape(str(_shown(run.folder)))}", soft_wrap=True
+    )
 
 
 def _show_tail(console: Console, log: Path) -> None:

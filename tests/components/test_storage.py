@@ -287,3 +287,20 @@ def test_a_folder_that_can_not_be_locked_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(StepError, match=r"cannot lock .*: check the path"):
         storage.write_if_unchanged(tmp_path / "shelf" / "pointer", b"", storage.Snapshot(None))
+
+
+@pytest.mark.parametrize("store", ["bucket", "s3_bucket"])
+def test_a_name_that_would_be_another_in_an_address_keeps_what_it_is(
+    store: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    uri = f"{request.getfixturevalue(store)}/run"
+    names = sorted(["a b", "a%2Fb", "a?b=c", "a#b", "a+b", "\u00e9", "<b>", "$(x)", "'", "..x"])
+    for name in names:
+        storage.write_bytes(tmp_path / "made" / name, name.encode())
+
+    storage.upload_folder(tmp_path / "made", uri)
+    storage.download(uri, tmp_path / "back")
+
+    assert storage.list_files(uri) == names
+    for name in names:
+        assert (tmp_path / "back" / name).read_bytes() == name.encode()

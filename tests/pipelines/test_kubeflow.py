@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -344,6 +345,18 @@ def test_the_command_prints_the_runs_id_and_link(
         f"{api.url}/#/runs/details/{run.run_id}",
         f"genpipe follow {run.run_id} --environment {file}",
     ]
+
+
+def test_the_printed_command_is_one_in_a_shell_whatever_the_file_is_called(
+    api: FakeApi, file: str, genpipe: Callable[..., Any]
+) -> None:
+    hostile = Path(file).with_name("my $(touch x); 'cluster'.yaml")
+    Path(file).rename(hostile)
+
+    _, printed, _ = genpipe("submit", "--environment", str(hostile))
+
+    *command, option, given = shlex.split(printed.splitlines()[-1])
+    assert (command[:2], option, given) == (["genpipe", "follow"], "--environment", str(hostile))
 
 
 @pytest.mark.parametrize(

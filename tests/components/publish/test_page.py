@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+from html.parser import HTMLParser
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from components.cells import Family
 from components.compare.report import render_report
 from components.publish.ledger import Comparison, Decision, Outcome, new_name
@@ -51,3 +56,25 @@ def test_what_comes_from_outside_is_escaped() -> None:
 
 def test_without_a_decision_the_report_stays_as_it_is() -> None:
     assert tell(report(), "", []) == report()
+
+
+class _Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.found.append(tag)
+
+
+MARKUP = st.text("<>&\"'=/!- abscript\n")
+
+
+@given(MARKUP, MARKUP)
+def test_no_text_from_outside_makes_a_tag(target: str, reason: str) -> None:
+    plain = tell(PLACE, "shelf", [decision(Outcome.OTHER_DATA, "reason")])
+
+    page = tell(PLACE, target, [decision(Outcome.OTHER_DATA, reason)])
+
+    assert _Tags(page).found == _Tags(plain).found
