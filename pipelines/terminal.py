@@ -236,9 +236,7 @@ def _show_failure(console: Console, run: LocalRun) -> None:
         log = run.logs / "kfp.log"
         console.print(f"  the last lines of {escape(str(_shown(log)))}:\n", soft_wrap=True)
         _show_tail(console, log)
-    console.print(
-        f"\n  what was finished is in {escape(str(_shown(run.folder)))}", soft_wrap=True
-    )
+    console.print(f"\n  what was finished is in {escape(str(_shown(run.folder)))}", soft_wrap=True)
 
 
 def _show_tail(console: Console, log: Path) -> None:

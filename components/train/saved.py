@@ -15,6 +15,7 @@ import hashlib
 import importlib.metadata
 import json
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -118,7 +119,7 @@ class SavedModel:
         import components.train.layers  # noqa: F401  (registers our layers)
 
         try:
-            # Refuses code, and what would take up far more memory than the file.
+            _refuse_bomb(path)
             return keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:  # Keras raises anything of a file that only looks like its own
             raise _unusable(path, error) from error
@@ -227,6 +228,14 @@ def save(
     except OSError as error:
         raise StepError(f"the model could not be written to {folder}: {error}") from error
     return contents
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse an archive that grows when it is unpacked: Keras stores its files as they are."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > path.stat().st_size:
+        raise ValueError(f"it would take up {size:,} bytes, more than the file itself")
 
 
 def _unusable(path: Path, error: Exception) -> InputError:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import io
 import json
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +127,47 @@ def test_a_model_with_code_in_it_is_not_loaded(tmp_path: Path) -> None:
     """Its digest is right: whoever can write the model folder can write model.json as well."""
     write(tmp_path, keras.layers.Lambda(lambda x: x + 1))
 
-    with pytest.raises(ValueError, match=r"(?i)lambda"):
+    with pytest.raises(InputError, match=r"encoder\.keras can't be used \(.*(?i:lambda)"):
         _ = SavedModel(tmp_path).encoder
+
+
+def zipped(**members: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            archive.writestr(name.replace("__", "."), member)
+    return content.getvalue()
+
+
+CONFIG = json.dumps({"module": "keras", "class_name": "Sequential", "config": {}}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"no archive", b"PK\x03\x04", b"<html></html>", zipped()),
+        *(zipped(config__json=b"{"), zipped(config__json=b"[" * 100_000)),
+        zipped(config__json=bytes(10**8)),
+        zipped(config__json=CONFIG, model__weights__h5=bytes(10**8)),
+    ],
+    ids=["empty", "text", "cut", "HTML", "no files", "torn", "deep", "bomb", "bomb of weights"],
+)
+def test_what_only_claims_to_be_a_network_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Its digest is right again, and 100 MB of zeros take up no memory."""
+    card = write(tmp_path)
+    (tmp_path / "encoder.keras").write_bytes(content)
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    files = {**card["files"], "encoder.keras": digest}
+    (tmp_path / "model.json").write_text(json.dumps({**card, "files": files}))
+
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"encoder\.keras can't be used") as refusal:
+        _ = SavedModel(tmp_path).encoder
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert "\n" not in str(refusal.value)
+    assert peak < 5e7
 
 
 def test_a_torn_folder_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
