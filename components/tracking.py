@@ -3,11 +3,11 @@
 ``open_step`` is what a component's adapter enters first. It reads W&B's own environment
 variables, opens the step's run, and yields a ``Tracker``.
 
-A run is always written to its folder, as W&B's offline runs are, so the step never waits for W&B
-and nothing logged can be lost. Where W&B is online (there is an API key) a process beside the step
-sends the folder as it grows; the step waits for it only at its end, and for ``UPLOAD_SECONDS`` at
-most. What was not sent by then is said, once, and `genpipe wandb sync` sends it later. W&B being
-down never fails a step.
+A run is always written to its folder, as W&B's offline runs are, so nothing logged can be lost.
+Where W&B is online (there is an API key) a process beside the step sends the folder as it grows;
+the step waits for W&B at its first row (``SECONDS_TO_ASK`` at most) and at its end
+(``UPLOAD_SECONDS``). What was not sent by then is said, once, and `genpipe wandb sync` sends it
+later. W&B being down never fails a step.
 """
 
 from __future__ import annotations
