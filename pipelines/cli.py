@@ -29,6 +29,7 @@ START = """
 Start here:
   genpipe run --quick      a first look: autoencoder and VAE at latent size 2, briefly
   genpipe run              the whole pipeline with the full budgets
+  genpipe report RUN       what a finished run scored and makes, in the terminal
   genpipe submit --help    the same on a cluster
 """
 
@@ -112,6 +113,24 @@ LEADERBOARD_EXAMPLES = """
 Examples:
   genpipe leaderboard runs/20260101-120000-ab12
   genpipe leaderboard my-run --metrics
+"""
+
+REPORT_EXAMPLES = """
+\b
+Examples:
+  genpipe report my-run
+  genpipe report my-run --open                       the page with all pictures, in the browser
+  genpipe report gs://bucket/pipeline-root/latent-fanout/RUN-ID
+  genpipe report RUN-ID --environment gke-gpu
+"""
+
+COMPARE_EXAMPLES = """
+\b
+Examples:
+  genpipe compare my-run long-vae
+  genpipe compare my-run long-vae --open             as a page, with curves and pictures
+  genpipe compare my-run long-vae --output compared.html
+  genpipe compare my-run gs://bucket/pipeline-root/latent-fanout/RUN-ID
 """
 
 SCHEDULE_EXAMPLES = """
@@ -223,6 +242,19 @@ runs_folder = click.option(
     show_default=True,
     help="Folder that local runs are kept in.",
 )
+
+
+def _of_a_run(command: Any) -> Any:
+    """The argument and options that name a run, here or in a bucket."""
+    for decorate in (
+        click.option(
+            "--environment", metavar="FILE", help="Where RUN is a run's id on that cluster."
+        ),
+        runs_folder,
+        click.argument("run"),
+    ):
+        command = decorate(command)
+    return command
 
 
 @click.group(
@@ -538,6 +570,89 @@ def leaderboard(run: str, runs: Path, metrics: bool) -> None:
         show_metrics()
 
 
+@main.command(epilog=REPORT_EXAMPLES)
+@_of_a_run
+@click.option("--open", "in_browser", is_flag=True, help="Show the report's page in the browser.")
+def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> None:
+    """Print a finished run's leaderboard, with curves and samples of every cell.
+
+    RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
+    or with --environment the run's id.
+    """
+    from pipelines.artifacts import fetch_report, find_run
+
+    uri = find_run(run, runs, environment)
+    if in_browser:
+        _browse(fetch_report(uri))
+        return
+    from pipelines.results import read_results, show_report
+    from pipelines.terminal import open_console
+
+    show_report(read_results(uri), open_console())
+
+
+@main.command(epilog=COMPARE_EXAMPLES)
+@click.argument("chosen", nargs=-1, required=True, metavar="RUN RUN...")
+@runs_folder
+@click.option("--environment", metavar="FILE", help="Where the RUNs are ids on that cluster.")
+@click.option("--open", "in_browser", is_flag=True, help="Show them on a page in the browser.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write that page to this file.",
+)
+def compare(
+    chosen: Sequence[str],
+    runs: Path,
+    environment: str | None,
+    in_browser: bool,
+    output: Path | None,
+) -> None:
+    """Show finished runs side by side: settings, figures, curves, samples.
+
+    Each RUN is a local run's name or folder, the address of a run on a cluster, or with
+    --environment a run's id.
+    """
+    from pipelines.artifacts import find_run
+
+    uris = [find_run(run, runs, environment) for run in chosen]
+
+    from pipelines.results import (
+        check_comparable,
+        comparison_page,
+        read_results,
+        show_comparison,
+    )
+
+    check_comparable(uris)
+    results = [read_results(uri) for uri in uris]
+    if not (in_browser or output):
+        from pipelines.terminal import open_console
+
+        show_comparison(results, open_console())
+        return
+    import tempfile
+
+    page = output or Path(tempfile.mkdtemp(prefix="genpipe-compare-")) / "compare.html"
+    try:
+        page.write_text(comparison_page(results), encoding="utf-8")
+    except OSError as error:
+        raise StepError(f"{page} can't be written: {error}") from None
+    if in_browser:
+        _browse(page.absolute())
+    else:
+        click.echo(page)
+
+
+def _browse(page: Path) -> None:
+    """Open a page in the browser, and say where it is."""
+    import webbrowser
+
+    click.echo(page)
+    if not webbrowser.open(page.as_uri()):
+        click.echo("no browser on this machine: open that file in one elsewhere", err=True)
+
+
 def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
     """The values of ``--param NAME=VALUE``."""
     given = {}
@@ -648,19 +763,6 @@ def _schedules(environment: str) -> Schedules:
     return Schedules(Environment.read(environment))
 
 
-def _of_a_run(command: Any) -> Any:
-    """The argument and options that name a run, here or in a bucket."""
-    for decorate in (
-        click.option(
-            "--environment", metavar="FILE", help="Where RUN is a run's id on that cluster."
-        ),
-        runs_folder,
-        click.argument("run"),
-    ):
-        command = decorate(command)
-    return command
-
-
 @main.group()
 def artifacts() -> None:
     """List, pull and open what the steps of a run made.
@@ -708,14 +810,9 @@ def pull_artifacts(
 @_of_a_run
 def open_artifacts(run: str, runs: Path, environment: str | None) -> None:
     """Show a run's report in the browser."""
-    import webbrowser
-
     from pipelines.artifacts import fetch_report, find_run
 
-    report = fetch_report(find_run(run, runs, environment))
-    click.echo(report)
-    if not webbrowser.open(report.as_uri()):
-        click.echo("no browser on this machine: open that file in one elsewhere", err=True)
+    _browse(fetch_report(find_run(run, runs, environment)))
 
 
 @main.group(epilog=CHAMPIONS_EXAMPLES)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from components.cells import Family, Status
+from components.cells import Cell, Family, Status
 from components.errors import InputError
 from components.progress import format_seconds
 from components.tracking import SENT
@@ -33,7 +35,30 @@ COLUMNS = {
     "train_seconds": "trained",
     "images_per_second": "images/s",
 }
-WIDTH_OFF_TERMINAL = 110
+# What the short headings stand for.
+MEANINGS = {
+    "curve": "curve: validation loss over the training, of the DCGAN the generator's loss",
+    "MSE": "MSE: mean squared error on the test split",
+    "PCA's": "PCA's: that of as many principal components",
+    "loss": "loss: 784 x MSE + KL",
+    "FD": "FD: Fréchet distance of samples and test images",
+    "digits": "digits: classes among the samples",
+    "largest": "largest: share of the commonest",
+}
+# Where the terminal is too narrow for all, these are left out, the first first.
+LEFT_OUT_FIRST = (
+    "images/s",
+    "units",
+    "PCA's",
+    "largest",
+    "trained",
+    "loss",
+    "digits",
+    "curve",
+    "MSE",
+)
+PROSE_WIDTH = 92
+WIDTH_OFF_TERMINAL = 128
 FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
 
 
@@ -42,12 +67,14 @@ class _Row(BaseModel):
     latent_size: int
     status: Status
     metrics: dict[str, int | float | None]
+    reason: str = ""
 
 
 class _Leaderboard(BaseModel):
     """What is shown of ``leaderboard.json``."""
 
     run: str
+    data: dict[str, Any] = {}
     cells: list[_Row]
     best: dict[str, int]
 
@@ -140,51 +167,113 @@ def show_leaderboard(path: Path, console: Console | None = None) -> None:
     """Print a leaderboard file as a table.
 
     Raises:
+        InputError: it is no leaderboard, or can't be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+    print_leaderboard(parse_leaderboard(content, str(path)), console or open_console())
+
+
+def parse_leaderboard(content: bytes, place: str) -> dict[str, Any]:
+    """Read what is shown of a ``leaderboard.json``.
+
+    Args:
+        content: of the file, which anybody may have written.
+        place: what the error calls it.
+
+    Raises:
         InputError: it is no leaderboard.
+    """
+    try:
+        return _Leaderboard.model_validate_json(content).model_dump(mode="json")
+    except ValidationError as error:
+        raise InputError(f"{place} is no leaderboard: {explain(error)}") from None
+
+
+def print_leaderboard(
+    board: Mapping[str, Any], console: Console, curves: Mapping[Cell, str] | None = None
+) -> None:
+    """Print a leaderboard as a table, without the columns that a narrow terminal has no room for.
+
+    Args:
+        board: content of ``leaderboard.json``.
+        console: where to.
+        curves: a sketch of how each cell's training went, for a column of its own.
     """
     from components.compare.leaderboard import format_metric
 
-    console = console or open_console()
-    try:
-        board = _Leaderboard.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise InputError(f"{path} is no leaderboard: {explain(error)}") from None
-    except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}") from None
-    present = {name for cell in board.cells for name in cell.metrics}
-    columns = {name: heading for name, heading in COLUMNS.items() if name in present}
-    console.print(f"[bold]Leaderboard of {escape(board.run)}[/bold]")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("  model", "latent", *columns.values(), "units", ""):
-        is_text = heading in ("  model", "units", "")
-        table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
-    for cell in board.cells:
-        is_best = board.best.get(cell.family) == cell.latent_size
-        values = [cell.metrics.get(name) for name in columns]
-        texts = [
-            "" if value is None else format_metric(name, value)
-            for name, value in zip(columns, values, strict=True)
-        ]
-        note = "best" if is_best else "" if cell.status == Status.COMPLETE else cell.status
-        style = "bold" if is_best else None
+    curves = curves or {}
+    present = {name for cell in board["cells"] for name in cell["metrics"]}
+    figures = {name: heading for name, heading in COLUMNS.items() if name in present}
+    headings = ["  model", "latent", "curve", *figures.values(), "units", ""]
+    rows, styles = [], []
+    for row in board["cells"]:
+        metrics = row["metrics"]
+        is_best = board["best"].get(row["family"]) == row["latent_size"]
+        note = "best" if is_best else "" if row["status"] == "complete" else row["status"]
         units = ", ".join(
-            f"{cell.metrics[f'{kind}_units']} {kind}"
+            f"{metrics[f'{kind}_units']} {kind}"
             for kind in ("active", "dead")
-            if cell.metrics.get(f"{kind}_units") is not None
+            if metrics.get(f"{kind}_units") is not None
         )
-        row = (f"  {cell.family}", str(cell.latent_size), *texts, units, note)
-        table.add_row(*row, style=style)
+        curve = curves.get(Cell(row["family"], row["latent_size"]), "")
+        texts = [format_metric(name, metrics.get(name)) for name in figures]
+        rows.append([f"  {row['family']}", str(row["latent_size"]), curve, *texts, units, note])
+        styles.append("bold" if is_best else None)
+    shown, left_out = _fit(headings, rows, console.width)
+    console.print(f"[bold]Leaderboard of {escape(str(board['run']))}[/bold]", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index in shown:
+        is_text = headings[index] in ("  model", "curve", "units", "")
+        table.add_column(headings[index], justify="left" if is_text else "right", no_wrap=True)
+    for texts, style in zip(rows, styles, strict=True):
+        table.add_row(*(texts[index] for index in shown), style=style)
     console.print(table)
-    console.print(
-        "  MSE: mean squared error on the test split, PCA's with as many components beside"
-    )
-    console.print(
-        "  it; loss: 784 x MSE + KL; FD: Fréchet distance of samples and test images; digits:"
-    )
-    console.print(
-        "  classes among the samples; largest: share of the commonest; `genpipe leaderboard RUN"
-    )
-    console.print("  --metrics` says what each figure means")
+    if left_out:
+        print_prose(console, f"left out, for want of room: {', '.join(left_out)}")
+    for row in board["cells"]:
+        if row.get("reason"):
+            reason = f"{row['family']}-{row['latent_size']} {row['status']}: {row['reason']}"
+            print_prose(console, reason)
+    meanings = [MEANINGS[headings[index]] for index in shown if headings[index] in MEANINGS]
+    legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each figure is"])
+    print_prose(console, legend)
+
+
+def print_prose(console: Console, text: str) -> None:
+    """Print a sentence, indented, in lines that are read with ease."""
+    width = min(console.width, PROSE_WIDTH)
+    filled = textwrap.fill(text, width, initial_indent="  ", subsequent_indent="  ")
+    console.print(filled, markup=False, soft_wrap=True)
+
+
+def _fit(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[list[int], list[str]]:
+    """The columns that a table of so many characters has room for, and headings of the others.
+
+    A column without any text is left out too, without a word.
+    """
+    widths = [
+        max(len(text) for text in column) if any(column) else 0
+        for column in (list(column) for column in zip(*rows, strict=True))
+    ] or [0] * len(headings)
+    shown = [index for index, own in enumerate(widths) if own]
+
+    def needed() -> int:
+        return sum(max(widths[index], len(headings[index])) + 2 for index in shown) - 2
+
+    left_out = []
+    for heading in LEFT_OUT_FIRST:
+        if needed() <= width:
+            break
+        index = headings.index(heading) if heading in headings else -1
+        if index in shown:
+            shown.remove(index)
+            left_out.append(heading)
+    return shown, left_out
 
 
 def show_metrics() -> None:
