@@ -91,6 +91,17 @@ class Tracker:
         """Count the rate that ``progress`` shows from now, where so much is done already."""
         self._progress.restart_clock(done)
 
+    def axis(self, name: str, best: Mapping[str, str] | None = None) -> None:
+        """Draw the history over one of its figures, and keep the best value of others.
+
+        Called before the history begins.
+
+        Args:
+            name: the figure along x: ``epoch`` or ``step``.
+            best: ``min`` or ``max``, of each figure whose best value the summary keeps beside the
+                last one: ``validation_loss.min`` and ``validation_loss.last``.
+        """
+
     def log(self, values: Mapping[str, float | Picture]) -> None:
         """Log one point of the history: numbers and pictures under documented keys."""
 
@@ -100,8 +111,22 @@ class Tracker:
     def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Log a table; a ``Picture`` may stand in any place of a row."""
 
+    def scatter(
+        self, key: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Log a scatter plot of a table whose first two columns are x and y."""
+
     def page(self, key: str, html: str) -> None:
         """Log a self-contained HTML page."""
+
+    def cell(
+        self, cell: Cell, config: Mapping[str, Any], figures: Mapping[str, float | int | str]
+    ) -> None:
+        """Log a run of its own that holds all figures of a cell in its summary.
+
+        Its job type is ``cell``. W&B draws parallel coordinates and scatter plots over runs, so
+        this is what such a chart of the cells reads.
+        """
 
     def uses(self, kind: str, name: str, uri: str) -> None:
         """Record that the run read an artifact (lineage): its kind, name and address."""
@@ -124,6 +149,7 @@ class WandbTracker(Tracker):
         open_run: opens the W&B run.
         upload_seconds: that ``close`` may wait for what was logged to be uploaded; None where
             nothing is.
+        open_cell: opens the run of a cell, beside this one.
     """
 
     def __init__(
@@ -132,14 +158,29 @@ class WandbTracker(Tracker):
         group: str,
         open_run: Callable[[], Any],
         upload_seconds: float | None = None,
+        open_cell: Callable[[Cell, Mapping[str, Any]], Any] | None = None,
     ) -> None:
         super().__init__(progress, group)
         self._run: Any = None
-        self._upload: Upload | None = None
         self._sent: SentRows | None = None
+        self._upload_seconds = upload_seconds
+        self._uploads: list[Upload] = []
+        self._open_cell = open_cell
+        self._cells: list[Path] = []
         self._told = False
         self._rows = 0
-        self._try(lambda: self._open(open_run, upload_seconds))
+        self._try(lambda: self._open(open_run))
+
+    def axis(self, name: str, best: Mapping[str, str] | None = None) -> None:
+        """See ``Tracker.axis``."""
+
+        def define() -> None:
+            self._run.define_metric(name, hidden=True)
+            self._run.define_metric("*", step_metric=name)
+            for figure, goal in (best or {}).items():
+                self._run.define_metric(figure, step_metric=name, summary=f"{goal},last")
+
+        self._try(define)
 
     def log(self, values: Mapping[str, float | Picture]) -> None:
         """See ``Tracker.log``."""
@@ -152,6 +193,26 @@ class WandbTracker(Tracker):
     def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """See ``Tracker.table``."""
         self._log(lambda: {key: _table(columns, rows)})
+
+    def scatter(
+        self, key: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """See ``Tracker.scatter``."""
+        self._log(lambda: {key: _scatter(title, columns, rows)})
+
+    def cell(
+        self, cell: Cell, config: Mapping[str, Any], figures: Mapping[str, float | int | str]
+    ) -> None:
+        """See ``Tracker.cell``."""
+
+        def log() -> None:
+            if self._open_cell:
+                run = self._open_cell(cell, config)
+                run.summary.update(dict(figures))
+                run.finish()
+                self._cells.append(Path(run.dir).parent)
+
+        self._try(log)
 
     def page(self, key: str, html: str) -> None:
         """See ``Tracker.page``."""
@@ -169,17 +230,25 @@ class WandbTracker(Tracker):
 
     def close(self, *, failed: bool = False) -> None:
         """See ``Tracker.close``."""
+        self._try(lambda: self._start_upload(self._cells))
         self._try(lambda: self._run.finish(exit_code=1 if failed else 0))
-        self._try(self._finish_upload)
+        self._try(self._finish_uploads)
 
-    def _open(self, open_run: Callable[[], Any], upload_seconds: float | None) -> None:
+    def _open(self, open_run: Callable[[], Any]) -> None:
         self._run = open_run()
-        if upload_seconds is not None:
+        if self._upload_seconds is not None:
             self._sent = SentRows(self._run.project, self._run.id)
-            self._upload = Upload(Path(self._run.dir).parent, upload_seconds)
+        self._start_upload([Path(self._run.dir).parent])
 
-    def _finish_upload(self) -> None:
-        if self._upload and (reason := self._upload.finish()):
+    def _start_upload(self, folders: Sequence[Path]) -> None:
+        if folders and self._upload_seconds is not None:
+            self._uploads.append(Upload(folders))
+
+    def _finish_uploads(self) -> None:
+        deadline = time.monotonic() + (self._upload_seconds or 0)
+        reasons = [upload.finish(deadline) for upload in self._uploads]
+        if any(reasons):
+            reason = next(filter(None, reasons))
             self._tell(f"{reason}; all that was logged is kept: `genpipe wandb sync` sends it")
 
     def _log(self, values: Callable[[], dict[str, Any]]) -> None:
@@ -260,54 +329,58 @@ class SentRows:
 
 
 class Upload:
-    """A process that sends a run's folder to W&B as it grows, by ``wandb beta sync --live``.
+    """A process that sends runs' folders to W&B as they grow, by ``wandb beta sync --live``.
 
     It ends with the process that started it, however that ends: its standard input is a pipe, which
-    closes then. What it says is in the run's ``logs/upload.log``.
+    closes then. What it says is in the first run's ``logs/upload.log``.
 
     Args:
-        folder: of the run, which is open.
-        seconds: that ``finish`` may wait for the rest.
+        folders: of the runs, which may be open.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
-        self._folder = folder
-        self._seconds = seconds
-        self._log = folder / "logs" / "upload.log"
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = list(folders)
+        self._log = folders[0] / "logs" / "upload.log"
+        temporary = str(folders[0] / "tmp")
         # It has a W&B service of its own, so that nobody minds when it is ended.
         environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "components.tracking", str(folder)],
+                [sys.executable, "-m", "components.tracking", *map(str, folders)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**environment, "WANDB_MODE": "online", "WANDB_DIR": str(folder / "tmp")},
+                env={**environment, "WANDB_MODE": "online", "WANDB_DIR": temporary},
             )
 
-    def finish(self) -> str:
-        """Wait for the rest to be sent, once the run is finished.
+    def finish(self, deadline: float) -> str:
+        """Wait for the rest to be sent, once the runs are finished.
+
+        Args:
+            deadline: of the wait, by ``time.monotonic``.
 
         Returns:
             Why not all was sent, in one line; empty if all was.
         """
+        seconds = max(0.0, deadline - time.monotonic())
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(self._seconds)
+            self._process.wait(seconds)
         self._process.kill()
         self._process.wait()
         log = self._log.read_text(encoding="utf-8", errors="replace")
         errors = [
             line.partition("ERROR")[2].strip() for line in log.splitlines() if "ERROR" in line
         ]
-        sent = list(self._folder.glob(f"*{SENT}"))
-        if sent and not errors:
+        sent = [list(folder.glob(f"*{SENT}")) for folder in self._folders]
+        if all(sent) and not errors:
             return ""
-        for mark in sent:  # wandb puts it there after a fatal error too
-            mark.unlink()
-        return errors[-1] if errors else f"not all was sent in {self._seconds:.0f} s"
+        for marks in sent:  # wandb puts them there after a fatal error too
+            for mark in marks:
+                mark.unlink()
+        return errors[-1] if errors else f"not all was sent in {seconds:.0f} s"
 
 
-def _send(folder: str) -> None:
+def _send(folders: Sequence[str]) -> None:
     """The process of an ``Upload``."""
 
     def end_with_parent() -> None:
@@ -317,7 +390,7 @@ def _send(folder: str) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     from wandb.cli.cli import cli
 
-    cli(["beta", "sync", "--live", folder])
+    cli(["beta", "sync", "--live", *folders])
 
 
 def _as_wandb(value: Any) -> Any:
@@ -333,6 +406,12 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
 
     data = [[_as_wandb(value) for value in row] for row in rows]
     return wandb.Table(columns=list(columns), data=data)
+
+
+def _scatter(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    import wandb
+
+    return wandb.plot.scatter(_table(columns, rows), columns[0], columns[1], title)
 
 
 def _page(html: str) -> Any:
@@ -371,10 +450,12 @@ def run_id(group: str, name: str) -> str | None:
 def _mode() -> str:
     """W&B's mode: what its own variable says, else online where there is a key.
 
+    Where W&B's sweep agent runs the step there is one, if only in the agent's own files.
+
     Raises:
         InputError: ``WANDB_MODE`` is no mode.
     """
-    key = os.environ.get("WANDB_API_KEY")
+    key = os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_SWEEP_ID")
     asked = os.environ.get("WANDB_MODE") or ("online" if key else "offline")
     if asked not in MODES:
         raise InputError(f"WANDB_MODE is {shown(asked)}: choose online, offline or disabled")
@@ -396,8 +477,20 @@ def _upload_seconds(mode: str) -> float | None:
     raise InputError(f"WANDB_FINISH_TIMEOUT is {shown(given)}: give seconds, as 20")
 
 
+def _open_cell(mode: str, group: str, folder: Path, cell: Cell, config: Mapping[str, Any]) -> Any:
+    config = {"family": cell.family.value, "latent_size": cell.latent_size, **config}
+    name = f"cell-{cell.name}"
+    return _open_run(mode, group, "cell", name, config, folder, reinit="create_new")
+
+
 def _open_run(
-    mode: str, group: str, step: str, name: str, config: Mapping[str, Any], folder: Path
+    mode: str,
+    group: str,
+    step: str,
+    name: str,
+    config: Mapping[str, Any],
+    folder: Path,
+    **options: Any,
 ) -> Any:
     # Reports of wandb's own errors would go to its makers, and hold up the end of a step that can't
     # reach them.
@@ -424,6 +517,7 @@ def _open_run(
             disable_job_creation=True,
             save_code=False,
         ),
+        **options,
     )
 
 
@@ -489,7 +583,8 @@ def open_step(
     progress.event("start", folder=str(folder.parent))
     group = os.environ.get("WANDB_RUN_GROUP", "")
     open_run = functools.partial(_open_run, mode, group, step, name, config, folder)
-    tracker = WandbTracker(progress, group, open_run, upload_seconds)
+    open_cell = functools.partial(_open_cell, mode, group, folder)
+    tracker = WandbTracker(progress, group, open_run, upload_seconds, open_cell)
     status, error_text = "failed", ""
     try:
         if problem:
@@ -517,4 +612,4 @@ def open_step(
 
 
 if __name__ == "__main__":
-    _send(sys.argv[1])
+    _send(sys.argv[1:])

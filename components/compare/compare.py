@@ -11,6 +11,7 @@ import numpy as np
 from components.cells import Cell
 from components.compare.leaderboard import (
     Result,
+    best_results,
     leaderboard_document,
     leaderboard_table,
     read_json,
@@ -80,6 +81,7 @@ def compare(
         [[*row, grid] for row, grid in zip(rows, grids, strict=True)],
     )
     tracker.page("report", page)
+    _log_cells(results, tracker)
     scalars = step_metrics(results)
     tracker.summarize(scalars)
     tracker.say(
@@ -87,6 +89,16 @@ def compare(
         + (", ".join(f"{name} {size}" for name, size in document["best"].items()) or "none")
     )
     return scalars
+
+
+def _log_cells(results: Sequence[Result], tracker: Tracker) -> None:
+    """Log a run a cell: what it was told as config, all its figures as summary."""
+    best = best_results(results)
+    for result in results:
+        figures = {name: value for name, value in result.metrics.items() if value is not None}
+        is_best = best.get(result.cell.family) is result
+        state = {"status": result.status.value, "best_of_family": is_best}
+        tracker.cell(result.cell, result.facts.get("settings", {}), {**figures, **state})
 
 
 def _check_data(dataset: Mapping[str, Any], results: Sequence[Result]) -> None:

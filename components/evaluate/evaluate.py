@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.cells import Family
+from components.cells import Cell, Family
 from components.errors import InputError
 from components.evaluate import latent, reconstruction
 from components.evaluate.scatter import draw_scatter
@@ -19,6 +19,8 @@ from components.train.saved import SavedModel
 
 SHOWN = 10
 FRESH_SAMPLES = 2000
+PICTURES_OF_A_DIGIT = 2
+CODES_DRAWN = 1500
 UNIT = RESCALINGS["unit"]
 SYMMETRIC = RESCALINGS["symmetric"]
 
@@ -124,9 +126,31 @@ def _evaluate_dense(
             "latent_scatter": Picture(scatter, plane.axes[0]),
         }
     )
+    _log_tables(saved.cell, dataset, plane, rebuilt, tracker)
     names = [str(name) for name in dataset.class_names]
     areas = {name: float(share) for name, share in zip(names, shares, strict=True)}
     return metrics, areas
+
+
+def _log_tables(
+    cell: Cell, dataset: Dataset, plane: latent.Plane, rebuilt: np.ndarray, tracker: Tracker
+) -> None:
+    """Log what W&B groups and draws anew: some pictures with what they show, and codes."""
+    pixels, labels = dataset.images("test"), np.asarray(dataset.labels("test"))
+    names = [str(name) for name in dataset.class_names]
+    rows: list[list[Any]] = []
+    for digit, name in enumerate(names):
+        for index in np.flatnonzero(labels == digit)[:PICTURES_OF_A_DIGIT]:
+            image = np.asarray(pixels[index])
+            error = float(np.square(UNIT.apply(image) - rebuilt[index]).mean())
+            pictures = (Picture(one[..., 0]) for one in (image, UNIT.inverse(rebuilt[index])))
+            rows.append([cell.family.value, cell.latent_size, name, *pictures, error])
+    columns = ["family", "latent_size", "digit", "original", "reconstruction"]
+    tracker.table("pictures/reconstructions", [*columns, "mean_squared_error"], rows)
+    points = zip(plane.points[:CODES_DRAWN].tolist(), labels[:CODES_DRAWN], strict=True)
+    codes = [[float(f"{x:.4g}"), float(f"{y:.4g}"), names[digit]] for (x, y), digit in points]
+    title = f"{cell.title}: codes of test images"
+    tracker.scatter("latent/codes", title, ["x", "y", "digit"], codes)
 
 
 def _vae_losses(

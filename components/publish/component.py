@@ -74,5 +74,10 @@ def publish(
             tracker=tracker,
         )
         tracker.uses("leaderboard", "leaderboard", leaderboard.uri)
+        chosen = {decision.cell.name for decision in decisions}
+        for models in (autoencoder_models, vae_models, dcgan_models):
+            for model in models or []:
+                if model.metadata.get("name") in chosen:
+                    tracker.uses("model", model.metadata["name"], model.uri)
         text = json.dumps([asdict(decision) for decision in decisions], indent=2)
         Path(published.path).write_text(text + "\n", encoding="utf-8")

@@ -48,6 +48,7 @@ def sample(
             tracker=tracker,
         )
         name = SavedModel(model.path).cell.name
+        tracker.uses("dataset", SavedModel(model.path).card["data"]["name"], data.uri)
         tracker.uses("model", name, model.uri)
         tracker.uses("model", "judge", judge.uri)
         tracker.makes("samples", f"samples-{name}", samples.uri, result["metrics"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.cells import Family
+from components.cells import Cell, Family
 from components.errors import InputError
 from components.frechet import Gaussian, judge_features
 from components.ingest.dataset import RESCALINGS, open_dataset
@@ -142,7 +142,31 @@ def _draw(
     np.save(folder / f"samples{suffix}.npy", images, allow_pickle=False)
     picture = grid(images[:SHOWN], 8, zoom=2)
     write_png(folder / f"grid{suffix}.png", picture)
-    tracker.log({f"samples{suffix}": Picture(picture, kind.replace("_", " ") or "N(0, I)")})
-    scores, shares = judge_scores(classifier.run("classifier", RESCALINGS["unit"].apply(images)))
+    drawn_from = kind.replace("_", " ") or "N(0, I)"
+    tracker.log({f"samples{suffix}": Picture(picture, drawn_from)})
+    probabilities = classifier.run("classifier", RESCALINGS["unit"].apply(images))
+    key, seen = f"pictures/samples{suffix}", probabilities[:SHOWN]
+    _log_table(key, saved.cell, drawn_from, images[:SHOWN], seen, tracker)
+    scores, shares = judge_scores(probabilities)
     scores["frechet_distance"] = test.distance(Gaussian.fit(judge_features(classifier, images)))
     return scores, shares
+
+
+def _log_table(
+    key: str,
+    cell: Cell,
+    drawn_from: str,
+    images: np.ndarray,
+    probabilities: np.ndarray,
+    tracker: Tracker,
+) -> None:
+    """Log samples as a table that W&B groups by what the judge sees in them."""
+    rows = [
+        [
+            *(cell.family.value, cell.latent_size, drawn_from, int(seen.argmax())),
+            *(float(seen.max()), Picture(image[..., 0])),
+        ]
+        for image, seen in zip(images, probabilities, strict=True)
+    ]
+    columns = ["family", "latent_size", "drawn_from", "digit", "confidence", "sample"]
+    tracker.table(key, columns, rows)

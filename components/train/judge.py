@@ -99,6 +99,8 @@ def train_judge(
         metrics=["accuracy"],
         steps_per_execution=min(32, steps),
     )
+    losses = dict.fromkeys(("loss", "validation_loss"), "min")
+    tracker.axis("epoch", losses | dict.fromkeys(("accuracy", "validation_accuracy"), "max"))
     tracker.restart_clock()
     began = time.perf_counter()
     history = classifier.fit(

@@ -150,6 +150,10 @@ class Training:
 
     def run(self) -> dict[str, keras.Model]:
         """Train to the end or to divergence; returns the networks to save."""
+        if isinstance(self.settings, DCGANSettings):
+            self.tracker.axis("step")
+        else:
+            self.tracker.axis("epoch", {"loss": "min", "validation_loss": "min"})
         checkpoint = self.checkpoints and self.checkpoints.newest(self.identity)
         if checkpoint:
             self._go_on_from(checkpoint)

@@ -7,14 +7,24 @@ import numpy as np
 import pytest
 
 from components.cells import Cell, Family
-from components.tracking import Picture, Tracker, run_id, step_name
-from tests.components.tracked_step import GROUP, LOGGING, Step, run
+from components.progress import Progress
+from components.tracking import Picture, Tracker, WandbTracker, run_id, step_name
+from tests.components.tracked_step import DRAWN, GROUP, LOGGING, Step, run
 
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Step:
     """A step that logs one of everything, offline."""
     return run(tmp_path_factory.mktemp("logged"), LOGGING, WANDB_RUN_GROUP=GROUP)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """The records of a step's run and of the run of its cell, by name."""
+    step = run(tmp_path_factory.mktemp("drawn"), DRAWN, WANDB_RUN_GROUP=GROUP)
+    assert (step.status, "W&B" in step.out) == (0, False)
+    names = {run_id(GROUP, name): name for name in ("train_vae-10", "cell-vae-10")}
+    return {names[path.name.split("-")[-1]]: step.records_of(path) for path in step.runs}
 
 
 def test_steps_are_named_after_their_cell() -> None:
@@ -79,6 +89,60 @@ def test_numbers_and_pictures_are_one_history(logged: Step) -> None:
     for path in (second["reconstructions.path"], table["leaderboard.path"], page["report.path"]):
         assert (media / path).is_file()
     assert (media / page["report.path"]).read_text() == "<p>all cells</p>"
+
+
+def summary_of(records: list[dict[str, Any]]) -> dict[str, Any]:
+    updates = [record["summary"]["update"] for record in records if record["type"] == "summary"]
+    return {name: value for update in updates for name, value in update.items()}
+
+
+def test_the_history_is_drawn_over_its_axis(drawn: dict[str, list[dict[str, Any]]]) -> None:
+    records = drawn["train_vae-10"]
+    metrics = [record["metric"] for record in records if record["type"] == "metric"]
+
+    axis, every, *best = metrics
+    assert (axis["name"], axis["options"].get("hidden")) == ("epoch", True)
+    assert (every["glob_name"], every["step_metric"]) == ("*", "epoch")
+    assert {metric["name"]: metric["step_metric"] for metric in best} == {
+        "loss": "epoch",
+        "accuracy": "epoch",
+    }
+
+
+def test_the_summary_keeps_the_best_value_beside_the_last(
+    drawn: dict[str, list[dict[str, Any]]],
+) -> None:
+    summary = summary_of(drawn["train_vae-10"])
+
+    assert summary["loss"] == {"min": 1.5, "last": 2}
+    assert summary["accuracy"] == {"max": 0.75, "last": 0.25}
+    assert summary["images_per_second"] == 9
+
+
+def test_a_scatter_plot_is_a_chart_of_a_table(drawn: dict[str, list[dict[str, Any]]]) -> None:
+    records = drawn["train_vae-10"]
+    configs = [record["config"]["update"] for record in records if record["type"] == "config"]
+    (chart,) = [update for update in configs if "_wandb.visualize.latent/codes" in update]
+    items = [record["history"]["item"] for record in records if record["type"] == "history"]
+
+    panel = chart["_wandb.visualize.latent/codes"]["panel_config"]
+    assert panel["panelDefId"] == "wandb/scatter/v0"
+    assert panel["fieldSettings"] == {"x": "x", "y": "y"}
+    assert items[-1]["latent/codes_table.nrows"] == 2
+    assert items[-1]["latent/codes_table.ncols"] == 3
+
+
+def test_a_cell_has_a_run_with_all_its_figures(drawn: dict[str, list[dict[str, Any]]]) -> None:
+    records = drawn["cell-vae-10"]
+    opened = next(record["run"] for record in records if record["type"] == "run")
+    summary = summary_of(records)
+
+    assert (opened["job_type"], opened["run_group"]) == ("cell", GROUP)
+    config = opened["config"]["update"]
+    figures = ("mean_squared_error", "frechet_distance", "train_seconds")
+    assert [config[name] for name in ("family", "latent_size", "beta")] == ["vae", 10, 1.5]
+    assert [summary[name] for name in figures] == [0.0412, 66.1, 36]
+    assert records[-1]["type"] == "exit"
 
 
 def test_the_summary_holds_what_was_summarized(logged: Step) -> None:

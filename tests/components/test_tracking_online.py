@@ -16,7 +16,7 @@ import pytest
 from components.tracking import UPLOAD_SECONDS, run_id
 from pipelines.artifacts import sync_wandb
 from tests.components.fake_wandb import SLOW_SECONDS, FakeWandb, fake_wandb
-from tests.components.tracked_step import GROUP, LOGGING, Step, end, environment, run, start
+from tests.components.tracked_step import DRAWN, GROUP, LOGGING, Step, end, environment, run, start
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 RUN = run_id(GROUP, "train_vae-10")
@@ -94,6 +94,17 @@ def test_what_is_logged_is_sent_when_the_step_ends(sent: Step, server: FakeWandb
     made = {given["input"]["artifactCollectionName"] for given in server.asked("CreateArtifact")}
     assert {"mnist", "vae-10"} <= made
     assert len(server.asked("UseArtifact")) == 1
+
+
+def test_the_run_of_a_cell_is_sent_too(tmp_path: Path) -> None:
+    with fake_wandb() as server:
+        step = run(tmp_path, DRAWN, **online(server.url))
+
+    assert "W&B" not in step.out
+    asked = reversed(server.asked("UpsertBucket"))  # the first names the job type
+    opened = {given["name"]: given["jobType"] for given in asked}
+    assert opened == {RUN: "train_vae", run_id(GROUP, "cell-vae-10"): "cell"}
+    assert all(any(path.glob("*.wandb.synced")) for path in step.runs)
 
 
 def test_what_was_sent_is_not_sent_again(sent: Step, monkeypatch: pytest.MonkeyPatch) -> None:

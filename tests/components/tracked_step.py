@@ -23,6 +23,15 @@ tracker.summarize({"accuracy": 0.75, "status": "complete"})
 tracker.uses("dataset", "mnist", data)
 tracker.makes("model", "vae-10", folder, {"status": "complete"})
 """
+# What W&B draws: axes and best values, a scatter plot, a run of the cell.
+DRAWN = """
+tracker.axis("epoch", {"loss": "min", "accuracy": "max"})
+for epoch, loss, accuracy in [(1, 2.5, 0.5), (2, 1.5, 0.75), (3, 2.0, 0.25)]:
+    tracker.log({"epoch": epoch, "loss": loss, "accuracy": accuracy, "images_per_second": 9.0})
+tracker.scatter("latent/codes", "codes", ["x", "y", "digit"], [[0.5, -1.0, "7"], [1.0, 2.0, "1"]])
+figures = {"mean_squared_error": 0.0412, "frechet_distance": 66.1, "train_seconds": 36.0}
+tracker.cell(cell(), {"beta": 1.5}, figures)
+"""
 
 
 def program(body: str) -> str:
@@ -61,9 +70,13 @@ class Step:
     @cached_property
     def records(self) -> list[dict[str, Any]]:
         """What the run's folder holds, as wandb reads it."""
+        return self.records_of(self.runs[-1])
+
+    def records_of(self, folder: Path) -> list[dict[str, Any]]:
+        """What one run's folder holds."""
         command = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json"]
         read = subprocess.run(
-            [*map(str, command), str(self.runs[-1])],
+            [*map(str, command), str(folder)],
             env=environment(self.root),
             capture_output=True,
             text=True,

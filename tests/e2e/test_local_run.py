@@ -104,7 +104,9 @@ def test_the_report_is_one_small_file(run):
     assert not re.search(r"(src|href)=.https?:", report)
 
 
-def test_every_step_leaves_a_wandb_run_of_the_group(run):
+@pytest.fixture(scope="module")
+def tracked(run):
+    """The records of every W&B run, by its name."""
     wandb = Path(sys.executable).with_name("wandb")
     found = {}
     for folder in (run / "wandb").iterdir():
@@ -113,16 +115,23 @@ def test_every_step_leaves_a_wandb_run_of_the_group(run):
         )
         records = [json.loads(line) for line in shown.stdout.splitlines()]
         opened = next(record["run"] for record in records if record["type"] == "run")
-        found[opened["display_name"]] = (opened, records)
-    assert set(found) == STEPS
-    assert {opened["run_group"] for opened, _ in found.values()} == {"first"}
-    for name, (opened, _) in found.items():
-        assert opened["job_type"] == name.split("-")[0]
+        found[opened["display_name"]] = records
+    return found
+
+
+def of(records, kind):
+    return [record[kind] for record in records if record["type"] == kind]
+
+
+def test_every_step_leaves_a_wandb_run_of_the_group(tracked):
+    opened = {name: of(records, "run")[0] for name, records in tracked.items()}
+    assert set(opened) == STEPS | {f"cell-{cell}" for cell in CELLS}
+    assert {one["run_group"] for one in opened.values()} == {"first"}
+    for name, one in opened.items():
+        assert one["job_type"] == name.split("-")[0]
 
     def keys(name):
-        items = [
-            record["history"]["item"] for record in found[name][1] if record["type"] == "history"
-        ]
+        items = [history["item"] for history in of(tracked[name], "history")]
         return {re.sub(r"\..*", "", key) for item in items for key in item}
 
     dense = {"epoch", "loss", "validation_loss", "images_per_second", "reconstructions"}
@@ -133,13 +142,97 @@ def test_every_step_leaves_a_wandb_run_of_the_group(run):
         *("step", "discriminator_loss", "generator_loss", "discriminator_accuracy"),
         *("images_per_second", "samples"),
     } <= keys("train_dcgan-2")
-    assert {"reconstructions", "latent_scatter"} <= keys("evaluate-vae-2")
-    assert {"samples", "samples_fitted_gaussian"} <= keys("sample-autoencoder-2")
+    pictures = {"reconstructions", "latent_scatter", "pictures/reconstructions"}
+    assert pictures | {"latent/codes_table"} <= keys("evaluate-vae-2")
+    pictures = {"samples", "pictures/samples"}
+    assert pictures | {f"{one}_fitted_gaussian" for one in pictures} <= keys("sample-autoencoder-2")
     assert {"data/examples"} <= keys("ingest")
     assert {"leaderboard", "report"} <= keys("compare")
-    config = found["train_vae-2"][0]["config"]["update"]
+    config = opened["train_vae-2"]["config"]["update"]
     assert config["latent_size"] == 2
     assert config["beta"] == 1
+
+
+def test_the_history_of_a_training_is_drawn_over_its_epochs_or_steps(tracked):
+    axes = {"train_autoencoder-2": "epoch", "train_vae-2": "epoch", "train_dcgan-2": "step"}
+    for name, axis in {**axes, "judge": "epoch"}.items():
+        metrics = of(tracked[name], "metric")
+        assert {one["step_metric"] for one in metrics if one.get("glob_name") == "*"} == {axis}
+        best = {one["name"] for one in metrics if one.get("summary")}
+        assert best >= ({"loss", "validation_loss"} if axis == "epoch" else set())
+
+
+def test_a_table_has_a_row_a_picture_and_what_it_is_grouped_by(run, tracked):
+    def table(name, key):
+        """A table, and how many pictures are kept with it."""
+        item = {}
+        for history in of(tracked[name], "history"):
+            item |= history["item"]
+        (file,) = (run / "wandb").glob(f"*/files/{item[f'{key}.path']}")
+        (kept,) = [
+            artifact["manifest"]["contents"]
+            for artifact in of(tracked[name], "artifact")
+            if key.replace("/", "") in artifact["name"]
+        ]
+        pictures = [entry for entry in kept if entry["path"].endswith(".png")]
+        assert all(Path(entry["local_path"]).is_file() for entry in kept)
+        return json.loads(file.read_text()), len(pictures)
+
+    rebuilt, pictures = table("evaluate-vae-2", "pictures/reconstructions")
+    by = ["family", "latent_size", "digit"]
+    assert rebuilt["columns"] == [*by, "original", "reconstruction", "mean_squared_error"]
+    assert [row[2] for row in rebuilt["data"]] == [str(digit // 2) for digit in range(20)]
+    assert pictures == 40
+    drawn, pictures = table("sample-dcgan-2", "pictures/samples")
+    assert set(by) <= set(drawn["columns"])
+    assert (len(drawn["data"]), pictures) == (32, 32)
+    codes, _ = table("evaluate-vae-2", "latent/codes_table")
+    assert codes["columns"] == ["x", "y", "digit"]
+    assert len(codes["data"]) == 1500
+
+
+def test_the_run_of_a_cell_has_all_its_figures_in_its_summary(run, tracked):
+    board = json.loads((run / "leaderboard.json").read_text())
+    figures = {(row["family"], row["latent_size"]): row["metrics"] for row in board["cells"]}
+    for cell in CELLS:
+        records = tracked[f"cell-{cell}"]
+        config = of(records, "run")[0]["config"]["update"]
+        summary = {}
+        for one in of(records, "summary"):
+            summary |= one["update"]
+        expected = figures[config["family"], config["latent_size"]]
+        assert {name: summary[name] for name in expected} == pytest.approx(expected)
+        assert summary["best_of_family"] is True
+
+
+def test_lineage_leads_from_the_data_set_to_every_champion(tracked):
+    made, used = {}, {}
+    for name, records in tracked.items():
+        for artifact in of(records, "artifact"):
+            entries = artifact["manifest"].get("contents") or [{}]
+            place = artifact["type"], entries[0].get("ref")
+            if place[1]:
+                found = used if artifact.get("use_after_commit") else made
+                found.setdefault(name, {})[place] = artifact["name"]
+    sources = {place for own in made.values() for place in own}
+    for name, own in used.items():
+        assert set(own) <= sources, name
+
+    def reached(place):
+        """Every artifact that led to one."""
+        makers = [name for name, own in made.items() if place in own]
+        found = {place}
+        for before in [before for name in makers for before in used.get(name, {})]:
+            found |= reached(before)
+        return found
+
+    champions = [place for place in made["publish"] if place[0] == "champion"]
+    assert len(champions) == 3
+    for champion in champions:
+        assert set(made["ingest"]) <= reached(champion)
+        assert any(kind == "model" for kind, _ in set(used["publish"]) & reached(champion))
+    for sample in (f"sample-{cell}" for cell in CELLS):
+        assert set(made["ingest"]) <= set(used[sample])
 
 
 def test_the_key_of_wandb_is_in_no_log_no_artifact_and_no_report(place, run, first):
@@ -159,6 +252,26 @@ def test_the_best_cells_are_the_first_champions(place, run, first):
         version = place / "published" / family / "versions" / champion["champion"]
         assert json.loads((version / "model" / "model.json").read_text())["family"] == family
         assert (champion["run"], champion["latent_size"]) == ("first", 2)
+
+
+def test_every_command_of_the_tutorial_runs(place, run, mnist_cache):
+    """On a run that is there, as the page says: none of its own is made."""
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "tutorial.md").read_text(encoding="utf-8")
+    shell, python = (
+        "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S))
+        for language in ("sh", "python")
+    )
+    programs = f"{GENPIPE.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": programs, "RUN": "first", "BUDGET": "--no-such-option"}
+    for command in (["bash", "-euc", shell], [sys.executable, "-c", python]):
+        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout
+    shown = re.findall(r"^!\[.+\]\(tutorial/(.+)\)$", page, re.M)
+    assert len(shown) == 7
+    assert {path.name for path in (place / "pictures").iterdir()} == set(shown)
+    assert {path.name for path in (docs / "tutorial").iterdir()} == set(shown)
 
 
 def test_an_identical_run_takes_its_steps_from_the_cache(place, run, mnist_cache):
