@@ -115,6 +115,14 @@ Examples:
   genpipe leaderboard my-run --metrics
 """
 
+TRAIN_EXAMPLES = """
+\b
+Examples:
+  genpipe train --family vae --latent-size 10 --data runs/my-run/ingest/data
+  genpipe train --family autoencoder --latent-size 2 --data data --epochs 5 --name tiny
+  wandb sweep deploy/wandb/sweep.yaml      then `wandb agent` calls it with --latent_size=2 ...
+"""
+
 REPORT_EXAMPLES = """
 \b
 Examples:
@@ -568,6 +576,43 @@ def leaderboard(run: str, runs: Path, metrics: bool) -> None:
     show_leaderboard(folder / "leaderboard.json")
     if metrics:
         show_metrics()
+
+
+@main.command(
+    epilog=TRAIN_EXAMPLES,
+    # W&B's agent writes a parameter as the sweep names it: --latent_size=2.
+    context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
+)
+@click.option("--family", required=True, help="autoencoder, vae or dcgan.")
+@click.option("--latent-size", type=int, required=True, help="Latent size.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A prepared data set: the folder ingest/data of a run.",
+)
+@click.option("--name", help="Name of the run. Default: date, time and four letters.")
+@runs_folder
+@click.option("--epochs", type=int, help="Training budget of autoencoder and VAE.")
+@click.option("--steps", type=int, help="Training budget of the DCGAN.")
+@click.option("--batch-size", type=int, help="Images in a batch.")
+@click.option("--learning-rate", type=float, help="Adam's learning rate.")
+@click.option("--hidden-size", type=int, help="Units in each hidden layer: autoencoder, VAE.")
+@click.option("--beta", type=float, help="Weight of the VAE's KL divergence.")
+@click.option("--code-activation", help="Of the autoencoder's code: relu or linear.")
+@click.option("--gen-interval", type=int, help="Steps between the DCGAN's sample grids.")
+@click.option("--seed", type=int, help="Of weights, orders and noise. Default 0.")
+def train(family: str, data: Path, name: str | None, runs: Path, **options: Any) -> None:
+    """Train one model outside a pipeline, on a data set that a run has prepared.
+
+    It logs to W&B what the pipeline's training step logs. W&B's sweep agent calls it: see
+    deploy/wandb.
+    """
+    from pipelines.local import new_name
+    from pipelines.training import train as train_model
+
+    given = {option: value for option, value in options.items() if value is not None}
+    click.echo(train_model(family, given, data, runs / (name or new_name())))
 
 
 @main.command(epilog=REPORT_EXAMPLES)

@@ -1,0 +1,77 @@
+"""Train one cell outside a pipeline: what `genpipe train` and a sweep's agent run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from components.cells import parse_family
+from components.errors import InputError, StepError
+from components.ingest.dataset import open_dataset
+from components.tracking import step_name
+from components.train.settings import SETTINGS
+from components.train.step import train_cell
+
+
+@dataclass
+class Place:
+    """A folder of this machine, where a step of a pipeline has an artifact."""
+
+    path: str
+    uri: str
+
+
+def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Path:
+    """Train one cell on a prepared data set, as the pipeline's own step does.
+
+    Args:
+        family: the model family.
+        given: settings of the family; those left out have their defaults.
+        data: a data-set folder, as ``ingest`` makes it.
+        folder: of the run, which must not exist yet.
+
+    Returns:
+        The model's folder, ``<folder>/train_vae-10/model``; W&B's run lies in ``<folder>/wandb``.
+
+    Raises:
+        InputError: the family or a setting is unknown or out of range, there is no data set, or
+            the run exists already. Nothing was written.
+        StepError: the folder can't be written.
+        SystemExit: with status 1, after the step itself told what stopped it.
+    """
+    kind = SETTINGS[parse_family(family)]
+    known = {field.name for field in fields(kind)}
+    for name in given:
+        if name not in known:
+            own = ", ".join(sorted(known))
+            raise InputError(f"{name} is no setting of the family {family}: choose from {own}")
+    settings = kind(**given)
+    open_dataset(data)
+    step = folder / step_name(f"train_{family}", settings.cell)
+    try:
+        step.mkdir(parents=True)
+    except FileExistsError:
+        raise InputError(f"{step} exists already: choose another --name") from None
+    except OSError as error:
+        raise StepError(f"the run's folder can't be made: {error}") from None
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    tracked = step / "wandb_run"
+    try:
+        train_cell(
+            family,
+            settings.to_dict(),
+            data=Place(*[str(data.absolute())] * 2),
+            model=Place(*[str(step.absolute() / "model")] * 2),
+            wandb_folder=str(tracked),
+        )
+    finally:
+        # Where a local run has them too.
+        for run in sorted((tracked / "wandb").glob("*run-*-*")):
+            (folder / "wandb").mkdir(exist_ok=True)
+            shutil.move(run, folder / "wandb" / run.name)
+        shutil.rmtree(tracked, ignore_errors=True)
+    return step / "model"
