@@ -242,10 +242,11 @@ class WandbTracker(Tracker):
 
     def _start_upload(self, folders: Sequence[Path]) -> None:
         if folders and self._upload_seconds is not None:
-            self._uploads.append(Upload(folders))
+            self._uploads.append(Upload(folders, self._upload_seconds))
 
     def _finish_uploads(self) -> None:
-        deadline = time.monotonic() + (self._upload_seconds or 0)
+        deadline = time.monotonic() + (self._upload_seconds or 0.0)
+        # All are ended, whichever of them failed.
         reasons = [upload.finish(deadline) for upload in self._uploads]
         if any(reasons):
             reason = next(filter(None, reasons))
@@ -336,10 +337,12 @@ class Upload:
 
     Args:
         folders: of the runs, which may be open.
+        seconds: that the step waits for the rest, all in all.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], seconds: float) -> None:
         self._folders = list(folders)
+        self._seconds = seconds
         self._log = folders[0] / "logs" / "upload.log"
         temporary = str(folders[0] / "tmp")
         # It has a W&B service of its own, so that nobody minds when it is ended.
@@ -362,9 +365,8 @@ class Upload:
         Returns:
             Why not all was sent, in one line; empty if all was.
         """
-        seconds = max(0.0, deadline - time.monotonic())
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(seconds)
+            self._process.wait(max(0.0, deadline - time.monotonic()))
         self._process.kill()
         self._process.wait()
         log = self._log.read_text(encoding="utf-8", errors="replace")
@@ -377,7 +379,7 @@ class Upload:
         for marks in sent:  # wandb puts them there after a fatal error too
             for mark in marks:
                 mark.unlink()
-        return errors[-1] if errors else f"not all was sent in {seconds:.0f} s"
+        return errors[-1] if errors else f"not all was sent in {self._seconds:.0f} s"
 
 
 def _send(folders: Sequence[str]) -> None:

@@ -37,6 +37,9 @@ CURVES = {
     Family.DCGAN: "generator_loss",
 }
 CURVE_WIDTH = 12
+# Characters of a comparison's first and last column.
+LABEL_WIDTH = 25
+BEST_WIDTH = 11
 FIGURES = (
     "mean_squared_error",
     "total_loss",
@@ -179,33 +182,16 @@ def show_comparison(runs: Sequence[Results], console: Console) -> None:
         console.print(f"  [bold]{letter}[/bold]  {escape(run.name)}", soft_wrap=True)
     for line in [*differences(runs), *warnings(runs)]:
         print_prose(console, line)
-    console.print()
-    letters = LETTERS[: len(runs)]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("  cell", "figure", *letters, "best"):
-        table.add_column(heading, justify="right" if heading in letters else "left", no_wrap=True)
-    for cell in _all_cells(runs):
-        title = f"  {cell.name}"
-        for name, texts, best in figures_of(cell, runs):
-            shown = [
-                Text(text, style="bold" if letter == best[:1] else "")
-                for letter, text in zip(letters, texts, strict=True)
-            ]
-            table.add_row(title, METRICS[name].label, *shown, best)
-            title = ""
-        curves = [[y for _, y in run.curves.get(cell, ())] for run in runs]
-        values = [value for curve in curves for value in curve]
-        if values:
-            span = min(values), max(values)
-            table.add_row(
-                title, "Curve", *(sparkline(curve, CURVE_WIDTH, span) for curve in curves), ""
-            )
-    console.print(table)
+    at_once = max(1, (console.width - LABEL_WIDTH - BEST_WIDTH) // (CURVE_WIDTH + 2))
+    for first in range(0, len(runs), at_once):
+        console.print()
+        console.print(_comparison(runs, range(first, min(first + at_once, len(runs))), console))
     text = (
         "best: by how much it is better than the next; of one seed each, small differences may be "
         "chance. Curve: validation loss (DCGAN: generator loss), a cell's runs on one scale."
     )
     print_prose(console, text)
+    letters = LETTERS[: len(runs)]
     for cell in _all_cells(runs):
         shown_runs = [
             (letter, run.samples[cell])
@@ -215,6 +201,32 @@ def show_comparison(runs: Sequence[Results], console: Console) -> None:
         if shown_runs:
             console.print(f"\n[bold]{cell.title}: samples from N(0, I)[/bold]")
             _show_samples(console, shown_runs)
+
+
+def _comparison(runs: Sequence[Results], places: range, console: Console) -> Table:
+    """A table of some of the runs, of all that their cells scored."""
+    with_best = console.width >= LABEL_WIDTH + CURVE_WIDTH + 2 + BEST_WIDTH
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("  cell", no_wrap=True)
+    for place in places:
+        table.add_column(LETTERS[place], justify="right", no_wrap=True)
+    if with_best:
+        table.add_column("best", no_wrap=True)
+    for cell in _all_cells(runs):
+        table.add_row(Text(f"  {cell.name}", style="bold"))
+        for name, texts, best in figures_of(cell, runs):
+            shown = [
+                Text(texts[place], style="bold" if LETTERS[place] == best[:1] else "")
+                for place in places
+            ]
+            table.add_row(f"    {METRICS[name].label}", *shown, *([best] if with_best else []))
+        curves = [[y for _, y in run.curves.get(cell, ())] for run in runs]
+        values = [value for curve in curves for value in curve]
+        if values:
+            span = min(values), max(values)
+            shown = [Text(sparkline(curves[place], CURVE_WIDTH, span)) for place in places]
+            table.add_row("    Curve", *shown)
+    return table
 
 
 def comparison_page(runs: Sequence[Results]) -> str:
@@ -321,28 +333,29 @@ def warnings(runs: Sequence[Results]) -> list[str]:
         return []
     if incomparable == set(FIGURES):
         return ["These runs were measured on different data: their figures do not compare."]
-    return [
-        "These runs have different judges: Fréchet distances and shares of digits do not compare "
-        "between them."
-    ]
+    told = "Fréchet distances and shares of digits do not compare between them."
+    if all(run.judge for run in runs):
+        return [f"These runs have different judges: {told}"]
+    return [f"Not all of these runs show which judge they had; unless it is one, {told}"]
 
 
 def _incomparable(runs: Sequence[Results]) -> set[str]:
-    """The figures that mean something else in each of these runs."""
+    """The figures that mean something else in each of these runs, for all that is known."""
     if len({run.board.get("data", {}).get("digest") for run in runs}) > 1:
         return set(FIGURES)
-    return set(JUDGED) if len({run.judge for run in runs}) > 1 else set()
+    judges = {run.judge for run in runs}
+    return set(JUDGED) if len(judges) > 1 or "" in judges else set()
 
 
 def _best(name: str, values: Sequence[float | None]) -> str:
     better = METRICS[name].better
-    known = [(value, letter) for value, letter in zip(values, LETTERS, strict=False) if value]
+    known = [
+        (value, letter) for value, letter in zip(values, LETTERS, strict=False) if value is not None
+    ]
     if not better or len(known) < 2:
         return ""
-    (first, letter), (second, _), *_ = sorted(
-        ((float(value), letter) for value, letter in known), reverse=better == "higher"
-    )
-    share = abs(first - second) / abs(second)
+    (first, letter), (second, _), *_ = sorted(known, reverse=better == "higher")
+    share = abs(first - second) / (abs(second) or abs(first) or 1.0)
     return f"{letter} by {share:.1%}" if share >= 0.0005 else ""
 
 

@@ -18,7 +18,7 @@ from components import storage
 from components.cells import Cell
 from components.pictures import grid
 from pipelines.cli import main
-from pipelines.results import comparison_page, read_results, show_report
+from pipelines.results import comparison_page, read_results, show_comparison, show_report
 
 CELLS = {"autoencoder": (2, 10), "vae": (2,), "dcgan": (2,)}
 METRICS = {"frechet_distance": 100.0, "digits_covered": 10, "largest_digit_share": 0.2}
@@ -104,6 +104,22 @@ def test_no_line_is_longer_than_the_terminal_is_wide(here: Path, width: int) -> 
     assert len(rows) == 4
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_runs_side_by_side_fit_the_terminal_with_all_their_figures(
+    here: Path, tmp_path: Path, width: int
+) -> None:
+    errors = {name: (number + 1) / 100 for number, name in enumerate("abcdefg")}
+    others = [write_run(tmp_path / name, error=error) for name, error in errors.items()]
+    console = Console(width=width, file=io.StringIO())
+
+    show_comparison([read_results(str(at)) for at in (here, *others)], console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert all(f"0.0{number + 1}00" in text for number in range(len(errors)))
+
+
 def test_what_there_is_no_room_for_is_named(here: Path) -> None:
     console = Console(width=40, file=io.StringIO())
 
@@ -122,8 +138,9 @@ def test_a_run_in_a_bucket_compares_with_one_here(here: Path, tmp_path: Path, bu
     assert shown.exit_code == 0, shown.output
     assert "vae: epochs A 3, B 8" in shown.output
     lines = [" ".join(line.split()) for line in shown.output.splitlines()]
-    assert "autoencoder-10 Mean squared error 0.0400 0.0200 B by 50.0%" in lines
-    assert "dcgan-2 Fréchet distance 100.00 100.00" in lines
+    assert "Mean squared error 0.0400 0.0200 B by 50.0%" in lines
+    assert "Fréchet distance 100.00 100.00" in lines
+    assert lines.index("autoencoder-10") < lines.index("vae-2") < lines.index("dcgan-2")
     assert lines.count("A B") == 4
 
 
@@ -135,12 +152,16 @@ def test_figures_that_do_not_compare_have_no_best_and_a_line_says_why(
     path.write_text(path.read_text().replace("100.0", "50.0"))
 
     judged = genpipe("compare", here, other).output
+    (other / "judge" / "model" / "model.json").unlink()
+    unknown = genpipe("compare", here, other).output
     path.write_text(path.read_text().replace("sha256:1", "sha256:2"))
     elsewhere = genpipe("compare", here, other).output
 
     assert "different judges" in judged
     assert "50.00" in judged
     assert set(re.findall(r"[AB] by \S+", judged)) == {"B by 25.0%"}
+    assert "Not all of these runs show which judge they had" in unknown
+    assert set(re.findall(r"[AB] by \S+", unknown)) == {"B by 25.0%"}
     assert "measured on different data" in elsewhere
     assert not re.findall(r"[AB] by \S+", elsewhere)
 
