@@ -603,10 +603,10 @@ def leaderboard(run: str, runs: Path, metrics: bool) -> None:
 @click.option("--gen-interval", type=int, help="Steps between the DCGAN's sample grids.")
 @click.option("--seed", type=int, help="Of weights, orders and noise. Default 0.")
 def train(family: str, data: Path, name: str | None, runs: Path, **options: Any) -> None:
-    """Train one model outside a pipeline, on a data set that a run has prepared.
+    """Train one model outside a pipeline.
 
-    It logs to W&B what the pipeline's training step logs. W&B's sweep agent calls it: see
-    deploy/wandb.
+    It needs a data set that a run has prepared, and logs to W&B what the pipeline's training
+    step logs. W&B's sweep agent calls it: see deploy/wandb.
     """
     from pipelines.local import new_name
     from pipelines.training import train as train_model
@@ -619,7 +619,7 @@ def train(family: str, data: Path, name: str | None, runs: Path, **options: Any)
 @_of_a_run
 @click.option("--open", "in_browser", is_flag=True, help="Show the report's page in the browser.")
 def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> None:
-    """Print a finished run's leaderboard, with curves and samples of every cell.
+    """Print a run's leaderboard, curves and samples.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
     or with --environment the run's id.
@@ -653,7 +653,9 @@ def compare(
     in_browser: bool,
     output: Path | None,
 ) -> None:
-    """Show finished runs side by side: settings, figures, curves, samples.
+    """Show runs side by side, here or on a page.
+
+    Settings that differ, figures, curves and samples of each cell.
 
     Each RUN is a local run's name or folder, the address of a run on a cluster, or with
     --environment a run's id.
