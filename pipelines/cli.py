@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from components.errors import InputError, shown, told
+from components.errors import InputError, StepError, shown, told
 
 if TYPE_CHECKING:
     from pipelines.schedules import Schedules

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from components.cells import Cell, Family
-from components.progress import Progress
-from components.tracking import Picture, Tracker, WandbTracker, run_id, step_name
+from components.tracking import Picture, Tracker, run_id, step_name
 from tests.components.tracked_step import DRAWN, GROUP, LOGGING, Step, run
 
 
