@@ -36,7 +36,6 @@ from components.errors import InputError, StepError, shown, told
 from components.progress import Progress, format_seconds
 
 DEFAULT_PROJECT = "genpipe"
-WANDB_HOST = "https://api.wandb.ai"
 # How long a step that is done waits for W&B to take what was logged. WANDB_FINISH_TIMEOUT, W&B's
 # own variable for that, sets another limit.
 UPLOAD_SECONDS = 20.0
@@ -317,7 +316,7 @@ class SentRows:
         asked = {"project": project, "entity": os.environ.get("WANDB_ENTITY"), "name": run}
         key = base64.b64encode(f"api:{os.environ.get('WANDB_API_KEY', '')}".encode()).decode()
         request = urllib.request.Request(
-            (os.environ.get("WANDB_BASE_URL") or WANDB_HOST).rstrip("/") + "/graphql",
+            wandb_host().rstrip("/") + "/graphql",
             json.dumps({"query": query, "variables": asked}).encode(),
             {"Content-Type": "application/json", "Authorization": f"Basic {key}"},
         )
@@ -447,6 +446,13 @@ def step_name(step: str, cell: Cell | None) -> str:
 def run_id(group: str, name: str) -> str | None:
     """The W&B run id of a step in a pipeline run: the same when a lost pod is tried again."""
     return hashlib.sha256(f"{group}/{name}".encode()).hexdigest()[:16] if group else None
+
+
+def wandb_host() -> str:
+    """Where W&B is: what its own variable says, else the installed client's default."""
+    import wandb
+
+    return os.environ.get("WANDB_BASE_URL") or str(wandb.Settings().base_url)
 
 
 def _mode() -> str:

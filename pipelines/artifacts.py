@@ -28,7 +28,7 @@ from components.cells import Cell, Status
 from components.documents import parse_document
 from components.errors import InputError, StepError
 from components.progress import format_seconds
-from components.tracking import SENT, WANDB_HOST, step_name
+from components.tracking import SENT, step_name, wandb_host
 from pipelines.environments import FOLDERS, Environment
 
 EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -348,7 +348,7 @@ def sync_wandb(run: str, runs: Path, environment: str | None, seconds: float) ->
 
 def _reach_wandb() -> None:
     """Make sure that something answers where W&B is: wandb sync would go on trying."""
-    host = os.environ.get("WANDB_BASE_URL") or WANDB_HOST
+    host = wandb_host()
     try:
         urllib.request.urlopen(host, timeout=SECONDS_FOR_AN_ANSWER).close()
     except urllib.error.HTTPError:

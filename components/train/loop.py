@@ -2,8 +2,8 @@
 
 The images lie on the device as uint8 and are rescaled there; a call runs up to thousands of steps
 without Python in between. How many is a matter of time, and no bit of the result depends on it.
-Whether XLA compiles the call is the family's choice: the dense models
-gain 2 times from it, the convolutional one loses on a CPU.
+Whether XLA compiles the call is the family's choice: the dense models gain 2 times from it, the
+convolutional one loses on a CPU.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ STEPS = (
     Step(train_vae, {"latent_size": 2, "epochs": 1}, DATA),
     Step(train_dcgan, {"latent_size": 2, "steps": 2, "gen_interval": 2}, DATA),
     Step(evaluate, {}, DATA | MODEL),
-    Step(sample, {"samples": 200}, DATA | MODEL | {"judge": ["judge/model"]}),
+    Step(sample, {"count": 200}, DATA | MODEL | {"judge": ["judge/model"]}),
     Step(
         compare,
         {"families": ["autoencoder"], "latent_sizes": [2]},
@@ -122,9 +122,11 @@ STEPS = (
     Step(
         publish,
         {"target": ""},
-        {
+        DATA
+        | {
+            "judge": ["judge/model"],
             "leaderboard": ["compare/leaderboard"],
-            "report": ["compare/report"],
+            "compared": ["compare/report"],
             "autoencoder_models": ["train_autoencoder/model"],
         },
     ),

@@ -18,7 +18,7 @@ from pipelines.artifacts import sync_wandb
 from tests.components.fake_wandb import SLOW_SECONDS, FakeWandb, fake_wandb
 from tests.components.tracked_step import DRAWN, GROUP, LOGGING, Step, end, environment, run, start
 
-KEY = "0123456789abcdef0123456789abcdef01234567"
+KEY = "notakey" * 6
 RUN = run_id(GROUP, "train_vae-10")
 BECOME = """
 import os, urllib.request

@@ -18,7 +18,7 @@ from tests.components.fake_wandb import fake_wandb
 from tests.components.tracked_step import environment
 
 ROOT = Path(__file__).parents[2]
-KEY = "0123456789abcdef0123456789abcdef01234567"
+KEY = "notakey" * 6
 VIEWER = {"id": "1", "username": "me", "entity": "team", "email": "", "flags": "{}"}
 TABLES = ("pictures/reconstructions", "pictures/samples")
 PROJECT = {"id": "1", "name": "genpipe", "entityName": "team", "createdAt": "2026-01-01T00:00:00Z"}

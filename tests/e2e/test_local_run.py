@@ -19,7 +19,7 @@ SMALL = [
     *("--autoencoder-epochs", "1", "--vae-epochs", "1", "--dcgan-steps", "4"),
     *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "gen_interval=2"),
 ]
-KEY = "0123456789abcdef0123456789abcdef01234567"
+KEY = "notakey" * 6
 CELLS = ("autoencoder-2", "vae-2", "dcgan-2")
 STEPS = {
     *("ingest", "judge", "compare", "publish"),

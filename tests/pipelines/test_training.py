@@ -21,7 +21,7 @@ from tests.components.fake_wandb import fake_wandb
 from tests.components.tracked_step import environment
 
 SWEEP = Path(__file__).parents[2] / "deploy" / "wandb" / "sweep.yaml"
-KEY = "0123456789abcdef0123456789abcdef01234567"
+KEY = "notakey" * 6
 
 
 @pytest.fixture
