@@ -95,14 +95,17 @@ class SavedModel:
             The network's output, (n, ...) float32; a list of them where it has several.
 
         Raises:
-            InputError: as ``part`` does.
+            InputError: as ``part`` does, or the network reads inputs of another shape.
         """
         session = self._session(part)
         name = session.get_inputs()[0].name
-        batches = [
-            session.run(None, {name: inputs[first : first + BATCH]})
-            for first in range(0, len(inputs), BATCH)
-        ]
+        try:
+            batches = [
+                session.run(None, {name: inputs[first : first + BATCH]})
+                for first in range(0, len(inputs), BATCH)
+            ]
+        except Exception as error:  # its errors have no class of their own
+            raise _unusable(self.folder / f"{part}.onnx", error) from error
         outputs = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
         return outputs if len(outputs) > 1 else outputs[0]
 

@@ -201,7 +201,7 @@ def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
         (["report", "nowhere"], "no run 'nowhere'"),
         (["report", "{empty}"], "no steps of a run at"),
         (["report", "{unfinished}"], "no leaderboard at .*: did the run's compare step end"),
-        (["report", "{broken}"], "the leaderboard at .* is not one that genpipe wrote"),
+        (["report", "{broken}"], "the leaderboard of .* is no leaderboard"),
         (["report", "ftp://host/run"], "only gs://, s3:// and minio:// can be read"),
         (["compare", "{here}"], "one run alone compares with nothing"),
         (["compare", "{here}", "{here}"], "a run is named twice"),

@@ -221,3 +221,10 @@ def test_an_altered_network_is_not_run(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"encoder\.onnx is not the file that was saved"):
         SavedModel(tmp_path).run("encoder", np.ones((4, 3), np.float32))
+
+
+def test_a_network_of_other_inputs_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+
+    with pytest.raises(InputError, match=r"encoder\.onnx can't be used \("):
+        SavedModel(tmp_path).run("encoder", np.ones((4, 2), np.float32))
