@@ -58,7 +58,7 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
         raise InputError(f"{step} exists already: choose another --name") from None
     except OSError as error:
         raise StepError(f"the run's folder can't be made: {error}") from None
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import_tensorflow_quietly()
     tracked = step / "wandb_run"
     try:
         train_cell(
@@ -75,3 +75,21 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
             shutil.move(run, folder / "wandb" / run.name)
         shutil.rmtree(tracked, ignore_errors=True)
     return step / "model"
+
+
+def import_tensorflow_quietly() -> None:
+    """Import TensorFlow and look for devices without what its libraries then write.
+
+    They write to the process's standard error before any setting of theirs counts.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

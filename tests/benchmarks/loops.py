@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from components.cells import Family
+from pipelines.training import import_tensorflow_quietly
 
 ROUNDS = 5
 DENSE_IMAGES = 27_500
@@ -67,6 +68,7 @@ def work(pipe: Connection, case: Case, variant: str, data: Path) -> None:
 
     It answers each round with its seconds, and the end with its peak of memory in MiB.
     """
+    import_tensorflow_quietly()
     train = prepare(case, variant, data)
     train()  # compiles
     pipe.send("ready")

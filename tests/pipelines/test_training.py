@@ -96,6 +96,7 @@ def test_what_the_agent_runs_trains_a_cell_and_logs_it_to_the_sweep(
         history = server.history["run1"]
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "oneDNN" not in done.stderr
     assert {given["name"] for given in opened} == {"run1"}
     assert "sweep1" in {given.get("sweep") for given in opened}
     assert [line["epoch"] for line in history] == [1, 2]
