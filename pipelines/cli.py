@@ -323,9 +323,9 @@ def run(
     image: str | None,
     **options: Any,
 ) -> None:
-    """Run the pipeline on this machine, without a server or an account.
+    """Run the pipeline on this machine.
 
-    Steps that an earlier run made from the same code and inputs come from the cache.
+    It needs no server and no account. Steps that an earlier run made from the same code and inputs come from the cache.
     """
     from pipelines.local import LocalRun, new_name
     from pipelines.parameters import QUICK, Parameters
@@ -458,7 +458,10 @@ def submit(
 @on_environment
 @wait_limit
 def follow(run: str, environment: str, timeout: int | None) -> None:
-    """Show each step's changes of a cluster's run, by id or name, until it ends."""
+    """Show how each step of a cluster's run fares until it ends.
+
+    RUN is its id or name.
+    """
     client, found = _cluster_run(environment, run)
     _follow(client, environment, found, timeout)
 
@@ -467,7 +470,10 @@ def follow(run: str, environment: str, timeout: int | None) -> None:
 @click.argument("run")
 @on_environment
 def stop(run: str, environment: str) -> None:
-    """Stop a cluster's run, by id or name; what its finished steps made stays."""
+    """Stop a cluster's run.
+
+    RUN is its id or name. What its finished steps made stays.
+    """
     from pipelines import kubeflow
 
     client, found = _cluster_run(environment, run)
@@ -479,7 +485,10 @@ def stop(run: str, environment: str) -> None:
 @click.argument("run")
 @on_environment
 def retry(run: str, environment: str) -> None:
-    """Run the failed steps of a cluster's run again, and those after them."""
+    """Run the failed steps of a cluster's run again.
+
+    RUN is its id or name. The steps after them run too.
+    """
     from pipelines import kubeflow
 
     client, found = _cluster_run(environment, run)
@@ -493,7 +502,7 @@ def retry(run: str, environment: str) -> None:
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many."
 )
 def runs(environment: str, limit: int) -> None:
-    """List the newest runs of a cluster's experiment: name, id, state, when."""
+    """List the newest runs of a cluster's experiment."""
     from itertools import islice
 
     from pipelines import kubeflow
@@ -564,7 +573,10 @@ def list_parameters() -> None:
 @runs_folder
 @click.option("--metrics", is_flag=True, help="Say what each figure means.")
 def leaderboard(run: str, runs: Path, metrics: bool) -> None:
-    """Print the leaderboard of a finished run: its name, or its folder."""
+    """Print the leaderboard of a finished run.
+
+    RUN is its name, or its folder.
+    """
     folder = next(
         (at for at in (Path(run), runs / run) if (at / "leaderboard.json").exists()), None
     )
@@ -713,7 +725,10 @@ def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
 
 @main.group(epilog=SCHEDULE_EXAMPLES)
 def schedule() -> None:
-    """Run the pipeline on a cluster by the clock, as files in deploy/schedules say."""
+    """Run the pipeline on a cluster by the clock.
+
+    Files such as those in deploy/schedules say when.
+    """
 
 
 @schedule.command("apply", epilog=SCHEDULE_EXAMPLES)
@@ -746,7 +761,7 @@ def apply_schedules(
         click.echo(line)
 
 
-@schedule.command("list")
+@schedule.command("list", epilog=SCHEDULE_EXAMPLES)
 @on_environment
 def list_schedules(environment: str) -> None:
     """List a cluster's schedules: next run, states of the last ones."""
@@ -757,7 +772,7 @@ def list_schedules(environment: str) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
-@schedule.command()
+@schedule.command(epilog=SCHEDULE_EXAMPLES)
 @click.argument("name")
 @on_environment
 def pause(name: str, environment: str) -> None:
@@ -770,7 +785,7 @@ def pause(name: str, environment: str) -> None:
     click.echo("its file says enabled: false")
 
 
-@schedule.command()
+@schedule.command(epilog=SCHEDULE_EXAMPLES)
 @click.argument("name")
 @on_environment
 def resume(name: str, environment: str) -> None:
@@ -784,16 +799,19 @@ def resume(name: str, environment: str) -> None:
     click.echo(f"{name}: {done}")
 
 
-@schedule.command()
+@schedule.command(epilog=SCHEDULE_EXAMPLES)
 @click.argument("name")
 @on_environment
 def delete(name: str, environment: str) -> None:
-    """Delete a schedule; while runs of it are in flight, which that would end, only disable it."""
+    """Delete a schedule.
+
+    While runs of it are in flight, which that would end, it is only disabled.
+    """
     _schedules(environment).delete(name)
     click.echo(f"deleted {name}")
 
 
-@schedule.command()
+@schedule.command(epilog=SCHEDULE_EXAMPLES)
 @click.argument("name")
 @on_environment
 def trigger(name: str, environment: str) -> None:
@@ -810,7 +828,7 @@ def _schedules(environment: str) -> Schedules:
     return Schedules(Environment.read(environment))
 
 
-@main.group()
+@main.group(epilog=ARTIFACTS_LIST_EXAMPLES)
 def artifacts() -> None:
     """List, pull and open what the steps of a run made.
 
@@ -864,13 +882,13 @@ def open_artifacts(run: str, runs: Path, environment: str | None) -> None:
 
 @main.group(epilog=CHAMPIONS_EXAMPLES)
 def champions() -> None:
-    """List the published champions, tell how they came about, put a former one back.
+    """List, explain and roll back the published champions.
 
     TARGET is the folder or bucket prefix that runs were given as --publish-to.
     """
 
 
-@champions.command("list")
+@champions.command("list", epilog=CHAMPIONS_EXAMPLES)
 @click.argument("target")
 def list_champions(target: str) -> None:
     """List the champion of each family."""
@@ -879,7 +897,7 @@ def list_champions(target: str) -> None:
     show_champions(open_target(target))
 
 
-@champions.command("history")
+@champions.command("history", epilog=CHAMPIONS_EXAMPLES)
 @click.argument("target")
 @click.argument("family", required=False, default="")
 def champions_history(target: str, family: str) -> None:
@@ -889,7 +907,7 @@ def champions_history(target: str, family: str) -> None:
     show_history(open_target(target, family))
 
 
-@champions.command("rollback")
+@champions.command("rollback", epilog=CHAMPIONS_EXAMPLES)
 @click.argument("target")
 @click.argument("family")
 @click.argument("version", required=False, default="")
@@ -904,7 +922,7 @@ def roll_back_champion(target: str, family: str, version: str) -> None:
     click.echo(f"{decision.cell.name} of run {decision.run} is champion again: {decision.champion}")
 
 
-@main.group()
+@main.group(epilog=WANDB_SYNC_EXAMPLES)
 def wandb() -> None:
     """Weights & Biases: upload what a run logged and did not send."""
 
