@@ -325,7 +325,8 @@ def run(
 ) -> None:
     """Run the pipeline on this machine.
 
-    It needs no server and no account. Steps that an earlier run made from the same code and inputs come from the cache.
+    It needs no server and no account. Steps that an earlier run made from the same code and inputs
+    come from the cache.
     """
     from pipelines.local import LocalRun, new_name
     from pipelines.parameters import QUICK, Parameters

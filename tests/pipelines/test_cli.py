@@ -17,7 +17,9 @@ def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("names", commands(main), ids=" ".join)
-def test_help_has_examples_fits_a_terminal_and_cuts_no_sentence_short(names: tuple[str, ...]) -> None:
+def test_help_has_examples_and_cuts_no_sentence_short(
+    names: tuple[str, ...],
+) -> None:
     shown = CliRunner().invoke(main, [*names, "--help"], terminal_width=80)
 
     told, *examples = re.split("Examples:|Start here:", shown.output)
