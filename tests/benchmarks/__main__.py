@@ -27,6 +27,9 @@ OVERHEAD_ROUNDS = 3
 def main() -> None:
     """Measure every case and write the results down."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # First what is done soon: of a long run that fails nothing is kept.
+    steps = [asdict(step) for step in overhead.main(OVERHEAD_ROUNDS)]
+    saved = checkpoints.main()
     loops = []
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images.npy"
@@ -35,12 +38,11 @@ def main() -> None:
         for case in CASES:
             loops.append(measure(case, images))
             print(row(loops[-1]), flush=True)
-    steps = [asdict(step) for step in overhead.main(OVERHEAD_ROUNDS)]
     results = {
         "machine": machine(),
         "loops": loops,
         "steps": steps,
-        "checkpoints": checkpoints.main(),
+        "checkpoints": saved,
     }
     (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     write_tables(HERE / "README.md", tables(results))

@@ -100,6 +100,11 @@ class Step:
 
 DATA = {"data": ["ingest/data"]}
 MODEL = {"model": ["train_autoencoder/model"]}
+CELL = {
+    "autoencoder_models": ["train_autoencoder/model"],
+    "autoencoder_evaluations": ["evaluate/evaluation"],
+    "autoencoder_samples": ["sample/samples"],
+}
 STEPS = (
     Step(ingest),
     Step(judge, {"epochs": 1}, DATA),
@@ -114,9 +119,7 @@ STEPS = (
         DATA
         | {
             "judge": ["judge/model"],
-            "autoencoder_models": ["train_autoencoder/model"],
-            "autoencoder_evaluations": ["evaluate/evaluation"],
-            "autoencoder_samples": ["sample/samples"],
+            **CELL,
         },
     ),
     Step(
@@ -127,7 +130,7 @@ STEPS = (
             "judge": ["judge/model"],
             "leaderboard": ["compare/leaderboard"],
             "compared": ["compare/report"],
-            "autoencoder_models": ["train_autoencoder/model"],
+            **CELL,
         },
     ),
 )
@@ -165,7 +168,7 @@ def measure(step: Step, root: Path) -> tuple[float, float]:
     """Run a step; the seconds before its work and after it.
 
     Raises:
-        subprocess.CalledProcessError: the step failed.
+        RuntimeError: the step failed.
     """
     watch = root / "watch"
     environment = {
@@ -181,10 +184,12 @@ def measure(step: Step, root: Path) -> tuple[float, float]:
     watch.mkdir(exist_ok=True)
     (watch / "sitecustomize.py").write_text(WATCH)
     started = time.time()
-    subprocess.run(command(step, root), env=environment, check=True, capture_output=True)
+    done = subprocess.run(command(step, root), env=environment, capture_output=True, text=True)
     ended = time.time()
-    began, done = json.loads((root / "times.json").read_text())
-    return began - started, ended - done
+    if done.returncode:
+        raise RuntimeError(f"{step.name} failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+    work_began, work_ended = json.loads((root / "times.json").read_text())
+    return work_began - started, ended - work_ended
 
 
 def rows(rounds: int = ROUNDS) -> Iterator[Row]:
