@@ -9,14 +9,19 @@ by the same judge, and, as its bias falls with the number of images, with others
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 
+from components.bootstrap import REPLICATIONS, margin, resample
 from components.ingest.dataset import RESCALINGS
 from components.train.saved import SavedModel
+
+# Resampled together: 200 replications of 10,000 images cost a tenth of what single images would.
+GROUPS = 100
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,39 @@ class Gaussian:
         spread = np.trace(self.covariance) + np.trace(other.covariance)
         distance = np.square(self.mean - other.mean).sum() + spread
         return float(max(distance - 2 * np.sqrt(np.clip(common, 0, None)).sum(), 0.0))
+
+
+def distance_interval(real: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
+    """The 95% interval of the distance of two sets of features.
+
+    Both sets are resampled, in groups of images: what was drawn independently stays so in groups,
+    and a replication is then a weighted sum of the groups' moments.
+
+    Args:
+        real: (n, d) float32.
+        samples: (m, d) float32.
+    """
+    generator = np.random.default_rng(0)
+    observed = Gaussian.fit(real).distance(Gaussian.fit(samples))
+    replications = zip(_replicate(real, generator), _replicate(samples, generator), strict=True)
+    reach = margin(first.distance(second) for first, second in replications)
+    return max(observed - reach, 0.0), observed + reach
+
+
+def _replicate(features: np.ndarray, generator: np.random.Generator) -> Iterator[Gaussian]:
+    """Gaussians fitted to resamples of the groups of (n, d) features."""
+    centre = features.mean(axis=0)
+    groups = np.array_split(features - centre, min(GROUPS, len(features)))
+    sizes = np.array([len(group) for group in groups], np.float64)
+    sums = np.stack([group.sum(axis=0) for group in groups]).astype(np.float64)
+    products = np.stack([(group.T @ group).ravel() for group in groups])
+    for _ in range(REPLICATIONS):
+        times = np.bincount(resample(generator, len(groups)), minlength=len(groups))
+        total = times @ sizes
+        mean = times @ sums / total
+        second = (times.astype(np.float32) @ products).astype(np.float64) / total
+        covariance = second.reshape(len(mean), len(mean)) - np.outer(mean, mean)
+        yield Gaussian(mean + centre, covariance)
 
 
 def judge_features(judge: SavedModel, images: np.ndarray) -> np.ndarray:

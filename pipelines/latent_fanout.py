@@ -98,7 +98,7 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
             checked.set_caching_options(False)  # a bucket may have gone since
             ingested.after(checked)
         data = ingested.outputs["data"]
-        judged = place(judge(data=data, epochs=judge_epochs, seed=seed), "judge")
+        judged = place(judge(data=data, epochs=judge_epochs, seed=seed, samples=samples), "judge")
 
         def fan_out(family: Family, train: Callable[[Any], PipelineTask]) -> dict[str, Any]:
             """One loop over the latent sizes; returns the channels of what its cells make."""

@@ -30,6 +30,9 @@ COLUMNS = {
     "pca_mean_squared_error": "PCA's",
     "total_loss": "loss",
     "frechet_distance": "FD",
+    "mixture_frechet_distance": "FD mix",
+    "precision": "prec",
+    "coverage": "cover",
     "digits_covered": "digits",
     "largest_digit_share": "largest",
     "train_seconds": "trained",
@@ -42,6 +45,9 @@ MEANINGS = {
     "PCA's": "PCA's: that of as many principal components",
     "loss": "loss: 784 x MSE + KL",
     "FD": "FD: Fréchet distance of samples and test images",
+    "FD mix": "FD mix: that of samples from a mixture fitted to the codes, in place of N(0, I)",
+    "prec": "prec: share of the samples that look real",
+    "cover": "cover: share of the test images that have a sample near them",
     "digits": "digits: classes among the samples",
     "largest": "largest: share of the commonest",
 }
@@ -49,16 +55,21 @@ MEANINGS = {
 LEFT_OUT_FIRST = (
     "images/s",
     "units",
-    "PCA's",
     "largest",
+    "PCA's",
     "trained",
-    "loss",
     "digits",
+    "prec",
+    "cover",
+    "loss",
+    "FD mix",
     "curve",
     "MSE",
 )
 PROSE_WIDTH = 92
 WIDTH_OFF_TERMINAL = 128
+# What the samples' figures are read by: rows below the cells.
+REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
 
 
@@ -70,6 +81,10 @@ class _Row(BaseModel):
     reason: str = ""
 
 
+class _Reference(BaseModel):
+    metrics: dict[str, int | float | None]
+
+
 class _Leaderboard(BaseModel):
     """What is shown of ``leaderboard.json``."""
 
@@ -77,6 +92,7 @@ class _Leaderboard(BaseModel):
     data: dict[str, Any] = {}
     cells: list[_Row]
     best: dict[str, int]
+    references: dict[str, _Reference] = {}
 
 
 def open_console() -> Console:
@@ -222,6 +238,11 @@ def print_leaderboard(
         texts = [format_metric(name, metrics.get(name)) for name in figures]
         rows.append([f"  {row['family']}", str(row["latent_size"]), curve, *texts, units, note])
         styles.append("bold" if is_best else None)
+    for name, title in REFERENCES.items():
+        if reference := board["references"].get(name):
+            texts = [format_metric(name, reference["metrics"].get(name)) for name in figures]
+            rows.append([f"  {title}", "", "", *texts, "", ""])
+            styles.append("dim")
     shown, left_out = _fit(headings, rows, console.width)
     console.print(f"[bold]Leaderboard of {escape(str(board['run']))}[/bold]", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -238,6 +259,8 @@ def print_leaderboard(
             reason = f"{row['family']}-{row['latent_size']} {row['status']}: {row['reason']}"
             print_prose(console, reason)
     meanings = [MEANINGS[headings[index]] for index in shown if headings[index] in MEANINGS]
+    if board["references"]:
+        meanings.append("below them: what real images, a Gaussian of the pixels and noise score")
     legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each figure is"])
     print_prose(console, legend)
 

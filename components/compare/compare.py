@@ -22,6 +22,7 @@ from components.compare.leaderboard import (
 from components.compare.pictures import read_picture
 from components.compare.report import render_report
 from components.errors import InputError
+from components.references import read_references
 from components.tracking import Picture, Tracker
 
 
@@ -65,7 +66,7 @@ def compare(
     results = read_results(expected, models, evaluations, samples)
     _check_data(dataset, results)
 
-    document = leaderboard_document(run, dataset, results)
+    document = leaderboard_document(run, dataset, results, read_references(judge))
     page = render_report(
         run=run, dataset=dataset, judge=read_json(judge / "model.json"), results=results
     )

@@ -10,7 +10,7 @@ import csv
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Metric:
     meaning: str
 
 
-METRICS: dict[str, Metric] = {
+_FIGURES: dict[str, Metric] = {
     "mean_squared_error": Metric(
         "Mean squared error",
         "",
@@ -180,6 +180,12 @@ METRICS: dict[str, Metric] = {
         "lower",
         "Share of the samples that fall to the most frequent class; 10% is even.",
     ),
+    "digit_entropy": Metric(
+        "Entropy of digits",
+        "nats",
+        "higher",
+        "Entropy of the shares of the ten classes among the samples; 2.30 is even.",
+    ),
     "frechet_distance": Metric(
         "Fréchet distance",
         "",
@@ -187,29 +193,63 @@ METRICS: dict[str, Metric] = {
         "How far the samples lie from the test images, both as Gaussians in the judge's features. "
         "It compares with distances by the same judge, of as many samples.",
     ),
-    "fitted_gaussian_mean_confidence": Metric(
-        "Mean confidence, fitted Gaussian",
+    "precision": Metric(
+        "Precision",
         "share",
         "higher",
-        "Mean confidence of samples drawn from a Gaussian fitted to the autoencoder's codes.",
+        "Share of the samples that lie among the test images in the judge's features: nearer to "
+        "one than its third neighbour is. How real samples are (Kynkäänniemi et al. 2019).",
     ),
-    "fitted_gaussian_digits_covered": Metric(
-        "Digits covered, fitted Gaussian",
-        "digits",
+    "recall": Metric(
+        "Recall",
+        "share",
         "higher",
-        "Digits covered by samples drawn from a Gaussian fitted to the autoencoder's codes.",
+        "Share of the test images that lie among the samples, likewise: how much of the data is "
+        "made. Far-off samples raise it; coverage is not fooled by them.",
     ),
-    "fitted_gaussian_largest_digit_share": Metric(
-        "Largest digit share, fitted Gaussian",
+    "density": Metric(
+        "Density",
+        "",
+        "higher",
+        "How densely test images lie around a sample, beside 1 around another real image; above 1 "
+        "samples crowd where most images are (Naeem et al. 2020).",
+    ),
+    "coverage": Metric(
+        "Coverage",
+        "share",
+        "higher",
+        "Share of the test images that have a sample nearer than their fifth neighbour; of real "
+        "images, 97% have.",
+    ),
+    "training_closeness": Metric(
+        "Closeness to training images",
+        "",
+        "",
+        "How often a sample lies nearer, in pixels, to its nearest training image than a test "
+        "image does to its own: 0.5 as real images do, 1 always. Copies come near, and so does "
+        "what is blurred.",
+    ),
+    "nearest_is_training_share": Metric(
+        "Nearest image is a training one",
+        "share",
+        "",
+        "Share of the samples whose nearest real image, of training and test split together, is a "
+        "training image. Where nothing is copied that is the training split's share, 85% of "
+        "MNIST; blur does not change it.",
+    ),
+    "duplicate_share": Metric(
+        "Duplicates",
         "share",
         "lower",
-        "Largest digit share of samples drawn from a Gaussian fitted to the autoencoder's codes.",
+        "Share of the samples with another sample so near, in pixels, as only 1% of the test "
+        "images have another test image.",
     ),
-    "fitted_gaussian_frechet_distance": Metric(
-        "Fréchet distance, fitted Gaussian",
+    "reconstruction_frechet_distance": Metric(
+        "Fréchet distance, reconstructions",
         "",
         "lower",
-        "Fréchet distance of samples drawn from a Gaussian fitted to the autoencoder's codes.",
+        "Fréchet distance of the reconstructed test images: what is lost in code and decoder, "
+        "however codes are drawn.",
     ),
     "train_seconds": Metric("Training time", "s", "lower", "Wall-clock time of the training."),
     "images_per_second": Metric(
@@ -222,6 +262,36 @@ METRICS: dict[str, Metric] = {
     "steps": Metric("Steps", "steps", "", "Batches learnt from."),
 }
 
+# Samplers beside N(0, I): what their figures and files are called, and what they draw from.
+SAMPLERS = {
+    "fitted_gaussian": ("fitted Gaussian", "a Gaussian fitted to the autoencoder's codes"),
+    "mixture": ("mixture", "a mixture of Gaussians fitted to the codes of the training images"),
+}
+_OF_SAMPLERS = (
+    *("mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"),
+    *("frechet_distance", "precision", "recall", "density", "coverage"),
+)
+
+
+def _of_sampler(sampler: str) -> dict[str, Metric]:
+    """The figures of samples drawn by another sampler."""
+    title, source = SAMPLERS[sampler]
+    figures = {}
+    for name in _OF_SAMPLERS:
+        plain = _FIGURES[name]
+        meaning = f"{plain.label} of samples drawn from {source}."
+        figures[f"{sampler}_{name}"] = replace(
+            plain, label=f"{plain.label}, {title}", meaning=meaning
+        )
+    return figures
+
+
+METRICS: dict[str, Metric] = {
+    **_FIGURES,
+    **_of_sampler("fitted_gaussian"),
+    **_of_sampler("mixture"),
+}
+
 # What decides a family's best cell: the first figure, and the next one only where it is equal.
 DECIDING_METRICS: dict[Family, tuple[str, ...]] = {
     Family.AUTOENCODER: ("mean_squared_error",),
@@ -230,7 +300,7 @@ DECIDING_METRICS: dict[Family, tuple[str, ...]] = {
 }
 
 # Of what earlier steps wrote: names that hold figures and facts of their own.
-SECTIONS = ("data", "metrics", "splits", "training")
+SECTIONS = ("data", "intervals", "metrics", "splits", "training")
 
 _COUNTS = ("units", "digits", "images", "epochs", "steps")
 
@@ -244,6 +314,7 @@ class Result:
         status: complete only where model, evaluation and samples all arrived complete.
         reason: why it is not complete; empty if it is.
         metrics: every figure by its name; None where it was not a finite number.
+        intervals: 95% intervals, low and high, of the figures that have one.
         facts: the cell's ``model.json``; empty if there is none.
         model: folder of the model, if it arrived.
         evaluation: folder of the evaluation, if it arrived.
@@ -255,6 +326,7 @@ class Result:
     reason: str = ""
     metrics: Mapping[str, float | int | None] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     model: Path | None = None
     evaluation: Path | None = None
     samples: Path | None = None
@@ -312,7 +384,10 @@ def best_results(results: Sequence[Result]) -> dict[Family, Result]:
 
 
 def leaderboard_document(
-    run: str, dataset: Mapping[str, Any], results: Sequence[Result]
+    run: str,
+    dataset: Mapping[str, Any],
+    results: Sequence[Result],
+    references: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of ``leaderboard.json``.
 
@@ -320,11 +395,13 @@ def leaderboard_document(
         run: name of the pipeline run.
         dataset: content of the data set's ``dataset.json``.
         results: the cells, in the order to list them.
+        references: what real images, a Gaussian and noise score by the same judge.
 
     Returns:
         ``{"run", "data": {"name", "digest", "images"}, "cells": [{"family", "latent_size",
-        "status", "reason" unless complete, "metrics"}, …], "best": {family: latent size}}``,
-        free of NaN and infinity.
+        "status", "reason" unless complete, "metrics", "intervals"}, …], "best": {family: latent
+        size}, "references": {name: {"images", "metrics", "intervals"}}}``, free of NaN and
+        infinity.
     """
     return {
         "run": run,
@@ -340,6 +417,7 @@ def leaderboard_document(
                 "status": result.status.value,
                 **({"reason": result.reason} if result.reason else {}),
                 "metrics": dict(result.metrics),
+                "intervals": {name: list(both) for name, both in result.intervals.items()},
             }
             for result in results
         ],
@@ -347,6 +425,7 @@ def leaderboard_document(
             family.value: result.cell.latent_size
             for family, result in best_results(results).items()
         },
+        "references": dict(references or {}),
     }
 
 
@@ -478,8 +557,10 @@ def _result(
     arrived = {"model": model, "evaluation": evaluation, "samples": samples}
     contents = [part[1] for part in arrived.values() if part]
     metrics: dict[str, float | int | None] = {}
+    intervals: dict[str, Sequence[float]] = {}
     for content in contents:
         metrics |= finite_numbers(content.get("metrics", {}))
+        intervals |= _intervals(content.get("intervals", {}))
     training: dict[str, Any] = next(
         (content["training"] for content in contents if "training" in content), {}
     )
@@ -501,6 +582,7 @@ def _result(
         reason=reason,
         metrics=metrics,
         facts=model[1] if model else {},
+        intervals=intervals,
         model=model[0] if model else None,
         evaluation=evaluation[0] if evaluation else None,
         samples=samples[0] if samples else None,
@@ -513,6 +595,17 @@ def finite_numbers(values: Mapping[str, Any]) -> dict[str, float | int | None]:
         name: value if value is not None and math.isfinite(value) else None
         for name, value in values.items()
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    }
+
+
+def _intervals(values: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """Those of a document's intervals that are two finite numbers."""
+    return {
+        name: both
+        for name, both in values.items()
+        if isinstance(both, list)
+        and len(both) == 2
+        and all(isinstance(end, int | float) and math.isfinite(end) for end in both)
     }
 
 

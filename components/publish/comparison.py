@@ -1,10 +1,4 @@
-"""A challenger against the champion, by bootstrap.
-
-The standard error of the improvement is that of its bootstrap replications (Efron 1979), the
-interval the standard normal one about what was observed, 1.96 standard errors to each side (Efron
-and Tibshirani 1993, chapters 6 and 13; 200 replications are enough for a standard error). Not one
-of percentiles: a Fréchet distance grows with the ties of a resample, and its percentiles with it.
-"""
+"""A challenger against the champion, by bootstrap (``components.bootstrap``)."""
 
 from __future__ import annotations
 
@@ -12,11 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from components.bootstrap import REPLICATIONS, margin, resample
 from components.frechet import Gaussian
 from components.publish.ledger import Comparison
-
-REPLICATIONS = 200
-STANDARD_ERRORS = 1.96
 
 
 def compare_losses(metric: str, champion: np.ndarray, challenger: np.ndarray) -> Comparison:
@@ -29,7 +21,7 @@ def compare_losses(metric: str, champion: np.ndarray, challenger: np.ndarray) ->
     """
     saved = champion.astype(np.float64) - challenger.astype(np.float64)
     generator = np.random.default_rng(0)
-    replications = (saved[_resample(generator, len(saved))].mean() for _ in range(REPLICATIONS))
+    replications = (saved[resample(generator, len(saved))].mean() for _ in range(REPLICATIONS))
     before, after = (float(losses.mean(dtype=np.float64)) for losses in (champion, challenger))
     sign = -1 if metric == "elbo" else 1
     return _comparison(
@@ -57,7 +49,7 @@ def compare_samples(test: np.ndarray, champion: np.ndarray, challenger: np.ndarr
         return real.distance(first), real.distance(second)
 
     def replicate() -> float:
-        parts = (part[_resample(generator, len(part))] for part in (test, champion, challenger))
+        parts = (part[resample(generator, len(part))] for part in (test, champion, challenger))
         first, second = distances(*parts)
         return first - second
 
@@ -74,17 +66,13 @@ def _comparison(
     replications: Iterable[float],
     images: int,
 ) -> Comparison:
-    margin = STANDARD_ERRORS * float(np.std(list(replications), ddof=1))
+    reach = margin(replications)
     return Comparison(
         metric=metric,
         champion=champion,
         challenger=challenger,
         improvement=improvement,
-        low=improvement - margin,
-        high=improvement + margin,
+        low=improvement - reach,
+        high=improvement + reach,
         images=images,
     )
-
-
-def _resample(generator: np.random.Generator, count: int) -> np.ndarray:
-    return generator.integers(count, size=count)

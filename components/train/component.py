@@ -119,6 +119,7 @@ def judge(
     wandb_run: dsl.Output[dsl.Artifact],
     epochs: int = 3,
     seed: int = 0,
+    samples: int = 10000,
 ) -> None:
     """Train the classifier that says which class a sample shows."""
     from pathlib import Path
@@ -128,12 +129,17 @@ def judge(
     from components.train.step import give_each_operation_a_thread
 
     give_each_operation_a_thread()
-    config = {"epochs": int(epochs), "seed": int(seed)}
+    config = {"epochs": int(epochs), "seed": int(seed), "samples": int(samples)}
     with open_step("judge", config=config, folder=wandb_run.path) as tracker:
         from components.train.judge import train_judge
 
         card = train_judge(
-            Path(data.path), Path(model.path), epochs=epochs, seed=seed, tracker=tracker
+            Path(data.path),
+            Path(model.path),
+            epochs=epochs,
+            seed=seed,
+            samples=samples,
+            tracker=tracker,
         )
         tracker.uses("dataset", card["data"]["name"], data.uri)
         scores = {**card["metrics"], **card["training"]}

@@ -17,6 +17,7 @@ from keras import layers
 
 from components.cells import Status
 from components.ingest.dataset import RESCALINGS, open_dataset
+from components.references import measure_references, write_references
 from components.tracking import Tracker
 from components.train import saved
 from components.train.layers import seed_kernels
@@ -64,15 +65,18 @@ class _Report(keras.callbacks.Callback):
 
 
 def train_judge(
-    data: Path, folder: Path, *, epochs: int, seed: int, tracker: Tracker
+    data: Path, folder: Path, *, epochs: int, seed: int, samples: int, tracker: Tracker
 ) -> dict[str, Any]:
-    """Train the judge, measure it on the test split, and save it.
+    """Train the judge, measure it on the test split, and save it with the references.
+
+    The references (``components.references``) are what its figures of samples are read by.
 
     Args:
         data: the data-set folder.
         folder: where the model folder is made.
         epochs: passes over the training split.
         seed: of weights, order and dropout.
+        samples: how many samples it will see of each model.
         tracker: what the history and the progress go to.
 
     Returns:
@@ -80,6 +84,7 @@ def train_judge(
     """
     prepare_devices()
     epochs, seed = checked("epochs", epochs, int), checked("seed", seed, int)
+    samples = int(samples)  # a whole float, as KFP hands it over
     dataset = open_dataset(data)
     keras.utils.set_random_seed(seed)
     arrays = {
@@ -118,7 +123,7 @@ def train_judge(
         {"epoch": epoch + 1, **{name: values[epoch] for name, values in history.items()}}
         for epoch in range(epochs)
     ]
-    return saved.save(
+    card = saved.save(
         folder,
         family=saved.JUDGE,
         status=Status.COMPLETE,
@@ -135,3 +140,6 @@ def train_judge(
             "metrics": {"test_accuracy": float(accuracy)},
         },
     )
+    references = measure_references(saved.SavedModel(folder), dataset, count=samples, seed=seed)
+    write_references(folder, references)
+    return card

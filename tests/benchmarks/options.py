@@ -63,7 +63,14 @@ def main() -> None:
         root = Path(name)
         with contextlib.redirect_stdout(io.StringIO()):
             ingest("mnist", "auto", root / "data", tracker=Tracker())
-            train_judge(root / "data", root / "judge", epochs=3, seed=0, tracker=Tracker())
+            train_judge(
+                root / "data",
+                root / "judge",
+                epochs=3,
+                seed=0,
+                samples=10_000,
+                tracker=Tracker(),
+            )
         print("| cell | seed | options | images/s | |\n|---|---|---|---|---|")
         for number, (family, latent_size, seed, options) in enumerate(VARIANTS):
             with contextlib.redirect_stdout(io.StringIO()):

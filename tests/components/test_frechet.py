@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.frechet import Gaussian
+from components.frechet import Gaussian, distance_interval
 
 
 def normal(mean: list[float], covariance: list[list[float]]) -> Gaussian:
@@ -47,3 +47,28 @@ def test_the_fit_has_the_mean_and_covariance_of_the_features() -> None:
     np.testing.assert_allclose(
         fitted.covariance, np.cov(features, rowvar=False, bias=True), atol=1e-5
     )
+
+
+def test_the_interval_is_as_wide_as_fresh_draws_differ() -> None:
+    random = np.random.default_rng(0)
+
+    def sets() -> tuple[np.ndarray, np.ndarray]:
+        real, samples = (random.normal(mean, 1, (600, 5)) for mean in (0, 0.4))
+        return real.astype(np.float32), samples.astype(np.float32)
+
+    drawn = [sets() for _ in range(60)]
+    observed = [Gaussian.fit(real).distance(Gaussian.fit(samples)) for real, samples in drawn]
+    low, high = zip(*(distance_interval(*both) for both in drawn[:6]), strict=True)
+
+    reach = np.mean(np.array(high) - np.array(low)) / 2
+    assert reach == pytest.approx(1.96 * np.std(observed), rel=0.3)
+    np.testing.assert_allclose((np.array(low) + high) / 2, observed[:6])
+
+
+def test_fewer_images_than_groups_still_have_an_interval() -> None:
+    random = np.random.default_rng(0)
+    real, samples = random.normal(size=(2, 20, 3)).astype(np.float32)
+
+    low, high = distance_interval(real, samples + 3)
+
+    assert 0 < low < high

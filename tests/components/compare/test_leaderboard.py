@@ -195,6 +195,7 @@ def test_the_document_has_exactly_the_declared_shape() -> None:
                 "latent_size": 2,
                 "status": "complete",
                 "metrics": {"mean_squared_error": 0.04},
+                "intervals": {},
             },
             {
                 "family": "vae",
@@ -202,9 +203,11 @@ def test_the_document_has_exactly_the_declared_shape() -> None:
                 "status": "diverged",
                 "reason": "loss is NaN at step 7",
                 "metrics": {},
+                "intervals": {},
             },
         ],
         "best": {"autoencoder": 2},
+        "references": {},
     }
 
 

@@ -38,7 +38,10 @@ SAMPLES = {
     "digits_covered": 9,
     "largest_digit_share": 0.23,
     "frechet_distance": 4.5,
+    "digit_entropy": 2.2,
+    **dict.fromkeys(("precision", "recall", "density", "coverage"), 0.7),
 }
+COPYING = {"training_closeness": 0.5, "nearest_is_training_share": 0.85, "duplicate_share": 0.01}
 CODES = {
     "mean_squared_error": 0.045,
     "binary_cross_entropy": 0.21,
@@ -55,6 +58,8 @@ EVALUATION: dict[Family, dict[str, float]] = {
         "dead_units": 0,
         "revived_units": 0,
         **{f"fitted_gaussian_{name}": value for name, value in SAMPLES.items()},
+        **{f"mixture_{name}": value for name, value in SAMPLES.items()},
+        "reconstruction_frechet_distance": 2.0,
     },
     Family.VAE: {
         **CODES,
@@ -85,7 +90,7 @@ def complete(cell: Cell, folder: Path | None = None, **metrics: float) -> Result
             "epoch,step,loss,validation_loss,discriminator_loss,generator_loss\n"
             "1,50,0.9,0.8,0.5,2.0\n2,100,0.7,0.6,0.6,1.9\n"
         )
-    figures = {**EVALUATION[cell.family], **SAMPLES, **TRAINING, **metrics}
+    figures = {**EVALUATION[cell.family], **SAMPLES, **COPYING, **TRAINING, **metrics}
     return Result(
         cell, Status.COMPLETE, metrics=figures, model=folder, evaluation=folder, samples=folder
     )

@@ -10,17 +10,21 @@ import pytest
 from PIL import Image
 
 from components.cells import Family, Status
+from components.compare.leaderboard import METRICS
 from components.errors import InputError
 from components.frechet import Gaussian, judge_features
 from components.ingest.dataset import SPLITS, Dataset, write_dataset
-from components.sample.sample import MAX_SAMPLES, fitted_gaussian, judge_scores, sample
+from components.quality import judge_scores
+from components.sample.sample import MAX_SAMPLES, sample
 from components.tracking import Tracker
 from components.train import saved
 from components.train.judge import build_classifier, features_of
 from components.train.settings import SETTINGS
 from components.train.train import build
 
-SCORES = {"mean_confidence", "digits_covered", "largest_digit_share"}
+SCORES = {"mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"}
+OF_SETS = {*SCORES, "frechet_distance", "precision", "recall", "density", "coverage"}
+COPYING = {"training_closeness", "nearest_is_training_share", "duplicate_share"}
 OPTIONS: dict[Family, dict[str, Any]] = {
     Family.AUTOENCODER: {"hidden_size": 16, "code_activation": "linear"},
     Family.VAE: {"hidden_size": 16},
@@ -94,8 +98,9 @@ def test_samples_their_grid_and_their_scores_are_written(
 ) -> None:
     result = draw(models, data, tmp_path, family)
 
+    mixture = ("samples_mixture.npy", "grid_mixture.png") if family == "vae" else ()
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("samples.npy", "grid.png", "metrics.json")
+        *("samples.npy", "grid.png", "metrics.json", *mixture)
     }
     images = np.load(tmp_path / "samples.npy", allow_pickle=False)
     assert (images.shape, images.dtype) == ((40, 28, 28, 1), np.uint8)
@@ -116,7 +121,7 @@ def test_the_judge_scores_what_was_drawn_from_the_prior(
 
     images = np.load(tmp_path / "samples.npy").astype(np.float32) / 255
     judge = saved.SavedModel(models["judge"])
-    expected, _ = judge_scores(judge.run("classifier", images))
+    expected = judge_scores(judge.run("classifier", images)).metrics
     assert metrics.keys() >= SCORES
     assert {name: metrics[name] for name in SCORES} == pytest.approx(expected)
 
@@ -143,12 +148,13 @@ def test_an_autoencoder_is_also_sampled_from_a_gaussian_fitted_to_its_codes(
     assert {path.name for path in tmp_path.iterdir()} == {
         *("samples.npy", "grid.png", "metrics.json"),
         *("samples_fitted_gaussian.npy", "grid_fitted_gaussian.png"),
+        *("samples_mixture.npy", "grid_mixture.png"),
     }
     fitted = np.load(tmp_path / "samples_fitted_gaussian.npy")
     assert (fitted.shape, fitted.dtype) == ((40, 28, 28, 1), np.uint8)
     assert not np.array_equal(fitted, np.load(tmp_path / "samples.npy"))
     judge = saved.SavedModel(models["judge"])
-    expected, _ = judge_scores(judge.run("classifier", fitted.astype(np.float32) / 255))
+    expected = judge_scores(judge.run("classifier", fitted.astype(np.float32) / 255)).metrics
     found = {name: metrics[f"fitted_gaussian_{name}"] for name in SCORES}
     assert found == pytest.approx(expected)
 
@@ -171,6 +177,30 @@ def test_the_samples_of_a_vae_are_decoded_from_n_0_i(
     codes = np.random.default_rng(5).standard_normal((40, 3), np.float32)
     decoded = saved.SavedModel(models["vae"]).run("decoder", codes)
     np.testing.assert_array_equal(np.load(tmp_path / "samples.npy"), np.rint(decoded * 255))
+
+
+@pytest.mark.parametrize(
+    ("family", "samplers"),
+    [("autoencoder", ("fitted_gaussian_", "mixture_")), ("vae", ("mixture_",)), ("dcgan", ())],
+)
+def test_each_figure_of_each_sampler_has_an_interval_around_it_and_a_meaning(
+    models: dict[str, Path],
+    data: Dataset,
+    tmp_path: Path,
+    family: str,
+    samplers: tuple[str, ...],
+) -> None:
+    result = draw(models, data, tmp_path, family)
+
+    metrics, intervals = result["metrics"], result["intervals"]
+    expected = OF_SETS | COPYING | {f"{sampler}{name}" for sampler in samplers for name in OF_SETS}
+    rebuilt = {"reconstruction_frechet_distance"} if samplers else set()
+    assert metrics.keys() == expected | rebuilt
+    assert metrics.keys() <= METRICS.keys()
+    counts = {name for name in metrics if name.endswith("digits_covered")}
+    assert intervals.keys() == metrics.keys() - counts
+    for name, (low, high) in intervals.items():
+        assert low <= metrics[name] <= high, name
 
 
 @pytest.mark.parametrize("samples", [0, -5, 31, MAX_SAMPLES + 1])
@@ -207,52 +237,3 @@ def test_a_diverged_model_is_a_result_without_samples(
     result = json.loads((tmp_path / "samples" / "metrics.json").read_text())
     assert (result["status"], result["reason"]) == ("diverged", "the loss was NaN")
     assert (result["samples"], result["metrics"]) == (0, {})
-
-
-def test_the_fitted_gaussian_has_the_mean_and_covariance_of_the_codes() -> None:
-    random = np.random.default_rng(0)
-    codes = random.exponential(size=(400, 3)) @ random.normal(size=(3, 3)) + [5, 0, -2]
-
-    drawn = fitted_gaussian(codes, 200_000, random)
-
-    assert (drawn.shape, drawn.dtype) == ((200_000, 3), np.float32)
-    covariance = np.cov(codes, rowvar=False)
-    largest = covariance.max()
-    np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.02 * largest**0.5)
-    np.testing.assert_allclose(np.cov(drawn, rowvar=False), covariance, atol=0.02 * largest)
-
-
-def test_dead_and_doubled_units_keep_their_ties_in_the_fitted_gaussian() -> None:
-    unit = np.random.default_rng(0).normal(size=100).astype(np.float32)
-    codes = np.column_stack([unit, 2 * unit, np.zeros(100, np.float32)])
-
-    drawn = fitted_gaussian(codes, 1000, np.random.default_rng(1))
-
-    np.testing.assert_allclose(drawn[:, 1], 2 * drawn[:, 0], atol=1e-4)
-    np.testing.assert_allclose(drawn[:, 2], 0, atol=1e-6)
-    assert drawn[:, 0].std() == pytest.approx(unit.std(), rel=0.1)
-
-
-def test_a_single_unit_can_be_fitted() -> None:
-    codes = np.full((50, 1), 3.0, np.float32)
-
-    assert fitted_gaussian(codes, 7, np.random.default_rng(0)).tolist() == [[3.0]] * 7
-
-
-def test_the_judges_scores_by_hand() -> None:
-    probabilities = np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.9, 0.0], [0.8, 0.1, 0.1]])
-
-    scores, shares = judge_scores(probabilities)
-
-    assert scores["mean_confidence"] == pytest.approx((0.7 + 0.5 + 0.9 + 0.8) / 4)
-    assert (scores["digits_covered"], scores["largest_digit_share"]) == (2, 0.75)
-    assert shares == [0.75, 0.25, 0]
-
-
-def test_a_digit_is_covered_by_one_sample_in_a_hundred() -> None:
-    likeliest = np.array([0] * 1000)
-    likeliest[:10], likeliest[10:19] = 1, 2
-
-    scores, _ = judge_scores(np.eye(10)[likeliest])
-
-    assert scores["digits_covered"] == 2

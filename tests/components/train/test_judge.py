@@ -10,6 +10,7 @@ import pytest
 
 from components.errors import InputError
 from components.ingest.dataset import RESCALINGS, Dataset
+from components.references import read_references
 from components.tracking import Picture, Tracker
 from components.train.judge import build_classifier, train_judge
 from components.train.saved import SavedModel
@@ -32,7 +33,8 @@ def trained(
 ) -> tuple[Path, dict[str, Any], Recorder]:
     folder, tracker = tmp_path_factory.mktemp("judge") / "model", Recorder()
     # Whole floats, as KFP hands them over.
-    card = train_judge(digits.folder, folder, epochs=2.0, seed=0.0, tracker=tracker)  # type: ignore[arg-type]
+    budget: dict[str, Any] = {"epochs": 2.0, "seed": 0.0, "samples": 100.0}
+    card = train_judge(digits.folder, folder, tracker=tracker, **budget)
     return folder, card, tracker
 
 
@@ -77,6 +79,29 @@ def test_the_features_are_what_the_last_layer_reads(
     np.testing.assert_allclose(model.run("classifier", images), probabilities, atol=1e-5)
 
 
+def test_the_references_lie_between_real_images_and_noise(
+    trained: tuple[Path, dict[str, Any], Recorder],
+) -> None:
+    references = read_references(trained[0])
+
+    assert {name: found["images"] for name, found in references.items()} == dict.fromkeys(
+        ("training_images", "validation_images", "pixel_gaussian", "noise"), 100
+    )
+    figures = [references[name]["metrics"] for name in ("training_images", "noise")]
+    real, noise = figures
+    assert real["frechet_distance"] < noise["frechet_distance"] / 10
+    assert real["precision"] > 0.5 > noise["precision"] == 0
+    assert real["coverage"] > 0.5 > noise["coverage"]
+    # The training images are what a model that copies would draw.
+    assert real["training_closeness"] == real["nearest_is_training_share"] == 1
+    held_out = references["validation_images"]["metrics"]
+    assert held_out["training_closeness"] == pytest.approx(0.5, abs=0.15)
+    assert real["frechet_distance"] < references["pixel_gaussian"]["metrics"]["frechet_distance"]
+    for found in references.values():
+        for name, (low, high) in found["intervals"].items():
+            assert low <= found["metrics"][name] <= high, name
+
+
 def test_each_epoch_is_logged_and_kept(trained: tuple[Path, dict[str, Any], Recorder]) -> None:
     folder, _, tracker = trained
     history = SavedModel(folder).history()
@@ -93,7 +118,7 @@ def test_each_epoch_is_logged_and_kept(trained: tuple[Path, dict[str, Any], Reco
 def test_settings_out_of_range_are_refused(
     digits: Dataset, tmp_path: Path, name: str, value: float
 ) -> None:
-    options: dict[str, Any] = {"epochs": 1, "seed": 0, name: value}
+    options: dict[str, Any] = {"epochs": 1, "seed": 0, "samples": 100, name: value}
 
     with pytest.raises(InputError, match=f"{name} must .*, got {value}"):
         train_judge(digits.folder, tmp_path / "model", tracker=Tracker(), **options)

@@ -1,0 +1,146 @@
+"""What the judge makes of a set of images beside the test split, each figure with its interval.
+
+The one list of figures for samples, and for the references that give them a scale. An interval is
+a 95% one (``components.bootstrap``): over the images; of recall and coverage over the test images,
+whose shares they are, with the neighbourhoods left as they are; of the Fréchet distance over both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.bootstrap import margin, mean_interval, replicate_means
+from components.copying import RealNeighbours
+from components.frechet import Gaussian, distance_interval, judge_features
+from components.ingest.dataset import RESCALINGS, Dataset
+from components.neighbours import Manifold
+from components.train.saved import SavedModel
+
+COVERED_SHARE = 0.01
+# The k-NN figures compare all pairs: at most as many images of each set as MNIST's test split has.
+MOST_NEIGHBOURS = 10_000
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Figures of one set of images.
+
+    Attributes:
+        metrics: by name.
+        intervals: 95% intervals, of the figures that have one.
+        digit_shares: the share of each class; empty if the judge was not asked.
+    """
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    digit_shares: list[float]
+
+
+class Yardstick:
+    """The test split as sets of images are held against it.
+
+    Args:
+        judge: whose features and classes are used.
+        dataset: the data set.
+        count: how many images the sets have; as many test images have neighbourhoods, since
+            precision, recall, density and coverage are of sets of equal size.
+    """
+
+    def __init__(self, judge: SavedModel, dataset: Dataset, count: int) -> None:
+        self._judge, self._dataset, self._count = judge, dataset, count
+        self._features = judge_features(judge, dataset.images("test"))
+        self._gaussian = Gaussian.fit(self._features)
+        self._manifold = Manifold(self._features[: min(count, MOST_NEIGHBOURS)])
+
+    def frechet_distance(self, images: np.ndarray) -> Quality:
+        """The Fréchet distance alone, of (n, 28, 28, 1) uint8 images."""
+        return self._frechet_distance(judge_features(self._judge, images))
+
+    def measure(self, images: np.ndarray) -> Quality:
+        """All that the judge says of (n, 28, 28, 1) uint8 images."""
+        probabilities = self._judge.run("classifier", RESCALINGS["unit"].apply(images))
+        features = judge_features(self._judge, images)
+        fidelity = self._manifold.compare(features[: len(self._manifold.points)])
+        of_items = {
+            "precision": fidelity.precise,
+            "recall": fidelity.recalled,
+            "density": fidelity.density,
+            "coverage": fidelity.covered,
+        }
+        return merged(
+            judge_scores(probabilities),
+            self._frechet_distance(features),
+            means({name: values.astype(np.float64) for name, values in of_items.items()}),
+        )
+
+    def copying(self, images: np.ndarray) -> Quality:
+        """Whether (n, 28, 28, 1) uint8 images are copies (``components.copying``)."""
+        return means(RealNeighbours.measure(self._dataset, self._count).compare(images))
+
+    def _frechet_distance(self, features: np.ndarray) -> Quality:
+        distance = self._gaussian.distance(Gaussian.fit(features))
+        interval = distance_interval(self._features, features)
+        return Quality({"frechet_distance": distance}, {"frechet_distance": interval}, [])
+
+
+def judge_scores(probabilities: np.ndarray) -> Quality:
+    """What the judge's class probabilities say of a set of samples.
+
+    Args:
+        probabilities: (n, classes), rows that sum to 1.
+
+    Returns:
+        ``mean_confidence``, the mean probability of each sample's likeliest class;
+        ``digits_covered``, how many classes at least 1% of the samples show;
+        ``largest_digit_share``, the share of the class that most samples show;
+        ``digit_entropy``, the entropy of the shares in nats, at most the logarithm of the number
+        of classes; and the share of every class.
+    """
+    shown = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
+    shares, confidence = shown.mean(axis=0), probabilities.max(axis=1)
+    replications = replicate_means(shown)
+    largest, entropy = float(shares.max()), float(_entropy(shares))
+    reach = {
+        "largest_digit_share": margin(replications.max(axis=1)),
+        "digit_entropy": margin(_entropy(replications)),
+    }
+    most = {"largest_digit_share": 1.0, "digit_entropy": float(np.log(len(shares)))}
+    metrics = {
+        "mean_confidence": float(confidence.mean()),
+        "digits_covered": int((shares >= COVERED_SHARE).sum()),
+        "largest_digit_share": largest,
+        "digit_entropy": entropy,
+    }
+    intervals = {
+        name: (max(metrics[name] - reach[name], 0.0), min(metrics[name] + reach[name], most[name]))
+        for name in reach
+    }
+    intervals["mean_confidence"] = mean_interval(confidence)
+    return Quality(metrics, intervals, [float(share) for share in shares])
+
+
+def means(of_items: dict[str, np.ndarray]) -> Quality:
+    """Figures that are means over items, (n,) float64 each, with their intervals."""
+    metrics = {name: float(values.mean()) for name, values in of_items.items()}
+    return Quality(metrics, {name: mean_interval(v) for name, v in of_items.items()}, [])
+
+
+def merged(*parts: Quality) -> Quality:
+    """Figures of one set of images, brought together."""
+    metrics: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    shares: list[float] = []
+    for part in parts:
+        metrics |= part.metrics
+        intervals |= part.intervals
+        shares = shares or part.digit_shares
+    return Quality(metrics, intervals, shares)
+
+
+def _entropy(shares: np.ndarray) -> np.ndarray:
+    """In nats, over the last axis."""
+    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    entropy: np.ndarray = 0.0 - (shares * logarithms).sum(axis=-1)
+    return entropy
