@@ -8,7 +8,6 @@ large matrix product, the most that this machine's cores do. Ratios are medians 
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -76,7 +75,13 @@ def work(pipe: Connection, case: Case, variant: str, data: Path) -> None:
         began = time.perf_counter()
         train()
         pipe.send(time.perf_counter() - began)
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    pipe.send(peak_memory())
+
+
+def peak_memory() -> float:
+    """The most memory, in MiB, that this process has had; ``ru_maxrss`` would count its parent's."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def prepare(case: Case, variant: str, data: Path) -> Callable[[], None]:
