@@ -79,7 +79,7 @@ def work(pipe: Connection, case: Case, variant: str, data: Path) -> None:
 
 
 def peak_memory() -> float:
-    """The most memory, in MiB, that this process has had; ``ru_maxrss`` would count its parent's."""
+    """MiB that this process had at most; ``ru_maxrss`` would count its parent too."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
