@@ -82,6 +82,13 @@ _FIGURES: dict[str, Metric] = {
         "higher",
         "The evidence lower bound on the log-likelihood of a test image.",
     ),
+    "importance_weighted_bound": Metric(
+        "Importance-weighted bound, k = 50",
+        "nats",
+        "higher",
+        "A tighter lower bound on the same, from 50 codes an image (Burda et al. 2015); the ELBO "
+        "is that of one.",
+    ),
     "active_units": Metric(
         "Active units",
         "units",
@@ -130,6 +137,13 @@ _FIGURES: dict[str, Metric] = {
         "share",
         "lower",
         "Share of the latent plane that holds no code: what a decoder asked there has never seen.",
+    ),
+    "neighbour_accuracy": Metric(
+        "Accuracy of neighbours",
+        "share",
+        "higher",
+        "How often the five nearest codes, of 10,000 training images, tell the class of a test "
+        "image by majority: how well the code keeps classes apart.",
     ),
     "discriminator_accuracy_real": Metric(
         "Discriminator accuracy, real",

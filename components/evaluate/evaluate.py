@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from components.bootstrap import mean_interval
 from components.cells import Cell, Family
 from components.errors import InputError
-from components.evaluate import latent, reconstruction
+from components.evaluate import latent, likelihood, reconstruction
 from components.evaluate.scatter import draw_scatter
 from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
 from components.pictures import grid, write_png
@@ -21,6 +22,7 @@ SHOWN = 10
 FRESH_SAMPLES = 2000
 PICTURES_OF_A_DIGIT = 2
 CODES_DRAWN = 1500
+KNOWN_CODES = 10_000
 UNIT = RESCALINGS["unit"]
 SYMMETRIC = RESCALINGS["symmetric"]
 
@@ -68,9 +70,7 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
     elif saved.cell.family is Family.DCGAN:
         result["metrics"] = _evaluate_dcgan(saved, dataset, seed)
     else:
-        metrics, areas = _evaluate_dense(saved, dataset, folder, seed, tracker)
-        result["metrics"] = metrics
-        result["latent"] = {"area_share": areas}
+        result |= _evaluate_dense(saved, dataset, folder, seed, tracker)
     text = json.dumps(result, indent=2, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     tracker.summarize(result["metrics"])
@@ -79,23 +79,35 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
 
 def _evaluate_dense(
     saved: SavedModel, dataset: Dataset, folder: Path, seed: int, tracker: Tracker
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Autoencoder and VAE: losses, reconstructions, latent geometry and scatter plot."""
+) -> dict[str, Any]:
+    """Autoencoder and VAE: losses, reconstructions, latent geometry and scatter plot.
+
+    Returns:
+        ``metrics``, ``intervals`` (95%) of those that have one, and ``latent``: the share of the
+        plane that each class holds and, of a VAE, a note on idle units.
+    """
     pixels, labels = np.asarray(dataset.images("test")), np.asarray(dataset.labels("test"))
     images = UNIT.apply(pixels)
     is_vae = saved.cell.family is Family.VAE
     encoded = saved.run("encoder", images)
     codes = encoded[0] if is_vae else encoded
+    known = saved.run("encoder", UNIT.apply(np.asarray(dataset.images("train")[:KNOWN_CODES])))
+    known_labels = np.asarray(dataset.labels("train")[:KNOWN_CODES])
     rebuilt = saved.run("decoder", codes)
     components = reconstruction.PCA(dataset.images("train"))
     plane = latent.plane_of(codes)
     shares, gaps = latent.area_shares(plane, labels, len(dataset.class_names))
     losses = reconstruction.squared_errors(images, rebuilt)
+    intervals = {"mean_squared_error": list(mean_interval(losses))}
+    note = ""
     metrics: dict[str, float] = {
         "mean_squared_error": float(losses.mean()),
         "binary_cross_entropy": reconstruction.binary_cross_entropy(images, rebuilt),
         "pca_mean_squared_error": components.mean_squared_error(pixels, saved.cell.latent_size),
         **latent.geometry(codes),
+        "neighbour_accuracy": latent.neighbour_accuracy(
+            known[0] if is_vae else known, known_labels, codes, labels
+        ),
         "smallest_class_area_share": float(shares.min()),
         "largest_class_area_share": float(shares.max()),
         "gap_share": gaps,
@@ -103,6 +115,11 @@ def _evaluate_dense(
     if is_vae:
         figures, losses = _vae_losses(saved, images, codes, encoded[1], seed)
         metrics |= figures
+        elbo = mean_interval(-losses)
+        intervals["elbo"] = list(elbo)
+        intervals["total_loss"] = [-end - reconstruction.LOG_NORMALIZER for end in reversed(elbo)]
+        if note := latent.collapse_note(codes):
+            tracker.say(f"{saved.cell.title}: {note}")
     else:
         metrics["dead_units"] = latent.dead_units(codes)
         metrics["revived_units"] = saved.card.get("training", {}).get("revived_units", 0)
@@ -129,7 +146,8 @@ def _evaluate_dense(
     _log_tables(saved.cell, dataset, plane, rebuilt, tracker)
     names = [str(name) for name in dataset.class_names]
     areas = {name: float(share) for name, share in zip(names, shares, strict=True)}
-    return metrics, areas
+    told = {"area_share": areas, **({"note": note} if note else {})}
+    return {"metrics": metrics, "intervals": intervals, "latent": told}
 
 
 def _log_tables(
@@ -165,11 +183,15 @@ def _vae_losses(
     losses = reconstruction.PIXELS * reconstruction.squared_errors(images, rebuilt)
     divergences = reconstruction.kl_divergences(z_mean, z_log_var)
     totals = losses + divergences
+    bounds = likelihood.importance_weighted_bounds(
+        lambda codes: saved.run("decoder", codes), images, z_mean, z_log_var, seed=seed
+    )
     figures = {
         "reconstruction_loss": float(losses.mean()),
         "kl_divergence": float(divergences.mean()),
         "total_loss": float(totals.mean()),
         "elbo": -float(totals.mean()) - reconstruction.LOG_NORMALIZER,
+        "importance_weighted_bound": float(bounds.mean()),
         "active_units": latent.active_units(z_mean),
     }
     return figures, totals + reconstruction.LOG_NORMALIZER

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.neighbours import squared_distances
+
 CELLS = 64  # a side of the raster that areas are counted on
 ACTIVE_VARIANCE = 0.01
+NEIGHBOURS = 5
 
 
 @dataclass(frozen=True)
@@ -99,3 +102,42 @@ def active_units(z_mean: np.ndarray) -> int:
     Burda et al. 2015, section 5.2.
     """
     return int((z_mean.var(axis=0) > ACTIVE_VARIANCE).sum())
+
+
+def neighbour_accuracy(
+    known: np.ndarray, known_labels: np.ndarray, codes: np.ndarray, labels: np.ndarray
+) -> float:
+    """How often the five nearest known codes tell a code's class, by majority.
+
+    Needs no training, so it measures the codes alone; of a tie the lowest class wins.
+
+    Args:
+        known: (m, latent_size) float32, m at least 5.
+        known_labels: (m,) classes.
+        codes: (n, latent_size) float32.
+        labels: (n,) classes.
+    """
+    votes = np.eye(int(max(known_labels.max(), labels.max())) + 1, dtype=np.int8)[known_labels]
+    right = 0
+    for rows, squares in squared_distances(codes, known):
+        nearest = np.argpartition(squares, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+        right += int((votes[nearest].sum(axis=1).argmax(axis=1) == labels[rows]).sum())
+    return right / len(codes)
+
+
+def collapse_note(z_mean: np.ndarray) -> str:
+    """One sentence on units whose posterior has collapsed to N(0, I); empty where none has.
+
+    Such a unit has the same code for every image, so the decoder learns to ignore it: what the KL
+    divergence costs exceeds what the unit would save (Lucas et al. 2019, "Don't blame the ELBO!").
+    """
+    size = z_mean.shape[1]
+    idle = size - active_units(z_mean)
+    if not idle:
+        return ""
+    if idle == size:
+        return "posterior collapse: no unit tells images apart, so all samples come from one code"
+    return (
+        f"{idle} of {size} units are idle: their posterior is N(0, I) whatever the image, "
+        "and the decoder ignores them"
+    )

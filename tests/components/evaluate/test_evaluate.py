@@ -33,11 +33,13 @@ SHARED = {
     *("mean_squared_error", "binary_cross_entropy", "pca_mean_squared_error"),
     *("code_mean_distance", "code_spread"),
     *("smallest_class_area_share", "largest_class_area_share", "gap_share"),
+    "neighbour_accuracy",
 }
 METRICS = {
     Family.AUTOENCODER: SHARED | {"dead_units", "revived_units"},
     Family.VAE: SHARED
-    | {"reconstruction_loss", "kl_divergence", "total_loss", "elbo", "active_units"},
+    | {"reconstruction_loss", "kl_divergence", "total_loss", "elbo", "active_units"}
+    | {"importance_weighted_bound"},
     Family.DCGAN: {
         *("discriminator_accuracy_real", "discriminator_accuracy_generated"),
         *("discriminator_loss", "generator_loss", "sample_variance_ratio"),
@@ -206,6 +208,25 @@ def test_the_total_loss_of_a_vae_is_the_sum_of_its_parts(
     loss = np.square(errors).sum(axis=(1, 2, 3)).mean()
     assert metrics["reconstruction_loss"] == pytest.approx(loss, rel=1e-4)
     assert metrics["reconstruction_loss"] != pytest.approx(784 * metrics["mean_squared_error"])
+
+
+def test_the_importance_weighted_bound_is_tighter_than_the_elbo(
+    evaluations: dict[Family, Evaluated],
+) -> None:
+    metrics = evaluations[Family.VAE].metrics
+
+    assert metrics["elbo"] < metrics["importance_weighted_bound"] < metrics["elbo"] + 50
+
+
+def test_losses_have_intervals_around_them(evaluations: dict[Family, Evaluated]) -> None:
+    for family, names in (
+        (Family.AUTOENCODER, {"mean_squared_error"}),
+        (Family.VAE, {"mean_squared_error", "elbo", "total_loss"}),
+    ):
+        done = evaluations[family]
+        assert done.result["intervals"].keys() == names
+        for name, (low, high) in done.result["intervals"].items():
+            assert low < done.metrics[name] < high, name
 
 
 def test_the_discriminators_scores_are_those_of_its_answers(

@@ -8,8 +8,10 @@ from components.evaluate.latent import (
     Plane,
     active_units,
     area_shares,
+    collapse_note,
     dead_units,
     geometry,
+    neighbour_accuracy,
     plane_of,
 )
 
@@ -137,3 +139,30 @@ def test_a_unit_is_active_when_its_mean_varies_by_more_than_a_hundredth() -> Non
     z_mean = np.array([[1.0], [-1.0]]) * deviations + 7
 
     assert active_units(z_mean) == 2
+
+
+def test_neighbours_tell_classes_that_lie_apart_and_none_that_do_not() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 100)
+    noise = random.normal(size=(2, 200, 3)).astype(np.float32)
+    known, codes = noise + 20 * labels[:, None].astype(np.float32)
+
+    assert neighbour_accuracy(known, labels, codes, labels) == 1
+    assert 0.3 < neighbour_accuracy(noise[0], labels, noise[1], labels) < 0.7
+
+
+def test_the_majority_of_five_neighbours_wins_over_the_nearest() -> None:
+    known = np.array([[0.0], [1.0], [1.1], [1.2], [1.3], [9.0]], np.float32)
+    code = np.array([[0.1]], np.float32)
+
+    told = neighbour_accuracy(known, np.array([0, 1, 1, 1, 0, 0]), code, np.array([1]))
+
+    assert told == 1
+
+
+def test_units_that_collapsed_are_told() -> None:
+    z_mean = np.random.default_rng(0).normal(size=(100, 4))
+    assert collapse_note(z_mean) == ""
+    z_mean[:, :3] *= 0.01
+    assert collapse_note(z_mean).startswith("3 of 4 units are idle")
+    assert collapse_note(0 * z_mean).startswith("posterior collapse")
