@@ -43,15 +43,20 @@ FIGURES = (
     "mean_squared_error",
     "total_loss",
     "frechet_distance",
+    "mixture_frechet_distance",
     "digits_covered",
     "largest_digit_share",
     "train_seconds",
 )
 # Those that hold for one judge alone.
-JUDGED = ("frechet_distance", "digits_covered", "largest_digit_share")
+JUDGED = (
+    *("frechet_distance", "mixture_frechet_distance"),
+    *("digits_covered", "largest_digit_share"),
+)
 # The pictures that a page shows of a cell: file, step's artifact, and what it is.
 PICTURES = (
     ("grid.png", "samples", "Samples from N(0, I)"),
+    ("grid_mixture.png", "samples", "Samples from a mixture fitted to the codes"),
     ("reconstructions.png", "evaluation", "Test images above, reconstructions below"),
     ("latent_scatter.png", "evaluation", "Codes of the test images"),
 )
@@ -72,7 +77,8 @@ class Results:
         curves: (x, y) of each cell's curve (see ``CURVES``).
         judge: digest of the judge's weights; empty where that is not known.
         files: of each cell the pictures' files, by the picture's name.
-        samples: of each cell a few, (n, 28, 28) uint8.
+        samples: of each cell a few from N(0, I), (n, 28, 28) uint8.
+        mixture_samples: of each cell a few from a mixture fitted to its codes, likewise.
     """
 
     uri: str
@@ -82,6 +88,7 @@ class Results:
     judge: str = ""
     files: Mapping[Cell, Mapping[str, storage.File]] = field(default_factory=dict)
     samples: Mapping[Cell, np.ndarray] = field(default_factory=dict)
+    mixture_samples: Mapping[Cell, np.ndarray] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -134,13 +141,17 @@ def read_results(uri: str) -> Results:
                     files.setdefault(step.cell, {})[name] = file
                 elif step.kind == "judge" and name == "model.json":
                     judges.append(file)
-    read_here = ("history.csv", "model.json", "grid.png")
+    read_here = ("history.csv", "model.json", "grid.png", "grid_mixture.png")
     wanted = [own[name] for own in files.values() for name in read_here if name in own]
     contents = storage.read_files(uri, [file.name for file in (*wanted, *judges, boards[-1])])
 
     def content(cell: Cell, name: str) -> bytes:
         file = files[cell].get(name)
         return contents[file.name] if file else b""
+
+    def samples(name: str) -> dict[Cell, np.ndarray]:
+        found = {cell: _samples(content(cell, name)) for cell in files}
+        return {cell: images for cell, images in found.items() if len(images)}
 
     judge = _parse(contents[judges[-1].name], uri) if judges else {}
     cards = {cell: _parse(content(cell, "model.json") or b"{}", uri) for cell in files}
@@ -151,9 +162,8 @@ def read_results(uri: str) -> Results:
         curves={cell: _curve(content(cell, "history.csv"), cell) for cell in files},
         judge=str(judge.get("weights_digest", "")),
         files=files,
-        samples={
-            cell: images for cell in files if len(images := _samples(content(cell, "grid.png")))
-        },
+        samples=samples("grid.png"),
+        mixture_samples=samples("grid_mixture.png"),
     )
 
 
@@ -165,13 +175,14 @@ def show_report(results: Results, console: Console) -> None:
     }
     print_leaderboard(results.board, console, curves)
     for family in Family:
-        cells = [cell for cell in results.samples if cell.family is family]
-        if cells:
-            console.print(f"\n[bold]{family.label}: samples from N(0, I)[/bold]")
-            _show_samples(
-                console,
-                [(f"latent {cell.latent_size}", results.samples[cell]) for cell in cells],
-            )
+        for source, samples in (
+            ("N(0, I)", results.samples),
+            ("a mixture fitted to its codes", results.mixture_samples),
+        ):
+            own = [(f"latent {c.latent_size}", samples[c]) for c in samples if c.family is family]
+            if own:
+                console.print(f"\n[bold]{family.label}: samples from {source}[/bold]")
+                _show_samples(console, own)
 
 
 def show_comparison(runs: Sequence[Results], console: Console) -> None:

@@ -68,8 +68,6 @@ LEFT_OUT_FIRST = (
 )
 PROSE_WIDTH = 92
 WIDTH_OFF_TERMINAL = 128
-# What the samples' figures are read by: rows below the cells.
-REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
 
 
@@ -218,7 +216,7 @@ def print_leaderboard(
         console: where to.
         curves: a sketch of how each cell's training went, for a column of its own.
     """
-    from components.compare.leaderboard import format_metric
+    from components.compare.leaderboard import REFERENCES, format_metric
 
     curves = curves or {}
     present = {name for cell in board["cells"] for name in cell["metrics"]}

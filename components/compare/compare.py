@@ -66,9 +66,14 @@ def compare(
     results = read_results(expected, models, evaluations, samples)
     _check_data(dataset, results)
 
-    document = leaderboard_document(run, dataset, results, read_references(judge))
+    references = read_references(judge)
+    document = leaderboard_document(run, dataset, results, references)
     page = render_report(
-        run=run, dataset=dataset, judge=read_json(judge / "model.json"), results=results
+        run=run,
+        dataset=dataset,
+        judge=read_json(judge / "model.json"),
+        results=results,
+        references=references,
     )
     write_leaderboard(leaderboard, document, results)
     report.parent.mkdir(parents=True, exist_ok=True)

@@ -278,9 +278,11 @@ _FIGURES: dict[str, Metric] = {
 
 # Samplers beside N(0, I): what their figures and files are called, and what they draw from.
 SAMPLERS = {
-    "fitted_gaussian": ("fitted Gaussian", "a Gaussian fitted to the autoencoder's codes"),
+    "fitted_gaussian": ("fitted Gaussian", "a Gaussian fitted to the codes of the training images"),
     "mixture": ("mixture", "a mixture of Gaussians fitted to the codes of the training images"),
 }
+# Of the references, those that the cells' figures are shown with.
+REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 _OF_SAMPLERS = (
     *("mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"),
     *("frechet_distance", "precision", "recall", "density", "coverage"),

@@ -20,6 +20,8 @@ from markupsafe import Markup
 from components.cells import Family, Status
 from components.compare.leaderboard import (
     METRICS,
+    REFERENCES,
+    SAMPLERS,
     Result,
     best_results,
     finite_numbers,
@@ -46,11 +48,11 @@ TABLE_METRICS = (
     "active_units",
     "dead_units",
     "frechet_distance",
+    "mixture_frechet_distance",
+    "precision",
+    "coverage",
     "digits_covered",
-    "largest_digit_share",
-    "mean_confidence",
     "train_seconds",
-    "images_per_second",
 )
 
 CARD_METRICS: dict[Family, tuple[str, ...]] = {
@@ -114,6 +116,7 @@ def render_report(
     dataset: Mapping[str, Any],
     judge: Mapping[str, Any],
     results: Sequence[Result],
+    references: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the report of a run.
 
@@ -122,6 +125,7 @@ def render_report(
         dataset: content of the data set's ``dataset.json``.
         judge: content of the judge's ``model.json``.
         results: the cells, in the order to show them.
+        references: what real images, a Gaussian and noise score by the same judge.
 
     Returns:
         An HTML document below 2 MB that loads nothing from anywhere. Whatever comes from outside
@@ -150,6 +154,7 @@ def render_report(
             for family in Family
             if any(result.cell.family == family for result in results)
         ],
+        references=_references(references or {}, columns),
         charts=_latent_size_charts(results),
         active_units=_active_units(results),
         gaussian=_why_the_standard_normal_fails(results),
@@ -222,14 +227,16 @@ def _file(result: Result, name: str) -> Path | None:
 
 def _card_file(result: Result) -> Path | None:
     if result.cell.family == Family.AUTOENCODER:
-        fitted = _file(result, "grid_fitted_gaussian.png")
-        if fitted and fitted.is_file():
-            return fitted
+        for kind in ("mixture", "fitted_gaussian"):
+            fitted = _file(result, f"grid_{kind}.png")
+            if fitted and fitted.is_file():
+                return fitted
     return _file(result, "grid.png")
 
 
 def _pictures_shown(results: Sequence[Result], best: Mapping[Family, Result]) -> list[Path]:
-    names = ("grid.png", "grid_fitted_gaussian.png", "reconstructions.png", "latent_scatter.png")
+    names = ["grid.png", *(f"grid_{kind}.png" for kind in SAMPLERS)]
+    names += ["reconstructions.png", "latent_scatter.png"]
     shown = [_file(result, name) for result in results for name in names]
     shown += [_card_file(result) for result in best.values()]
     return [path for path in shown if path is not None]
@@ -264,6 +271,25 @@ def _shown(name: str, result: Result) -> str:
     return text
 
 
+def _reach(name: str, result: Result) -> str:
+    """How far a figure's 95% interval reaches from it, as ``±0.93``; empty if it has none."""
+    value, interval = result.metrics.get(name), result.intervals.get(name)
+    if value is None or not interval:
+        return ""
+    return f"±{format_metric(name, max(value - interval[0], interval[1] - value))}"
+
+
+def _references(references: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows below the cells: what the samples' figures are read by."""
+    rows = []
+    for name, title in REFERENCES.items():
+        figures = finite_numbers(references.get(name, {}).get("metrics", {}))
+        values = [format_metric(column, figures.get(column)) for column in columns]
+        if any(values):
+            rows.append({"title": title.capitalize(), "values": values})
+    return rows
+
+
 def _group(
     family: Family,
     results: Sequence[Result],
@@ -281,14 +307,21 @@ def _group(
         for r in own
     ]
     fitted = [
-        _figure(
-            result,
-            "grid_fitted_gaussian.png",
-            pictures,
-            "made from codes drawn from a Gaussian fitted to the training codes",
-            _samples_caption(result, "fitted_gaussian_"),
+        (
+            f"Codes drawn from {source}",
+            [
+                _figure(
+                    result,
+                    f"grid_{kind}.png",
+                    pictures,
+                    f"made from codes drawn from {source}",
+                    _samples_caption(result, f"{kind}_"),
+                )
+                for result in own
+            ],
         )
-        for result in own
+        for kind, (_, source) in SAMPLERS.items()
+        if any(f"{kind}_frechet_distance" in result.metrics for result in own)
     ]
     return {
         "style": family.value,
@@ -299,7 +332,7 @@ def _group(
                 "status": result.status.value,
                 "reason": result.reason,
                 "best": best.get(family) is result,
-                "values": [_shown(name, result) for name in columns],
+                "values": [(_shown(name, result), _reach(name, result)) for name in columns],
                 "seconds": format_metric("train_seconds", result.metrics.get("train_seconds")),
                 "rate": format_metric("images_per_second", result.metrics.get("images_per_second")),
                 "bar": 100 * float(result.metrics.get("train_seconds") or 0) / (overall or 1),
@@ -308,7 +341,7 @@ def _group(
         ],
         "timed": longest > 0,
         "samples": standard,
-        "fitted": fitted if family == Family.AUTOENCODER else [],
+        "fitted": fitted,
         "reconstructions": [
             _figure(
                 result,
@@ -365,7 +398,9 @@ def _samples_caption(result: Result, prefix: str = "") -> str:
         return ""
     confidence = format_metric("mean_confidence", result.metrics.get(f"{prefix}mean_confidence"))
     share = format_metric("largest_digit_share", result.metrics.get(f"{prefix}largest_digit_share"))
-    return f"{covered:.0f} of 10 digits, largest share {share}, confidence {confidence}"
+    distance = format_metric("frechet_distance", result.metrics.get(f"{prefix}frechet_distance"))
+    told = f"{covered:.0f} of 10 digits, largest share {share}, confidence {confidence}"
+    return f"Fréchet distance {distance}; {told}" if distance else told
 
 
 def _areas_caption(result: Result) -> str:
@@ -558,5 +593,5 @@ def _why_the_standard_normal_fails(results: Sequence[Result]) -> str:
     return (
         "Nothing in an autoencoder's training asks its codes to follow N(0, I)"
         f"{measured}. So codes drawn from N(0, I) fall where the decoder has seen few or none; "
-        "a Gaussian fitted to the training codes draws closer to where they are."
+        "what is fitted to the training codes draws closer to where they are."
     )

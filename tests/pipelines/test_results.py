@@ -120,6 +120,18 @@ def test_runs_side_by_side_fit_the_terminal_with_all_their_figures(
     assert all(f"0.0{number + 1}00" in text for number in range(len(errors)))
 
 
+def test_samples_from_the_mixture_stand_below_those_from_n_0_i(here: Path) -> None:
+    (here / "sample-vae-2" / "samples" / "grid_mixture.png").write_bytes(png(255))
+    console = Console(width=100, file=io.StringIO())
+
+    show_report(read_results(str(here)), console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    first, second = "VAE: samples from N(0, I)", "VAE: samples from a mixture fitted to its codes"
+    assert text.index(first) < text.index(second) < text.index("DCGAN: samples from N(0, I)")
+    assert "Autoencoder: samples from a mixture" not in text
+
+
 def test_what_there_is_no_room_for_is_named(here: Path) -> None:
     console = Console(width=40, file=io.StringIO())
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,9 @@ CODES = {
     "smallest_class_area_share": 0.009,
     "largest_class_area_share": 0.35,
     "gap_share": 0.58,
+    "neighbour_accuracy": 0.9,
+    **{f"mixture_{name}": value for name, value in SAMPLES.items()},
+    "reconstruction_frechet_distance": 2.0,
 }
 EVALUATION: dict[Family, dict[str, float]] = {
     Family.AUTOENCODER: {
@@ -58,8 +62,6 @@ EVALUATION: dict[Family, dict[str, float]] = {
         "dead_units": 0,
         "revived_units": 0,
         **{f"fitted_gaussian_{name}": value for name, value in SAMPLES.items()},
-        **{f"mixture_{name}": value for name, value in SAMPLES.items()},
-        "reconstruction_frechet_distance": 2.0,
     },
     Family.VAE: {
         **CODES,
@@ -67,6 +69,7 @@ EVALUATION: dict[Family, dict[str, float]] = {
         "kl_divergence": 3.7,
         "total_loss": 41.2,
         "elbo": -489.9,
+        "importance_weighted_bound": -488.1,
         "active_units": 2,
     },
     Family.DCGAN: {
@@ -83,7 +86,8 @@ def complete(cell: Cell, folder: Path | None = None, **metrics: float) -> Result
     """A complete cell with all figures of a real one; with its pictures and curves in a folder."""
     if folder:
         pixels = np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8)
-        names = ("grid", "grid_fitted_gaussian", "reconstructions", "latent_scatter")
+        grids = ("grid", "grid_fitted_gaussian", "grid_mixture")
+        names = (*grids, "reconstructions", "latent_scatter")
         for name in names:
             write_png(folder / f"{name}.png", pixels)
         (folder / "history.csv").write_text(
@@ -109,6 +113,30 @@ def test_every_figure_of_a_real_run_is_documented_on_the_page() -> None:
     assert columns == ["cell", "family", "latent_size", "status", "reason", *METRICS]
     for metric in METRICS.values():
         assert f"<dt>{metric.label}" in html
+
+
+def test_intervals_and_what_gives_figures_a_scale_stand_in_the_leaderboard() -> None:
+    result = replace(complete(Cell(Family.VAE, 2)), intervals={"frechet_distance": [4.25, 4.75]})
+    references = {"noise": {"metrics": {"frechet_distance": 403.0}}}
+
+    html = render_report(
+        run="run-1", dataset=DATASET, judge=JUDGE, results=[result], references=references
+    )
+
+    assert "<td>4.50<br><small" in html
+    assert "±0.2500</small>" in html
+    assert re.search(r"Noise</th>(\s*<td>.*</td>)*\s*<td>403.00</td>", html)
+    assert "For scale" not in report([result])
+
+
+def test_samples_of_each_sampler_are_shown_beside_those_of_n_0_i(tmp_path: Path) -> None:
+    html = report([complete(Cell(Family.VAE, 2), tmp_path, mixture_frechet_distance=3.25)])
+
+    first = html.index("<h4>Codes drawn from N(0, I)</h4>")
+    second = html.index("<h4>Codes drawn from a mixture of Gaussians fitted to the codes")
+    assert "Fréchet distance 4.50" in html[first:second]
+    assert "Fréchet distance 3.25" in html[second:]
+    assert "<h4>Codes drawn from a Gaussian" not in html
 
 
 def test_a_figure_that_the_page_shows_is_documented() -> None:
@@ -203,5 +231,5 @@ def test_a_browser_shows_the_report_without_a_word_on_its_console(tmp_path: Path
     assert console == []
     assert "What the metrics mean" in document
     assert document.count("<script") == 1
-    # Grids, the one of the fitted Gaussian, reconstructions, scatters, and those on the cards.
-    assert document.count("<img") == 3 + 1 + 2 + 2 + 3
+    # Grids, those of a fitted Gaussian and mixtures, reconstructions, scatters, and the cards'.
+    assert document.count("<img") == 3 + 1 + 2 + 2 + 2 + 3
