@@ -26,24 +26,12 @@ def resample(generator: np.random.Generator, count: int) -> np.ndarray:
     return generator.integers(count, size=count)
 
 
-def replicate_means(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The means of 200 resamples.
-
-    Args:
-        values: (n, m) float, m figures of each of n items, which are drawn together.
-        seed: of the resampling.
-
-    Returns:
-        (200, m) float64.
-    """
-    count = len(values)
-    generator = np.random.default_rng(seed)
-    times_drawn = generator.multinomial(count, np.full(count, 1 / count), REPLICATIONS)
-    means: np.ndarray = times_drawn.astype(np.float64) @ values.astype(np.float64) / count
-    return means
-
-
 def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of the mean of (n,) numbers; it never leaves their range."""
-    mean, reach = float(values.mean()), margin(replicate_means(values[:, None])[:, 0])
+    """The 95% interval of the mean of (n,) numbers; it never leaves their range.
+
+    Nothing is drawn: of a mean the bootstrap's standard error is known, the numbers' standard
+    deviation over the root of n (Efron and Tibshirani, chapter 5).
+    """
+    mean = float(values.mean(dtype=np.float64))
+    reach = STANDARD_ERRORS * float(values.std(dtype=np.float64)) / len(values) ** 0.5
     return max(mean - reach, float(values.min())), min(mean + reach, float(values.max()))

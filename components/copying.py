@@ -13,7 +13,7 @@ import numpy as np
 from components.ingest.dataset import RESCALINGS, Dataset
 from components.neighbours import radii, squared_distances
 
-LOOKED_AT = 2000
+LOOKED_AT = 1000
 BLOCK = 5000
 SAME_SHARE = 0.01
 
@@ -34,13 +34,13 @@ class RealNeighbours:
 
     @classmethod
     def measure(cls, dataset: Dataset, count: int) -> Self:
-        """Measure the test split for sets of ``count`` images, of which 2,000 are looked at."""
+        """Measure the test split for sets of ``count`` images, of which 1,000 are looked at."""
         test = dataset.images("test")[: min(count, LOOKED_AT)]
         training = nearest_distances(test, dataset.images("train"))
         return cls(dataset, training, float(np.quantile(_nearest_other(test), SAME_SHARE)))
 
     def compare(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Look at the first 2,000 of (n, 28, 28, 1) uint8 images.
+        """Look at the first 1,000 of (n, 28, 28, 1) uint8 images.
 
         Returns:
             Of each image, as float64 whose means are the figures:

@@ -19,7 +19,7 @@ import numpy as np
 
 MANIFOLD_NEIGHBOURS = 3
 COVERAGE_NEIGHBOURS = 5
-# As many rows of distances to 10,000 points stay in the cache: 40% faster than 1,000.
+# As many rows of distances stay in the cache: 40% faster than 1,000.
 BLOCK = 200
 
 

@@ -211,8 +211,9 @@ _FIGURES: dict[str, Metric] = {
         "Precision",
         "share",
         "higher",
-        "Share of the samples that lie among the test images in the judge's features: nearer to "
-        "one than its third neighbour is. How real samples are (Kynkäänniemi et al. 2019).",
+        "Share of the samples that lie among the test images by the direction of the judge's "
+        "features: nearer to one than its third neighbour is. How real samples are "
+        "(Kynkäänniemi et al. 2019).",
     ),
     "recall": Metric(
         "Recall",

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.quality import judge_scores, means, merged
+from components.neighbours import Manifold
+from components.quality import directions, judge_scores, means, merged
 
 
 def test_the_judges_scores_by_hand() -> None:
@@ -52,3 +53,17 @@ def test_figures_of_one_set_are_brought_together() -> None:
     assert found.metrics == {**scores.metrics, "precision": 0.5}
     assert found.intervals.keys() == {*scores.intervals, "precision"}
     assert found.digit_shares == scores.digit_shares
+
+
+def test_what_hardly_excites_the_judge_does_not_pass_for_real_by_being_short() -> None:
+    generator = np.random.default_rng(0)
+    digits = np.repeat(20 * np.eye(10, 128), 20, axis=0) + generator.normal(size=(200, 128))
+    odd = 6 * np.eye(10, 128)
+    real = np.concatenate([digits, odd]).astype(np.float32)
+    noise = np.concatenate([np.zeros((50, 64)), np.full((50, 64), 0.3)], axis=1)
+    noise = (noise + 0.1 * generator.random((50, 128))).astype(np.float32)
+
+    assert Manifold(real).compare(noise).precise.mean() > 0.9
+    assert Manifold(directions(real)).compare(directions(noise)).precise.mean() == 0
+    np.testing.assert_allclose(np.linalg.norm(directions(real), axis=1), 1, rtol=1e-6)
+    assert np.isfinite(directions(np.zeros((1, 128), np.float32))).all()
