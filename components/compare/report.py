@@ -276,7 +276,12 @@ def _reach(name: str, result: Result) -> str:
     value, interval = result.metrics.get(name), result.intervals.get(name)
     if value is None or not interval:
         return ""
-    return f"±{format_metric(name, max(value - interval[0], interval[1] - value))}"
+    reach = max(value - interval[0], interval[1] - value)
+    if METRICS[name].unit == "share":
+        return f"±{format_metric(name, reach)}"
+    # As many places as the figure itself has, or what is left of a very narrow one.
+    text = f"{reach:.{2 if abs(value) >= 1 else 4}f}"
+    return f"±{text}" if float(text) else f"±{reach:.0e}"
 
 
 def _references(references: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -124,7 +124,7 @@ def test_intervals_and_what_gives_figures_a_scale_stand_in_the_leaderboard() -> 
     )
 
     assert "<td>4.50<br><small" in html
-    assert "±0.2500</small>" in html
+    assert "±0.25</small>" in html
     assert re.search(r"Noise</th>(\s*<td>.*</td>)*\s*<td>403.00</td>", html)
     assert "For scale" not in report([result])
 
