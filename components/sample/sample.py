@@ -34,9 +34,10 @@ def sample(
 ) -> dict[str, Any]:
     """Sample a model from N(0, I), score the samples, and write the samples folder.
 
-    Autoencoder and VAE are also sampled from a mixture of Gaussians fitted to their training
-    codes, the autoencoder from a single Gaussian too: where its codes lie, N(0, I) hardly ever
-    draws. What no sampler can pass is measured with them: the reconstructions of the test images.
+    Autoencoder and VAE are also sampled from a Gaussian and from a mixture of Gaussians fitted to
+    their training codes: where these lie, N(0, I) hardly ever draws for an autoencoder, and not
+    quite as often as it should for a VAE. What no sampler can pass is measured with them: the
+    reconstructions of the test images.
 
     Args:
         data: the data-set folder.
@@ -103,8 +104,7 @@ def _samplers(saved: SavedModel, dataset: Dataset, seed: int) -> Iterator[tuple[
     yield "", StandardNormal(saved.cell.latent_size)
     if saved.cell.family is not Family.DCGAN:
         codes = _codes(saved, dataset, "train")
-        if saved.cell.family is Family.AUTOENCODER:
-            yield "fitted_gaussian", FittedGaussian.fit(codes)
+        yield "fitted_gaussian", FittedGaussian.fit(codes)
         # A generator of its own, so that the others' draws stay the same whatever the fit draws.
         yield "mixture", FittedMixture.fit(codes, np.random.default_rng(seed))
 
