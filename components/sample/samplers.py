@@ -20,6 +20,8 @@ HEAD_VARIANCE = 1e-4
 PASSES = 30
 TOLERANCE = 1e-3
 RIDGE = 1e-3
+# Smaller ones are 0: far components' would be denormal numbers, and products with those crawl.
+LEAST_SHARE = 1e-9
 
 
 class Sampler(Protocol):
@@ -130,7 +132,9 @@ class GaussianMixture:
         share = np.exp(joint - largest)
         total = share.sum(axis=1, keepdims=True)
         likelihood = float((largest + np.log(total)).mean(dtype=np.float64))
-        return share / total, likelihood
+        share /= total
+        share[share < LEAST_SHARE] = 0
+        return share, likelihood
 
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Draw (count, d) float32 points."""
