@@ -248,23 +248,15 @@ def comparison_page(runs: Sequence[Results]) -> str:
     Raises:
         StepError: a picture can't be read.
     """
-    import jinja2
-
     from components.compare.pictures import embed_pictures
+    from components.templates import open_template
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     cells = _all_cells(runs)
     with tempfile.TemporaryDirectory(prefix="genpipe-compare-") as temporary:
         places = _fetch_pictures(runs, Path(temporary))
         uris = embed_pictures(list(places.values()))
     shown = {key: uris[path] for key, path in places.items() if path in uris}
-    return environment.get_template("comparison.html.j2").render(
+    return open_template(Path(__file__).with_name("comparison.html.j2")).render(
         runs=[
             {"letter": letter, "name": run.name, "uri": run.uri}
             for letter, run in zip(LETTERS, runs, strict=False)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
 from components.publish.ledger import METRIC_LABELS, Decision, Outcome
+from components.templates import open_template
 
 # Where the page that ``compare`` wrote has room for the section. Text from outside is escaped
 # there, so that the page holds it once.
@@ -35,14 +34,7 @@ def tell(report: str, target: str, decisions: Sequence[Decision]) -> str:
     """
     if not decisions:
         return report
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    section = environment.get_template("champions.html.j2").render(
+    section = open_template(Path(__file__).with_name("champions.html.j2")).render(
         target=target, decisions=decisions, sentences=SENTENCES, labels=METRIC_LABELS
     )
     return report.replace(PLACE, section, 1)
