@@ -560,7 +560,15 @@ def run_step(step: str, root: Path, **parameters: Any) -> None:
     data, judge, model = (artifact(at) for at in (root / "data", root / "judge", cell / "model"))
     out = {
         name: artifact(root / "out" / name)
-        for name in ("model", "evaluation", "samples", "leaderboard", "published", "report")
+        for name in (
+            "model",
+            "evaluation",
+            "samples",
+            "leaderboard",
+            "published",
+            "report",
+            "explorer",
+        )
     }
     cells = {f"vae_{kind}s": [artifact(cell / kind)] for kind in ("model", "evaluation")}
     cells["vae_samples"] = [artifact(cell / "samples")]

@@ -8,6 +8,7 @@ def evaluate(
     data: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
+    explorer: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
     wandb_run: dsl.Output[dsl.Artifact],
     seed: int = 0,
@@ -18,6 +19,7 @@ def evaluate(
         data: the data set.
         model: the model folder.
         evaluation: metrics.json, reconstructions, latent codes and their scatter plot.
+        explorer: a page that decodes any point of the latent space where it is pointed at.
         metrics: the scores that are numbers.
         wandb_run: the W&B run's folder, where it runs offline.
         seed: of sampled codes and noise.
@@ -33,10 +35,11 @@ def evaluate(
         "evaluate", cell=lambda: SavedModel(model.path).cell, config=config, folder=wandb_run.path
     ) as tracker:
         from components.evaluate.evaluate import evaluate as evaluate_model
+        from components.evaluate.explore import explore
 
-        result = evaluate_model(
-            Path(data.path), Path(model.path), Path(evaluation.path), int(seed), tracker
-        )
+        paths = Path(data.path), Path(model.path), Path(evaluation.path)
+        result = evaluate_model(*paths, int(seed), tracker)
+        explore(*paths, Path(explorer.path), tracker)
         name = SavedModel(model.path).cell.name
         tracker.uses("dataset", result["data"]["name"], data.uri)
         tracker.uses("model", name, model.uri)

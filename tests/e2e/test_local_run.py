@@ -82,6 +82,7 @@ def test_the_run_folder_holds_every_step_by_name(run):
         *("ingest/data/dataset.json", "judge/model/classifier.keras", "logs/kfp.log"),
         *("train_vae-2/model/decoder.keras", "train_dcgan-2/model/generator.keras"),
         *("evaluate-vae-2/evaluation/latent_scatter.png", "sample-dcgan-2/samples/grid.png"),
+        *("evaluate-vae-2/evaluation/explorer.html", "evaluate-dcgan-2/explorer"),
     ):
         assert (run / path).is_file(), path
 

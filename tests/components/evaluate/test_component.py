@@ -13,7 +13,7 @@ import sys
 from types import SimpleNamespace as Artifact
 from components.evaluate.component import evaluate
 
-names = ("data", "model", "evaluation", "metrics", "wandb_run")
+names = ("data", "model", "evaluation", "explorer", "metrics", "wandb_run")
 evaluate.python_func(**{name: Artifact(path=f"{sys.argv[1]}/{name}", uri="") for name in names})
 """
 

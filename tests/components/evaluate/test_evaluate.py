@@ -16,6 +16,7 @@ from components.cells import Family, Status
 from components.errors import InputError
 from components.evaluate import reconstruction
 from components.evaluate.evaluate import evaluate
+from components.evaluate.explore import explore
 from components.ingest.dataset import RESCALINGS, Dataset
 from components.progress import Progress
 from components.tracking import Picture, Tracker
@@ -281,3 +282,23 @@ def test_a_diverged_model_is_a_result_without_scores(digits: Dataset, tmp_path: 
     assert (result["status"], result["reason"], result["metrics"]) == ("diverged", reason, {})
     assert [path.name for path in (tmp_path / "evaluation").iterdir()] == ["metrics.json"]
     assert f"VAE 2 diverged ({reason}): nothing to evaluate" in tracker.out.getvalue()
+
+    page = tmp_path / "explorer"
+    explore(digits.folder, tmp_path / "model", tmp_path / "evaluation", page, tracker)
+    assert f"Training diverged: {reason}" in page.read_text()
+    assert not (tmp_path / "evaluation" / "explorer.json").exists()
+
+
+def test_each_cell_gets_an_explorer_as_a_page_and_for_the_report(
+    evaluated: Evaluated, digits: Dataset, tmp_path: Path
+) -> None:
+    shutil.copytree(evaluated.folder, tmp_path / "evaluation")
+    page = tmp_path / "deep" / "explorer"
+
+    explore(digits.folder, evaluated.model, tmp_path / "evaluation", page, Tracker())
+
+    pack = json.loads((tmp_path / "evaluation" / "explorer.json").read_text())
+    assert pack["cell"] == SavedModel(evaluated.model).cell.name
+    assert pack["classes"] == list(digits.class_names)
+    assert pack["data"] in page.read_text()
+    assert (tmp_path / "evaluation" / "explorer.html").read_text() == page.read_text()
