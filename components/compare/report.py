@@ -14,7 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from components.cells import Family, Status
@@ -36,9 +35,17 @@ from components.compare.plots import (
     thin_out,
     training_chart,
 )
+from components.documents import parse_document
+from components.explorer.page import explorer, packs_that_fit
 from components.progress import format_seconds
+from components.templates import open_template
 
 DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
+
+# The KFP page fetches a report whole, so it stays below 2 MB. What pictures leave of that is the
+# explorers', but for the rest: charts, tables, code, and what publish tells.
+PAGE_BYTES = 1_950_000
+REST_BYTES = 150_000
 
 TABLE_METRICS = (
     "mean_squared_error",
@@ -133,17 +140,12 @@ def render_report(
     """
     best = best_results(results)
     pictures = embed_pictures(_pictures_shown(results, best))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    room = PAGE_BYTES - REST_BYTES - sum(len(uri) for uri in pictures.values())
+    packs, left_out = _explorers(results, best, room)
     columns = [
         name for name in TABLE_METRICS if any(r.metrics.get(name) is not None for r in results)
     ]
-    return environment.get_template("report.html.j2").render(
+    return open_template(Path(__file__).with_name("report.html.j2")).render(
         run=run or "unnamed run",
         summary=_summary(results),
         facts=_facts(dataset, judge, results),
@@ -158,12 +160,42 @@ def render_report(
         charts=_latent_size_charts(results),
         active_units=_active_units(results),
         gaussian=_why_the_standard_normal_fails(results),
+        explorer=explorer(packs) if packs else "",
+        left_out=left_out,
         legend_of_metrics=[
             metric
             for name, metric in METRICS.items()
             if any(result.metrics.get(name) is not None for result in results)
         ],
     )
+
+
+def _explorers(
+    results: Sequence[Result], best: Mapping[Family, Result], room: int
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """The packed cells that the page has room for, and the names of those it has none for.
+
+    The best of each family come first, then the small ones; the page shows them in its own order.
+    """
+    packs = [pack for result in results if (pack := _read_pack(result))]
+    first = {result.cell.name for result in best.values()}
+    order = sorted(packs, key=lambda pack: (pack["cell"] not in first, len(pack["data"])))
+    fit = {pack["cell"] for pack in packs_that_fit(order, room)}
+    return (
+        [pack for pack in packs if pack["cell"] in fit],
+        [pack["cell"] for pack in packs if pack["cell"] not in fit],
+    )
+
+
+def _read_pack(result: Result) -> dict[str, Any] | None:
+    """The cell as ``evaluate`` packed it, if it did; a damaged file must not cost the report."""
+    path = _file(result, "explorer.json")
+    try:
+        pack = parse_document(path.read_bytes()) if path else {}
+    except (OSError, ValueError):
+        return None
+    texts = all(isinstance(pack.get(name), str) for name in ("title", "data"))
+    return pack if texts and pack.get("cell") == result.cell.name else None
 
 
 def _summary(results: Sequence[Result]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,3 +234,47 @@ def test_a_browser_shows_the_report_without_a_word_on_its_console(tmp_path: Path
     assert document.count("<script") == 1
     # Grids, those of fitted Gaussians and mixtures, reconstructions, scatters, and the cards'.
     assert document.count("<img") == 3 + 2 + 2 + 2 + 2 + 3
+
+
+def with_explorer(result: Result, folder: Path, **changes: Any) -> Result:
+    """The result, and beside its pictures what ``evaluate`` packed of it."""
+    name = result.cell.name
+    pack = {
+        "cell": name,
+        "title": result.cell.title,
+        "arrays": [],
+        "data": f"data of {name}",
+        **changes,
+    }
+    (folder / name).mkdir()
+    (folder / name / "explorer.json").write_text(json.dumps(pack))
+    return replace(result, evaluation=folder / name)
+
+
+def test_the_explorer_shows_the_cells_that_there_is_room_for_and_names_the_others(
+    tmp_path: Path,
+) -> None:
+    small, large = Cell(Family.VAE, 2), Cell(Family.VAE, 100)
+    results = [
+        with_explorer(complete(small, total_loss=9), tmp_path),
+        with_explorer(complete(large, total_loss=5), tmp_path, data="x" * 1_000_000),
+        with_explorer(complete(Cell(Family.DCGAN, 2)), tmp_path, data="y" * 1_000_000),
+        with_explorer(complete(Cell(Family.DCGAN, 3), frechet_distance=0), tmp_path),
+    ]
+
+    html = report(results)
+
+    assert len(html) < 2_000_000
+    # The best VAE goes before a small one, and leaves room for one, but not for another large one.
+    titles = re.findall(r'<option value="\d">([^<]+)</option>', html)
+    assert titles == ["VAE 2", "VAE 100", "DCGAN 3"]
+    assert "<code>evaluate-dcgan-2/evaluation/explorer.html</code>" in html
+
+
+@pytest.mark.parametrize("changes", [{"cell": "vae-3"}, {"title": None}, {"data": 7}])
+def test_a_damaged_explorer_does_not_cost_the_report(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    damaged = with_explorer(complete(Cell(Family.VAE, 2)), tmp_path, **changes)
+
+    assert "Latent explorer" not in report([damaged])
