@@ -100,6 +100,7 @@ def _evaluate_dense(
     losses = reconstruction.squared_errors(images, rebuilt)
     intervals = {"mean_squared_error": list(mean_interval(losses))}
     note = ""
+    worst = np.argsort(-losses, kind="stable")[:SHOWN]
     metrics: dict[str, float] = {
         "mean_squared_error": float(losses.mean()),
         "binary_cross_entropy": reconstruction.binary_cross_entropy(images, rebuilt),
@@ -129,6 +130,10 @@ def _evaluate_dense(
     np.save(folder / "latent_labels.npy", labels, allow_pickle=False)
     pair = grid(np.concatenate([pixels[:SHOWN], UNIT.inverse(rebuilt[:SHOWN])]), SHOWN, zoom=2)
     write_png(folder / "reconstructions.png", pair)
+    write_png(
+        folder / "worst_reconstructions.png",
+        grid(np.concatenate([pixels[worst], UNIT.inverse(rebuilt[worst])]), SHOWN, zoom=2),
+    )
     scatter = draw_scatter(
         folder / "latent_scatter.png",
         plane,

@@ -46,7 +46,7 @@ METRICS = {
         *("discriminator_loss", "generator_loss", "sample_variance_ratio"),
     },
 }
-PICTURES = {"reconstructions.png", "latent_scatter.png"}
+PICTURES = {"reconstructions.png", "worst_reconstructions.png", "latent_scatter.png"}
 DENSE_FILES = PICTURES | {"latent_codes.npy", "latent_labels.npy", "test_losses.npy"}
 
 
