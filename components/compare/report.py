@@ -14,10 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from components.cells import Family, Status
 from components.compare.leaderboard import (
+    DECIDING_METRICS,
     METRICS,
     REFERENCES,
     SAMPLERS,
@@ -46,6 +48,8 @@ DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KM
 # explorers', but for the rest: charts, tables, code, and what publish tells.
 PAGE_BYTES = 1_950_000
 REST_BYTES = 150_000
+# A digit counts as covered from this share of the samples on, as `sample` counts them.
+COVERED_SHARE = 0.01
 
 TABLE_METRICS = (
     "mean_squared_error",
@@ -149,7 +153,7 @@ def render_report(
         run=run or "unnamed run",
         summary=_summary(results),
         facts=_facts(dataset, judge, results),
-        cards=[_card(result, pictures) for result in best.values()],
+        cards=[_card(result, results, pictures) for result in best.values()],
         columns=[METRICS[name] for name in columns],
         groups=[
             _group(family, results, best, columns, pictures)
@@ -267,14 +271,62 @@ def _card_file(result: Result) -> Path | None:
 
 
 def _pictures_shown(results: Sequence[Result], best: Mapping[Family, Result]) -> list[Path]:
-    names = ["grid.png", *(f"grid_{kind}.png" for kind in SAMPLERS)]
-    names += ["reconstructions.png", "latent_scatter.png"]
+    names = ("grid.png", *(f"grid_{sampler}.png" for sampler in SAMPLERS))
+    names += ("reconstructions.png", "worst_reconstructions.png", "latent_scatter.png")
     shown = [_file(result, name) for result in results for name in names]
     shown += [_card_file(result) for result in best.values()]
     return [path for path in shown if path is not None]
 
 
-def _card(result: Result, pictures: Mapping[Path, str]) -> dict[str, Any]:
+def _has(result: Result, name: str) -> bool:
+    path = _file(result, name)
+    return bool(path and path.is_file())
+
+
+def _lead(best: Result, results: Sequence[Result]) -> str:
+    """By how much the best cell of a family leads the next, as a sentence; empty if it is alone.
+
+    Of autoencoder and VAE with the 95% interval of the mean difference over the test images, each
+    of which both cells have rebuilt. A Fréchet distance is one figure of all samples.
+    """
+    name = DECIDING_METRICS[best.cell.family][0]
+    others = [
+        (float(value), result)
+        for result in results
+        if result.cell.family == best.cell.family
+        and result is not best
+        and result.status == Status.COMPLETE
+        and (value := result.metrics.get(name)) is not None
+    ]
+    own = best.metrics.get(name)
+    if not others or own is None:
+        return ""
+    value, following = min(others, key=lambda other: other[0])
+    text = format_metric(name, value - own)
+    losses = [_read_losses(result) for result in (best, following)]
+    if losses[0] is not None and losses[1] is not None and losses[0].shape == losses[1].shape:
+        differences = losses[1] - losses[0]
+        reach = 1.96 * float(differences.std()) / math.sqrt(len(differences))
+        text += f" ± {reach:.{len(text.partition('.')[2])}f}"
+        if value - own <= reach:
+            return f"No better than latent size {following.cell.latent_size} beyond chance ({text})"
+    return f"{text} below latent size {following.cell.latent_size}, the next"
+
+
+def _read_losses(result: Result) -> np.ndarray | None:
+    """What each test image costs, (n,), as ``evaluate`` wrote it; None if it did not."""
+    path = _file(result, "test_losses.npy")
+    try:
+        losses = np.load(path, allow_pickle=False) if path else np.empty(0)
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = losses.ndim == 1 and len(losses) and losses.dtype.kind == "f"
+    return losses.astype(np.float64) if whole else None
+
+
+def _card(
+    result: Result, results: Sequence[Result], pictures: Mapping[Path, str]
+) -> dict[str, Any]:
     family = result.cell.family
     file = _card_file(result)
     figures = [
@@ -287,6 +339,7 @@ def _card(result: Result, pictures: Mapping[Path, str]) -> dict[str, Any]:
         "family": family.label,
         "latent_size": result.cell.latent_size,
         "figures": figures,
+        "lead": _lead(result, results),
         "uri": pictures.get(file, "") if file else "",
         "alt": f"Images made by the {result.cell.family.label} with latent size "
         f"{result.cell.latent_size}, the best of its family",
@@ -390,6 +443,17 @@ def _group(
             for result in own
             if dense
         ],
+        "worst": [
+            _figure(
+                result,
+                "worst_reconstructions.png",
+                pictures,
+                "the ten test images that it rebuilds worst, and what it makes of them below",
+                "",
+            )
+            for result in own
+            if dense and _has(result, "worst_reconstructions.png")
+        ],
         "scatters": [
             _figure(
                 result,
@@ -436,8 +500,20 @@ def _samples_caption(result: Result, prefix: str = "") -> str:
     confidence = format_metric("mean_confidence", result.metrics.get(f"{prefix}mean_confidence"))
     share = format_metric("largest_digit_share", result.metrics.get(f"{prefix}largest_digit_share"))
     distance = format_metric("frechet_distance", result.metrics.get(f"{prefix}frechet_distance"))
-    told = f"{covered:.0f} of 10 digits, largest share {share}, confidence {confidence}"
+    missing = "" if prefix else _missing_digits(result)
+    told = f"{covered:.0f} of 10 digits{missing}, largest share {share}, confidence {confidence}"
     return f"Fréchet distance {distance}; {told}" if distance else told
+
+
+def _missing_digits(result: Result) -> str:
+    """The digits that hardly any sample shows, as `` (hardly a 4, 5)``."""
+    path = result.samples / "metrics.json" if result.samples else None
+    try:
+        shares = parse_document(path.read_bytes()).get("digit_shares") if path else None
+        missing = [str(digit) for digit, share in enumerate(shares or ()) if share < COVERED_SHARE]
+    except (OSError, ValueError, TypeError):
+        return ""
+    return f" (hardly a {', '.join(missing)})" if missing else ""
 
 
 def _areas_caption(result: Result) -> str:
@@ -445,7 +521,11 @@ def _areas_caption(result: Result) -> str:
         format_metric(name, result.metrics.get(name))
         for name in ("smallest_class_area_share", "largest_class_area_share")
     )
-    return f"A class holds {smallest} to {largest} of the plane" if smallest and largest else ""
+    if not smallest or not largest:
+        return ""
+    gaps = result.metrics.get("gap_share")
+    holes = f"; {100 * gaps:.0f}% of the plane holds no code" if gaps is not None else ""
+    return f"A class holds {smallest} to {largest} of what the codes take up{holes}"
 
 
 def _figures_of(result: Result, name: str) -> str:

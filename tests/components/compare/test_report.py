@@ -89,7 +89,8 @@ def complete(cell: Cell, folder: Path | None = None, **metrics: float) -> Result
     if folder:
         pixels = np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8)
         grids = ("grid", "grid_fitted_gaussian", "grid_mixture")
-        names = (*grids, "reconstructions", "latent_scatter")
+        rebuilt = ("reconstructions", "worst_reconstructions")
+        names = (*grids, *rebuilt, "latent_scatter")
         for name in names:
             write_png(folder / f"{name}.png", pixels)
         (folder / "history.csv").write_text(
@@ -232,8 +233,9 @@ def test_a_browser_shows_the_report_without_a_word_on_its_console(tmp_path: Path
     assert console == []
     assert "What the metrics mean" in document
     assert document.count("<script") == 1
-    # Grids, those of fitted Gaussians and mixtures, reconstructions, scatters, and the cards'.
-    assert document.count("<img") == 3 + 2 + 2 + 2 + 2 + 3
+    # Grids, those of fitted Gaussians and mixtures, reconstructions, the worst of them, scatters,
+    # and the cards'.
+    assert document.count("<img") == 3 + 2 + 2 + 2 + 2 + 2 + 3
 
 
 def with_explorer(result: Result, folder: Path, **changes: Any) -> Result:
@@ -278,3 +280,53 @@ def test_a_damaged_explorer_does_not_cost_the_report(
     damaged = with_explorer(complete(Cell(Family.VAE, 2)), tmp_path, **changes)
 
     assert "Latent explorer" not in report([damaged])
+
+
+def with_losses(result: Result, folder: Path, losses: np.ndarray) -> Result:
+    """The result, and what each test image costs it."""
+    evaluation = folder / result.cell.name
+    evaluation.mkdir()
+    np.save(evaluation / "test_losses.npy", losses)
+    return replace(result, evaluation=evaluation)
+
+
+def test_the_best_cell_is_told_with_its_lead_and_how_sure_that_is(tmp_path: Path) -> None:
+    losses = np.random.default_rng(0).normal(1, 0.1, 400)
+    apart = losses + np.random.default_rng(1).normal(0.5, 0.1, 400)
+    small, large = Cell(Family.VAE, 2), Cell(Family.VAE, 10)
+
+    html = report(
+        [
+            with_losses(complete(small, total_loss=float(apart.mean())), tmp_path, apart),
+            with_losses(complete(large, total_loss=float(losses.mean())), tmp_path, losses),
+        ]
+    )
+
+    [(lead, reach)] = re.findall(r"([\d.]+) ± ([\d.]+) below latent size 2, the next", html)
+    assert float(lead) == pytest.approx((apart - losses).mean(), rel=0.01)
+    # Both have seen the same images: what counts is how the difference varies, not the losses.
+    assert float(reach) == pytest.approx(1.96 * (apart - losses).std() / 20, rel=0.01)
+
+
+def test_a_lead_that_may_be_chance_is_no_lead(tmp_path: Path) -> None:
+    losses = np.random.default_rng(0).normal(1, 0.1, 400)
+    shuffled = np.random.default_rng(1).permutation(losses) + 0.001
+    cells = {2: losses, 10: shuffled}
+
+    html = report(
+        [
+            with_losses(complete(Cell(Family.VAE, size), total_loss=cost.mean()), tmp_path, cost)
+            for size, cost in cells.items()
+        ]
+    )
+
+    assert "No better than latent size 10 beyond chance (0.0010 ±" in html
+
+
+def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
+    shares = [0.0, 0.5, *[0.07] * 7, 0.009]
+    (tmp_path / "metrics.json").write_text(json.dumps({"digit_shares": shares}))
+
+    html = report([replace(complete(Cell(Family.DCGAN, 2)), samples=tmp_path)])
+
+    assert "9 of 10 digits (hardly a 0, 9), largest share" in html
