@@ -25,12 +25,14 @@ class Series:
         style: CSS classes that give its colour: a family's name, or ``pca``.
         points: (x, y), finite, in the order of x.
         dashed: draw the line dashed.
+        margins: of each point, half the width of y's interval; empty where there are none.
     """
 
     label: str
     style: str
     points: Sequence[Point]
     dashed: bool = False
+    margins: Sequence[float] = ()
 
 
 def latent_size_chart(series: Sequence[Series], *, label: str, share: bool = False) -> Markup:
@@ -83,8 +85,14 @@ def latent_size_chart(series: Sequence[Series], *, label: str, share: bool = Fal
         dashed = " dashed" if line.dashed else ""
         parts.append(f'<polyline class="line {line.style}{dashed}" points="{path}"/>')
     for line in series:
-        for x, y in line.points:
+        margins = itertools.chain(line.margins, itertools.repeat(0.0))
+        for (x, y), margin in zip(line.points, margins, strict=False):
             value = f"{100 * y:.1f}%" if share else f"{y:.4g}"
+            if margin:
+                value += f" ± {margin:.2g}"
+                left_end, low = place_x(x) - 4, place_y(max(y - margin, 0))
+                bar = f"M{left_end:.1f} {low:.1f}h8m-4 0V{place_y(y + margin):.1f}m-4 0h8"
+                parts.append(f'<path class="line {line.style}" d="{bar}"/>')
             parts.append(f'<g class="point {line.style}"><title>')
             parts.append(f"{escape(line.label)}, latent size {x:g}: {value}</title>")
             parts.append(f"{_marker(line.style, place_x(x), place_y(y))}</g>")

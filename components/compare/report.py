@@ -507,11 +507,10 @@ def _samples_caption(result: Result, prefix: str = "") -> str:
 
 def _missing_digits(result: Result) -> str:
     """The digits that hardly any sample shows, as `` (hardly a 4, 5)``."""
-    path = result.samples / "metrics.json" if result.samples else None
+    shares = _read(result.samples).get("digit_shares")
     try:
-        shares = parse_document(path.read_bytes()).get("digit_shares") if path else None
         missing = [str(digit) for digit, share in enumerate(shares or ()) if share < COVERED_SHARE]
-    except (OSError, ValueError, TypeError):
+    except TypeError:  # no list, or not of numbers
         return ""
     return f" (hardly a {', '.join(missing)})" if missing else ""
 
@@ -610,19 +609,27 @@ def _latent_size_charts(results: Sequence[Result]) -> list[Chart]:
     complete = [result for result in results if result.status == Status.COMPLETE]
 
     def line(family: Family, name: str, label: str = "", dashed: bool = False) -> Series:
-        points = _points((r for r in complete if r.cell.family == family), name)
-        return Series(label or family.label, family.value, points, dashed)
+        own = [result for result in complete if result.cell.family == family]
+        margins = _margins(own, name)
+        return Series(label or family.label, family.value, _points(own, name), dashed, margins)
 
     charts = [
         (
             "Reconstruction error",
             "Mean squared error of test images over the latent size; lower is better.",
-            "PCA with as many components is the linear baseline.",
+            "PCA with as many components is the linear baseline. Bars are 95% intervals over the "
+            "test images, mostly narrower than the markers.",
             False,
             [
                 line(Family.AUTOENCODER, "mean_squared_error"),
                 line(Family.VAE, "mean_squared_error"),
-                Series("PCA", "pca", _points(complete, "pca_mean_squared_error"), dashed=True),
+                Series(
+                    "PCA",
+                    "pca",
+                    _points(complete, "pca_mean_squared_error"),
+                    dashed=True,
+                    margins=_margins(complete, "pca_mean_squared_error"),
+                ),
             ],
         ),
         (
@@ -671,6 +678,25 @@ def _points(results: Iterable[Result], name: str) -> list[Point]:
         if value is not None:
             points[result.cell.latent_size] = float(value)
     return sorted((float(size), value) for size, value in points.items())
+
+
+def _margins(results: Sequence[Result], name: str) -> list[float]:
+    """Half the width of the interval of each point of ``_points``; 0 where there is none."""
+    margins: dict[int, float] = {}
+    for result in results:
+        if result.metrics.get(name) is not None:
+            found = finite_numbers(_read(result.evaluation).get("margins", {})).get(name)
+            margins[result.cell.latent_size] = float(found or 0)
+    return [margin for _, margin in sorted(margins.items())]
+
+
+def _read(folder: Path | None) -> dict[str, Any]:
+    """A step's ``metrics.json``; empty where there is none that can be read."""
+    try:
+        content = (folder / "metrics.json").read_bytes() if folder else b"{}"
+        return parse_document(content, "margins")
+    except (OSError, ValueError):
+        return {}
 
 
 def _active_units(results: Sequence[Result]) -> str:

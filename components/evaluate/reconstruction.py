@@ -54,11 +54,22 @@ class PCA:
         _, directions = np.linalg.eigh(covariance)
         self.directions = directions[:, ::-1]
 
-    def mean_squared_error(self, images: np.ndarray, components: int) -> float:
-        """Error of (n, 28, 28, 1) uint8 images rebuilt from their first components, per pixel."""
+    def squared_errors(self, images: np.ndarray, components: int) -> np.ndarray:
+        """Mean over the pixels of each image rebuilt from its first components: (n,) float64.
+
+        Args:
+            images: (n, 28, 28, 1) uint8.
+            components: how many.
+        """
         centred = _rows(images) - self.mean.astype(np.float32)
         left = centred @ self.directions[:, components:].astype(np.float32)
-        return float(np.square(left).sum(dtype=np.float64) / centred.size)
+        errors: np.ndarray = np.square(left).sum(axis=1, dtype=np.float64) / PIXELS
+        return errors
+
+
+def margin(values: np.ndarray) -> float:
+    """Half the width of the 95% interval of a mean over test images: 1.96 standard errors."""
+    return 1.96 * float(values.std()) / len(values) ** 0.5
 
 
 def _rows(images: np.ndarray) -> np.ndarray:

@@ -330,3 +330,15 @@ def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
     html = report([replace(complete(Cell(Family.DCGAN, 2)), samples=tmp_path)])
 
     assert "9 of 10 digits (hardly a 0, 9), largest share" in html
+
+
+def test_the_curves_over_the_latent_size_have_their_intervals(tmp_path: Path) -> None:
+    margins = {"mean_squared_error": 0.004, "pca_mean_squared_error": 0.003}
+    (tmp_path / "metrics.json").write_text(json.dumps({"margins": margins}))
+    cell = Cell(Family.VAE, 2)
+
+    html = report([replace(complete(cell), evaluation=tmp_path), complete(Cell(Family.VAE, 10))])
+
+    assert "VAE, latent size 2: 0.045 ± 0.004<" in html
+    assert "PCA, latent size 2: 0.056 ± 0.003<" in html
+    assert "VAE, latent size 10: 0.045<" in html

@@ -159,10 +159,18 @@ def test_the_reconstruction_scores_are_of_the_whole_test_split(
         model, codes = SavedModel(done.model), np.load(done.folder / "latent_codes.npy")
         encoded = model.run("encoder", images)
         np.testing.assert_array_equal(codes, encoded[0] if family is Family.VAE else encoded)
-        error = float(np.square(model.run("decoder", codes) - images).mean())
+        rebuilt = model.run("decoder", codes)
+        error = float(np.square(rebuilt - images).mean())
         assert done.metrics["mean_squared_error"] == pytest.approx(error, rel=1e-5)
+        worst = np.argsort(-np.square(rebuilt - images).mean(axis=(1, 2, 3)))[:10]
+        with Image.open(done.folder / "worst_reconstructions.png") as picture:
+            shown = np.asarray(picture)[:56:2]  # the upper row, twice as large as the images
+        np.testing.assert_array_equal(
+            np.concatenate([shown[:, 58 * place : 58 * place + 56 : 2] for place in range(10)]),
+            digits.images("test")[worst].reshape(-1, 28),
+        )
         pca = reconstruction.PCA(digits.images("train"))
-        best = pca.mean_squared_error(digits.images("test"), TINY[family]["latent_size"])
+        best = pca.squared_errors(digits.images("test"), TINY[family]["latent_size"]).mean()
         assert done.metrics["pca_mean_squared_error"] == pytest.approx(best, rel=1e-6)
 
 

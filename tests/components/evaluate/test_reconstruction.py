@@ -9,6 +9,7 @@ from components.evaluate.reconstruction import (
     PIXELS,
     binary_cross_entropy,
     kl_divergences,
+    margin,
     squared_errors,
 )
 
@@ -89,13 +90,13 @@ def test_the_error_of_pca_is_that_of_a_singular_value_decomposition(
     for components in (1, 2, 10, 100):
         kept = directions[:components]
         rebuilt = mean + (test - mean) @ kept.T @ kept
-        found = pca.mean_squared_error(images[200:], components)
+        found = pca.squared_errors(images[200:], components).mean()
         assert found == pytest.approx(np.square(test - rebuilt).mean(), rel=1e-4)
 
 
 def test_more_components_are_never_worse(images: np.ndarray, pca: PCA) -> None:
     seen = images[:200]
-    errors = [pca.mean_squared_error(seen, count) for count in (0, 1, 2, 5, 20, 300, 784, 4096)]
+    errors = [pca.squared_errors(seen, count).mean() for count in (0, 1, 2, 5, 20, 300, 784, 4096)]
 
     assert errors == sorted(errors, reverse=True)
     assert errors[0] == pytest.approx((seen / 255).var(axis=0).mean(), rel=1e-5)
@@ -113,3 +114,11 @@ def test_pca_reads_in_blocks_and_changes_nothing_by_it() -> None:
     variances = np.diag(found)
     assert (np.diff(variances) < 1e-6).all()
     np.testing.assert_allclose(found - np.diag(variances), 0, atol=1e-6)
+
+
+def test_of_a_hundred_means_their_margins_hold_the_truth_about_95_times() -> None:
+    draws = np.random.default_rng(0).exponential(2.0, (1000, 400))
+
+    held = [abs(values.mean() - 2.0) <= margin(values) for values in draws]
+
+    assert 0.93 < np.mean(held) < 0.97
