@@ -25,14 +25,14 @@ class Series:
         style: CSS classes that give its colour: a family's name, or ``pca``.
         points: (x, y), finite, in the order of x.
         dashed: draw the line dashed.
-        margins: of each point, half the width of y's interval; empty where there are none.
+        intervals: of each point, the low and the high end of y's; empty where it has none.
     """
 
     label: str
     style: str
     points: Sequence[Point]
     dashed: bool = False
-    margins: Sequence[float] = ()
+    intervals: Sequence[Sequence[float]] = ()
 
 
 def latent_size_chart(series: Sequence[Series], *, label: str, share: bool = False) -> Markup:
@@ -85,13 +85,14 @@ def latent_size_chart(series: Sequence[Series], *, label: str, share: bool = Fal
         dashed = " dashed" if line.dashed else ""
         parts.append(f'<polyline class="line {line.style}{dashed}" points="{path}"/>')
     for line in series:
-        margins = itertools.chain(line.margins, itertools.repeat(0.0))
-        for (x, y), margin in zip(line.points, margins, strict=False):
+        intervals = itertools.chain(line.intervals, itertools.repeat(()))
+        for (x, y), interval in zip(line.points, intervals, strict=False):
             value = f"{100 * y:.1f}%" if share else f"{y:.4g}"
-            if margin:
-                value += f" ± {margin:.2g}"
-                left_end, low = place_x(x) - 4, place_y(max(y - margin, 0))
-                bar = f"M{left_end:.1f} {low:.1f}h8m-4 0V{place_y(y + margin):.1f}m-4 0h8"
+            if len(interval) == 2:
+                low, high = interval
+                value += f" ({low:.4g} to {high:.4g})"
+                left_end, bottom_end = place_x(x) - 4, place_y(max(low, 0))
+                bar = f"M{left_end:.1f} {bottom_end:.1f}h8m-4 0V{place_y(high):.1f}m-4 0h8"
                 parts.append(f'<path class="line {line.style}" d="{bar}"/>')
             parts.append(f'<g class="point {line.style}"><title>')
             parts.append(f"{escape(line.label)}, latent size {x:g}: {value}</title>")

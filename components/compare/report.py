@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from components.bootstrap import mean_interval
 from components.cells import Family, Status
 from components.compare.leaderboard import (
     DECIDING_METRICS,
@@ -286,8 +287,8 @@ def _has(result: Result, name: str) -> bool:
 def _lead(best: Result, results: Sequence[Result]) -> str:
     """By how much the best cell of a family leads the next, as a sentence; empty if it is alone.
 
-    Of autoencoder and VAE with the 95% interval of the mean difference over the test images, each
-    of which both cells have rebuilt. A Fréchet distance is one figure of all samples.
+    With the 95% interval of the difference. Of autoencoder and VAE it is that of a mean over the
+    test images, each of which both cells have rebuilt; else it comes from both figures' own.
     """
     name = DECIDING_METRICS[best.cell.family][0]
     others = [
@@ -305,8 +306,12 @@ def _lead(best: Result, results: Sequence[Result]) -> str:
     text = format_metric(name, value - own)
     losses = [_read_losses(result) for result in (best, following)]
     if losses[0] is not None and losses[1] is not None and losses[0].shape == losses[1].shape:
-        differences = losses[1] - losses[0]
-        reach = 1.96 * float(differences.std()) / math.sqrt(len(differences))
+        low, high = mean_interval(losses[1] - losses[0])
+        reach = (high - low) / 2
+    else:
+        both = [result.intervals.get(name, (0.0, 0.0)) for result in (best, following)]
+        reach = math.hypot(*((high - low) / 2 for low, high in both))
+    if reach:
         text += f" ± {reach:.{len(text.partition('.')[2])}f}"
         if value - own <= reach:
             return f"No better than latent size {following.cell.latent_size} beyond chance ({text})"
@@ -396,22 +401,22 @@ def _group(
         _figure(r, "grid.png", pictures, "made from codes drawn from N(0, I)", _samples_caption(r))
         for r in own
     ]
-    fitted = [
+    samplers = [
         (
-            f"Codes drawn from {source}",
+            source,
             [
                 _figure(
                     result,
-                    f"grid_{kind}.png",
+                    f"grid_{sampler}.png",
                     pictures,
                     f"made from codes drawn from {source}",
-                    _samples_caption(result, f"{kind}_"),
+                    _samples_caption(result, f"{sampler}_"),
                 )
                 for result in own
             ],
         )
-        for kind, (_, source) in SAMPLERS.items()
-        if any(f"{kind}_frechet_distance" in result.metrics for result in own)
+        for sampler, (_, source) in SAMPLERS.items()
+        if any(f"{sampler}_frechet_distance" in result.metrics for result in own)
     ]
     return {
         "style": family.value,
@@ -431,7 +436,7 @@ def _group(
         ],
         "timed": longest > 0,
         "samples": standard,
-        "fitted": fitted,
+        "samplers": samplers,
         "reconstructions": [
             _figure(
                 result,
@@ -610,8 +615,8 @@ def _latent_size_charts(results: Sequence[Result]) -> list[Chart]:
 
     def line(family: Family, name: str, label: str = "", dashed: bool = False) -> Series:
         own = [result for result in complete if result.cell.family == family]
-        margins = _margins(own, name)
-        return Series(label or family.label, family.value, _points(own, name), dashed, margins)
+        intervals = _intervals(own, name)
+        return Series(label or family.label, family.value, _points(own, name), dashed, intervals)
 
     charts = [
         (
@@ -628,7 +633,7 @@ def _latent_size_charts(results: Sequence[Result]) -> list[Chart]:
                     "pca",
                     _points(complete, "pca_mean_squared_error"),
                     dashed=True,
-                    margins=_margins(complete, "pca_mean_squared_error"),
+                    intervals=_intervals(complete, "pca_mean_squared_error"),
                 ),
             ],
         ),
@@ -641,6 +646,25 @@ def _latent_size_charts(results: Sequence[Result]) -> list[Chart]:
             [
                 line(Family.VAE, "reconstruction_loss", "Reconstruction loss"),
                 line(Family.VAE, "kl_divergence", "KL divergence", dashed=True),
+            ],
+        ),
+        (
+            "How near samples come to test images",
+            "Fréchet distance of samples to the test images over the latent size; lower is better.",
+            "Dashed: codes drawn from a mixture fitted to the training codes, not from N(0, I). "
+            "Bars are 95% intervals.",
+            False,
+            [
+                line(Family.AUTOENCODER, "frechet_distance"),
+                line(
+                    Family.AUTOENCODER,
+                    "mixture_frechet_distance",
+                    "Autoencoder, mixture",
+                    dashed=True,
+                ),
+                line(Family.VAE, "frechet_distance"),
+                line(Family.VAE, "mixture_frechet_distance", "VAE, mixture", dashed=True),
+                line(Family.DCGAN, "frechet_distance"),
             ],
         ),
         (
@@ -680,21 +704,19 @@ def _points(results: Iterable[Result], name: str) -> list[Point]:
     return sorted((float(size), value) for size, value in points.items())
 
 
-def _margins(results: Sequence[Result], name: str) -> list[float]:
-    """Half the width of the interval of each point of ``_points``; 0 where there is none."""
-    margins: dict[int, float] = {}
+def _intervals(results: Iterable[Result], name: str) -> list[Sequence[float]]:
+    """The interval of each point of ``_points``; empty where there is none."""
+    intervals: dict[int, Sequence[float]] = {}
     for result in results:
         if result.metrics.get(name) is not None:
-            found = finite_numbers(_read(result.evaluation).get("margins", {})).get(name)
-            margins[result.cell.latent_size] = float(found or 0)
-    return [margin for _, margin in sorted(margins.items())]
+            intervals[result.cell.latent_size] = result.intervals.get(name, ())
+    return [interval for _, interval in sorted(intervals.items())]
 
 
 def _read(folder: Path | None) -> dict[str, Any]:
     """A step's ``metrics.json``; empty where there is none that can be read."""
     try:
-        content = (folder / "metrics.json").read_bytes() if folder else b"{}"
-        return parse_document(content, "margins")
+        return parse_document((folder / "metrics.json").read_bytes()) if folder else {}
     except (OSError, ValueError):
         return {}
 

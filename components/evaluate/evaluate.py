@@ -41,8 +41,8 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
 
     Returns:
         The contents of ``metrics.json``: the cell, its status and ``metrics``, flat numbers; of
-        autoencoder and VAE also ``margins``, half the width of 95% intervals of some of them, over
-        the test images. A diverged model has no metrics; its evaluation says so.
+        autoencoder and VAE also ``intervals``, 95%, low and high, of some of them, over the test
+        images. A diverged model has no metrics; its evaluation says so.
 
     Raises:
         InputError: a folder is not whole, or the model was trained on other data.
@@ -118,9 +118,9 @@ def _evaluate_dense(
         "largest_class_area_share": float(shares.max()),
         "gap_share": gaps,
     }
-    margins = {
-        "mean_squared_error": reconstruction.margin(losses),
-        "pca_mean_squared_error": reconstruction.margin(linear),
+    intervals = {
+        "mean_squared_error": list(mean_interval(losses)),
+        "pca_mean_squared_error": list(mean_interval(linear)),
     }
     if is_vae:
         figures, losses = _vae_losses(saved, images, codes, encoded[1], seed)

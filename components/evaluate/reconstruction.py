@@ -67,10 +67,5 @@ class PCA:
         return errors
 
 
-def margin(values: np.ndarray) -> float:
-    """Half the width of the 95% interval of a mean over test images: 1.96 standard errors."""
-    return 1.96 * float(values.std()) / len(values) ** 0.5
-
-
 def _rows(images: np.ndarray) -> np.ndarray:
     return RESCALINGS["unit"].apply(images).reshape(len(images), PIXELS)

@@ -33,14 +33,14 @@ def test_a_latent_size_chart_has_a_marker_for_every_point_and_a_tick_for_every_s
 
 
 def test_a_point_with_an_interval_has_a_bar_as_high_as_that() -> None:
-    line = Series("PCA", "pca", [(2, 1.0), (10, 3.0)], margins=[0.5, 0])
+    line = Series("PCA", "pca", [(2, 1.0), (10, 3.0)], intervals=[(0.5, 1.5), ()])
 
     drawing = str(latent_size_chart([line], label="error"))
 
     low, high = map(float, re.findall(r"([\d.]+)h8m-4 0V([\d.]+)m-4 0h8", drawing)[0])
     ticks = [float(y) for y in re.findall(r'class="rule" d="M48 ([\d.]+)H', drawing)]
     assert low - high == pytest.approx((ticks[0] - ticks[-1]) / 3, abs=0.2)  # of 0 to 3
-    assert "PCA, latent size 2: 1 ± 0.5<" in drawing
+    assert "PCA, latent size 2: 1 (0.5 to 1.5)<" in drawing
     assert "PCA, latent size 10: 3<" in drawing
 
 
