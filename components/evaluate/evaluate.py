@@ -100,10 +100,6 @@ def _evaluate_dense(
     plane = latent.plane_of(codes)
     shares, gaps = latent.area_shares(plane, labels, len(dataset.class_names))
     losses = reconstruction.squared_errors(images, rebuilt)
-    intervals = {
-        "mean_squared_error": list(mean_interval(losses)),
-        "pca_mean_squared_error": list(mean_interval(linear)),
-    }
     note = ""
     worst = np.argsort(-losses, kind="stable")[:SHOWN]
     metrics: dict[str, float] = {
