@@ -85,8 +85,7 @@ def squared_distances(
     lengths = np.square(others).sum(axis=1)
     for first in range(0, len(points), block):
         rows = slice(first, min(first + block, len(points)))
-        squares = points[rows] @ others.T
-        squares *= -2
+        squares = (-2 * points[rows]) @ others.T
         squares += lengths
         squares += np.square(points[rows]).sum(axis=1, keepdims=True)
         np.maximum(squares, 0, out=squares)

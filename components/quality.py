@@ -8,6 +8,7 @@ whose shares they are, with the neighbourhoods left as they are; of the Fréchet
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from components.ingest.dataset import RESCALINGS, Dataset
 from components.neighbours import Manifold
 from components.train.saved import SavedModel
 
+# From this share of the images on a class counts as covered.
 COVERED_SHARE = 0.01
 # The k-NN figures compare all pairs: with 10,000 images a set takes four times as long.
 MOST_NEIGHBOURS = 5000
@@ -77,7 +79,11 @@ class Yardstick:
 
     def copying(self, images: np.ndarray) -> Quality:
         """Whether (n, 28, 28, 1) uint8 images are copies (``components.copying``)."""
-        return means(RealNeighbours.measure(self._dataset, self._count).compare(images))
+        return means(self._real.compare(images))
+
+    @cached_property
+    def _real(self) -> RealNeighbours:
+        return RealNeighbours.measure(self._dataset, self._count)
 
     def _frechet_distance(self, features: np.ndarray) -> Quality:
         distance = self._gaussian.distance(Gaussian.fit(features))

@@ -53,8 +53,9 @@ def measure_references(
         "noise": generator.integers(0, 256, (count, *IMAGE_SHAPE), np.uint8),
     }
     references = {}
+    yardsticks = {n: Yardstick(judge, dataset, n) for n in {len(own) for own in sets.values()}}
     for name, images in sets.items():
-        yardstick = Yardstick(judge, dataset, len(images))
+        yardstick = yardsticks[len(images)]
         found = merged(yardstick.measure(images), yardstick.copying(images))
         references[name] = {
             "images": len(images),

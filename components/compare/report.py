@@ -41,6 +41,7 @@ from components.compare.plots import (
 from components.documents import parse_document
 from components.explorer.page import explorer, packs_that_fit
 from components.progress import format_seconds
+from components.quality import COVERED_SHARE
 from components.templates import open_template
 
 DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
@@ -49,8 +50,6 @@ DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KM
 # explorers', but for the rest: charts, tables, code, and what publish tells.
 PAGE_BYTES = 1_950_000
 REST_BYTES = 150_000
-# A digit counts as covered from this share of the samples on, as `sample` counts them.
-COVERED_SHARE = 0.01
 
 TABLE_METRICS = (
     "mean_squared_error",
