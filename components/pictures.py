@@ -6,6 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+# Of dots on a plane in near black, each at a contrast of 3.3 or more, and no two closer than 29 in
+# CIELAB as people with protanopia, deuteranopia or tritanopia see them (Machado et al. 2009); of
+# matplotlib's tab10 two are 5 apart.
+CLASS_COLOURS = (
+    *("#f1861a", "#7245fe", "#57a470", "#ce1029", "#fbf501"),
+    *("#f4a0f2", "#83718c", "#2efcce", "#aa31b7", "#b7fa93"),
+)
+PLANE_COLOUR = "#0d1219"
+LINE_COLOUR = "#c9d4df"
+
 
 def grid(images: np.ndarray, columns: int, *, zoom: int = 1, gap: int = 2) -> np.ndarray:
     """Lay images out in rows.

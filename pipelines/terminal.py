@@ -67,7 +67,7 @@ LEFT_OUT_FIRST = (
     "MSE",
 )
 PROSE_WIDTH = 92
-WIDTH_OFF_TERMINAL = 128
+WIDTH_OFF_TERMINAL = 140
 FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
 
 

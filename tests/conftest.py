@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 from hypothesis import settings
 
-from components.ingest.dataset import Dataset
+from components.ingest.dataset import SPLITS, Dataset, write_dataset
 from tests.faulty_proxy import FaultyProxy
 
 # The same examples in every run: a failure is one of the change at hand. Deeper, by hand:
@@ -21,6 +21,8 @@ from tests.faulty_proxy import FaultyProxy
 settings.register_profile("same", derandomize=True, max_examples=60, deadline=None, database=None)
 settings.register_profile("deep", max_examples=5000, deadline=None, database=None)
 settings.load_profile("same")
+
+SIZES = {"train": 512, "validation": 128, "test": 200}
 
 
 def pytest_configure() -> None:
@@ -53,6 +55,17 @@ def mnist(mnist_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Datase
 
     folder = tmp_path_factory.mktemp("mnist") / "data"
     return ingest("mnist", "auto", folder, cache=mnist_cache, tracker=Tracker())
+
+
+@pytest.fixture(scope="session")
+def digits(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The first images of each split of MNIST. Tests must not write into its folder."""
+    arrays = {
+        split: (mnist.images(split)[: SIZES[split]], mnist.labels(split)[: SIZES[split]])
+        for split in SPLITS
+    }
+    folder = tmp_path_factory.mktemp("digits")
+    return write_dataset(folder, arrays, name="mnist", class_names=mnist.class_names, facts={})
 
 
 @pytest.fixture

@@ -313,7 +313,7 @@ def _lead(best: Result, results: Sequence[Result]) -> str:
     if reach:
         text += f" ± {reach:.{len(text.partition('.')[2])}f}"
         if value - own <= reach:
-            return f"No better than latent size {following.cell.latent_size} beyond chance ({text})"
+            return f"no better than latent size {following.cell.latent_size} beyond chance ({text})"
     return f"{text} below latent size {following.cell.latent_size}, the next"
 
 
@@ -370,7 +370,8 @@ def _reach(name: str, result: Result) -> str:
         return f"±{format_metric(name, reach)}"
     # As many places as the figure itself has, or what is left of a very narrow one.
     text = f"{reach:.{2 if abs(value) >= 1 else 4}f}"
-    return f"±{text}" if float(text) else f"±{reach:.0e}"
+    narrow = np.format_float_positional(reach, precision=1, fractional=False)
+    return f"±{text}" if float(text) else f"±{narrow}"
 
 
 def _references(references: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluate.latent import Plane
-from components.pictures import write_png
+from components.pictures import CLASS_COLOURS, LINE_COLOUR, PLANE_COLOUR, write_png
 
 
 def draw_scatter(
@@ -33,27 +33,29 @@ def draw_scatter(
         (height, width, 3) uint8, the picture.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import to_rgba_array
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 5.4), dpi=110, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    colours = _colours(len(class_names))
+    axes = figure.add_subplot(facecolor=PLANE_COLOUR)
+    colours = to_rgba_array(CLASS_COLOURS)[np.arange(len(class_names)) % len(CLASS_COLOURS)]
     # Drawn in the codes' own order, so that no class hides another for being drawn last.
     across, up = plane.points.T
-    axes.scatter(across, up, c=colours[labels], s=3, linewidths=0, alpha=0.7, rasterized=True)
+    axes.scatter(across, up, c=colours[labels], s=3, linewidths=0, alpha=0.85, rasterized=True)
     for name, colour in zip(class_names, colours, strict=True):
-        axes.scatter([], [], color=colour, s=24, label=name)
+        axes.scatter([], [], facecolor=colour, edgecolor=PLANE_COLOUR, s=24, label=name)
     if prior:
         angle = np.linspace(0, 2 * np.pi, 200)
         for radius in (1, 2):
-            axes.plot(radius * np.cos(angle), radius * np.sin(angle), color="0.25", lw=0.8, ls="--")
-        axes.plot([], [], color="0.25", lw=0.8, ls="--", label="N(0, I): 1 and 2 sd")
+            circle = radius * np.cos(angle), radius * np.sin(angle)
+            axes.plot(*circle, color=LINE_COLOUR, lw=0.8, ls="--")
+        axes.plot([], [], color=PLANE_COLOUR, lw=0.8, ls="--", label="N(0, I): 1 and 2 sd")
     low, high = np.percentile(plane.points, [0.2, 99.8], axis=0)
     centre, reach = (low + high) / 2, max((high - low).max() / 2 * 1.08, 2.1 if prior else 1e-3)
     axes.set_xlim(centre[0] - reach, centre[0] + reach)
     axes.set_ylim(centre[1] - reach, centre[1] + reach)
-    axes.plot(0, 0, marker="+", color="black", markersize=12, markeredgewidth=1.6)
+    axes.plot(0, 0, marker="+", color=LINE_COLOUR, markersize=12, markeredgewidth=1.6)
     axes.set_aspect("equal")
     axes.set_xlabel(plane.axes[0])
     axes.set_ylabel(plane.axes[1])
@@ -63,10 +65,3 @@ def draw_scatter(
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     write_png(path, pixels)
     return pixels
-
-
-def _colours(count: int) -> np.ndarray:
-    """(count, 4) RGBA, ten well-separated hues first."""
-    import matplotlib
-
-    return matplotlib.colormaps["tab10" if count <= 10 else "tab20"](np.arange(count))

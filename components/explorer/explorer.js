@@ -5,11 +5,6 @@
 "use strict";
 (() => {
   const SIDE = 28, PIXELS = SIDE * SIDE, STRIP = 9;
-  // Ten colours on the plane's near black, each at a contrast of 3.3 or more, and no two closer
-  // than 29 in CIELAB as people with protanopia, deuteranopia or tritanopia see them (Machado et
-  // al. 2009); of matplotlib's tab10 two are 5 apart.
-  const COLOURS = ["#f1861a", "#7245fe", "#57a470", "#ce1029", "#fbf501", "#f4a0f2", "#83718c",
-    "#2efcce", "#aa31b7", "#b7fa93"];
   const PLANE = "#0d1219", LINES = "#c9d4df";
 
   // ---- Reading a pack
@@ -214,7 +209,7 @@
       this.part("classes").replaceChildren(...classes.map((name, label) => {
         const button = document.createElement("button");
         const dot = document.createElement("span");
-        dot.style.background = COLOURS[label % COLOURS.length];
+        dot.style.background = this.colour(label);
         button.type = "button";
         button.setAttribute("aria-pressed", "false");
         button.append(dot, name);
@@ -422,6 +417,10 @@
         `Across: ${this.pack.names[this.across]}; up: ${this.pack.names[this.up]}.`);
     }
 
+    colour(label) {
+      return this.pack.colours[label % this.pack.colours.length];
+    }
+
     paintCodes(context, size) {
       const radius = Math.min(2.4, Math.max(1.5, size / 260));
       const groups = this.labels ? this.pack.classes.map((_, label) => label) : [null];
@@ -436,7 +435,7 @@
           context.arc(x, y, radius, 0, 2 * Math.PI);
         });
         context.globalAlpha = this.brought === null || this.brought === label ? 0.9 : 0.12;
-        context.fillStyle = label === null ? LINES : COLOURS[label % COLOURS.length];
+        context.fillStyle = label === null ? LINES : this.colour(label);
         context.fill();
       }
       context.globalAlpha = 1;

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from components.cells import Family
+from components.pictures import CLASS_COLOURS
 from components.train.saved import SavedModel
 
 # Ranks to try, and the error that is small enough: root mean square over the pixels, in [0, 1].
@@ -167,6 +168,7 @@ def pack_cell(
         "family": saved.family,
         "latent_size": size,
         "classes": list(class_names),
+        "colours": CLASS_COLOURS,
         "network": network,
         # The VAE's codes and the DCGAN's noise are meant to follow it; an autoencoder's are not.
         "prior": saved.cell.family is not Family.AUTOENCODER,

@@ -5,10 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.cells import Status
+from components.cells import Family, Status
 from components.evaluate.reconstruction import PCA
+from components.ingest.dataset import Dataset, open_dataset
 from components.train import saved
-from tests.benchmarks.applications import auroc, inpaint, invert, linear_rebuilder, measure
+from tests.benchmarks.applications import (
+    auroc,
+    held_out_auroc,
+    inpaint,
+    invert,
+    linear_rebuilder,
+    measure,
+    without,
+)
 
 SIDE = (28, 28, 1)
 
@@ -66,3 +75,19 @@ def test_the_code_behind_a_generated_image_is_found(tmp_path: Path) -> None:
 
     assert invert(model, images) == pytest.approx(0, abs=1e-4)
     assert (invert(model, np.zeros_like(images)) > 0.01).all()
+
+
+def test_a_digit_is_held_out_of_every_split_and_the_others_stay(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    without(digits, 4, tmp_path)
+
+    left = open_dataset(tmp_path)
+    for split in ("train", "validation", "test"):
+        labels = np.asarray(digits.labels(split))
+        np.testing.assert_array_equal(left.labels(split), labels[labels != 4])
+        np.testing.assert_array_equal(left.images(split), digits.images(split)[labels != 4])
+
+
+def test_a_model_that_never_saw_a_digit_rebuilds_it_worse(digits: Dataset) -> None:
+    assert held_out_auroc(digits, 0, Family.AUTOENCODER, epochs=60) > 0.6

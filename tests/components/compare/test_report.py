@@ -119,7 +119,8 @@ def test_every_figure_of_a_real_run_is_documented_on_the_page() -> None:
 
 
 def test_intervals_and_what_gives_figures_a_scale_stand_in_the_leaderboard() -> None:
-    result = replace(complete(Cell(Family.VAE, 2)), intervals={"frechet_distance": [4.25, 4.75]})
+    intervals = {"frechet_distance": [4.25, 4.75], "mean_squared_error": [0.04496, 0.04503]}
+    result = replace(complete(Cell(Family.VAE, 2)), intervals=intervals)
     references = {"noise": {"metrics": {"frechet_distance": 403.0}}}
 
     html = render_report(
@@ -128,6 +129,7 @@ def test_intervals_and_what_gives_figures_a_scale_stand_in_the_leaderboard() -> 
 
     assert "<td>4.50<br><small" in html
     assert "±0.25</small>" in html
+    assert "±0.00004</small>" in html
     assert re.search(r"Noise</th>(\s*<td>.*</td>)*\s*<td>403.00</td>", html)
     assert "For scale" not in report([result])
 
@@ -320,7 +322,7 @@ def test_a_lead_that_may_be_chance_is_no_lead(tmp_path: Path) -> None:
         ]
     )
 
-    assert "No better than latent size 10 beyond chance (0.0010 ±" in html
+    assert "no better than latent size 10 beyond chance (0.0010 ±" in html
 
 
 def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
