@@ -82,7 +82,7 @@ def train_dcgan(
     metrics: dsl.Output[dsl.Metrics],
     wandb_run: dsl.Output[dsl.Artifact],
     latent_size: int,
-    steps: int = 1300,
+    steps: int = 1100,
     batch_size: int = 32,
     learning_rate: float = 2e-4,
     gen_interval: int = 250,

@@ -106,7 +106,7 @@ class DCGANSettings(Settings):
 
     batch_size: int = 32
     learning_rate: float = 2e-4
-    steps: int = 1300
+    steps: int = 1100
     gen_interval: int = 250
     share_generator_pass: bool = False
 
