@@ -7,7 +7,7 @@ whose shares they are, with the neighbourhoods left as they are; of the Fréchet
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -32,12 +32,13 @@ class Quality:
     Attributes:
         metrics: by name.
         intervals: 95% intervals, of the figures that have one.
-        digit_shares: the share of each class; empty if the judge was not asked.
+        by_digit: figures of each class, in the order of the classes: ``digit_shares``, the share of
+            the images that show it, and ``digit_coverage``, the coverage of its test images.
     """
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    digit_shares: list[float]
+    by_digit: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Yardstick:
@@ -71,10 +72,15 @@ class Yardstick:
             "density": fidelity.density,
             "coverage": fidelity.covered,
         }
+        labels = self._dataset.labels("test")[: len(fidelity.covered)]
+        classes = probabilities.shape[1]
+        covered = np.bincount(labels, weights=fidelity.covered, minlength=classes)
+        coverage = covered / np.maximum(np.bincount(labels, minlength=classes), 1)
         return merged(
             judge_scores(probabilities),
             self._frechet_distance(features),
             means({name: values.astype(np.float64) for name, values in of_items.items()}),
+            Quality({}, {}, {"digit_coverage": coverage.tolist()}),
         )
 
     def copying(self, images: np.ndarray) -> Quality:
@@ -88,7 +94,7 @@ class Yardstick:
     def _frechet_distance(self, features: np.ndarray) -> Quality:
         distance = self._gaussian.distance(Gaussian.fit(features))
         interval = distance_interval(self._features, features)
-        return Quality({"frechet_distance": distance}, {"frechet_distance": interval}, [])
+        return Quality({"frechet_distance": distance}, {"frechet_distance": interval})
 
 
 def judge_scores(probabilities: np.ndarray) -> Quality:
@@ -126,32 +132,32 @@ def judge_scores(probabilities: np.ndarray) -> Quality:
         for name in reach
     }
     intervals["mean_confidence"] = mean_interval(confidence)
-    return Quality(metrics, intervals, [float(share) for share in shares])
+    return Quality(metrics, intervals, {"digit_shares": shares.tolist()})
 
 
 def means(of_items: dict[str, np.ndarray]) -> Quality:
     """Figures that are means over items, (n,) float64 each, with their intervals."""
     metrics = {name: float(values.mean()) for name, values in of_items.items()}
-    return Quality(metrics, {name: mean_interval(v) for name, v in of_items.items()}, [])
+    return Quality(metrics, {name: mean_interval(v) for name, v in of_items.items()})
 
 
 def merged(*parts: Quality) -> Quality:
     """Figures of one set of images, brought together."""
     metrics: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
-    shares: list[float] = []
+    by_digit: dict[str, list[float]] = {}
     for part in parts:
         metrics |= part.metrics
         intervals |= part.intervals
-        shares = shares or part.digit_shares
-    return Quality(metrics, intervals, shares)
+        by_digit |= part.by_digit
+    return Quality(metrics, intervals, by_digit)
 
 
 def directions(features: np.ndarray) -> np.ndarray:
     """(n, d) features, each at unit length.
 
     What is no digit hardly excites the judge (a length of 7, where digits have 20), and so lies
-    within the wide balls of a few odd digits: of noise 99.8% would be precise, by direction 1%.
+    within the wide balls of a few odd digits: of noise 99.7% would be precise, by direction 2%.
     """
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     found: np.ndarray = features / np.maximum(lengths, np.finfo(np.float32).tiny)

@@ -507,6 +507,7 @@ def _samples_caption(result: Result, prefix: str = "") -> str:
     distance = format_metric("frechet_distance", result.metrics.get(f"{prefix}frechet_distance"))
     missing = "" if prefix else _missing_digits(result)
     told = f"{covered:.0f} of 10 digits{missing}, largest share {share}, confidence {confidence}"
+    told += "" if prefix else _least_covered(result)
     return f"Fréchet distance {distance}; {told}" if distance else told
 
 
@@ -518,6 +519,16 @@ def _missing_digits(result: Result) -> str:
     except TypeError:  # no list, or not of numbers
         return ""
     return f" (hardly a {', '.join(missing)})" if missing else ""
+
+
+def _least_covered(result: Result) -> str:
+    """The digit with the lowest coverage, as ``; least covered: 8, 3.1%``."""
+    coverage = _read(result.samples).get("digit_coverage")
+    try:
+        share, digit = min((float(share), digit) for digit, share in enumerate(coverage or ()))
+    except (TypeError, ValueError):  # no list, an empty one, or not of numbers
+        return ""
+    return f"; least covered: {digit}, {format_metric('coverage', share)}"
 
 
 def _areas_caption(result: Result) -> str:

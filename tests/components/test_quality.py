@@ -16,7 +16,7 @@ def test_the_judges_scores_by_hand() -> None:
     assert (found.metrics["digits_covered"], found.metrics["largest_digit_share"]) == (2, 0.75)
     expected = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
     assert found.metrics["digit_entropy"] == pytest.approx(expected)
-    assert found.digit_shares == [0.75, 0.25, 0]
+    assert found.by_digit == {"digit_shares": [0.75, 0.25, 0]}
 
 
 def test_a_digit_is_covered_by_one_sample_in_a_hundred() -> None:
@@ -52,7 +52,7 @@ def test_figures_of_one_set_are_brought_together() -> None:
 
     assert found.metrics == {**scores.metrics, "precision": 0.5}
     assert found.intervals.keys() == {*scores.intervals, "precision"}
-    assert found.digit_shares == scores.digit_shares
+    assert found.by_digit == scores.by_digit
 
 
 def test_what_hardly_excites_the_judge_does_not_pass_for_real_by_being_short() -> None:

@@ -327,11 +327,24 @@ def test_a_lead_that_may_be_chance_is_no_lead(tmp_path: Path) -> None:
 
 def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
     shares = [0.0, 0.5, *[0.07] * 7, 0.009]
-    (tmp_path / "metrics.json").write_text(json.dumps({"digit_shares": shares}))
+    coverage = [0.3, 0.031, *[0.2] * 8]
+    (tmp_path / "metrics.json").write_text(
+        json.dumps({"digit_shares": shares, "digit_coverage": coverage})
+    )
 
     html = report([replace(complete(Cell(Family.DCGAN, 2)), samples=tmp_path)])
 
     assert "9 of 10 digits (hardly a 0, 9), largest share" in html
+    assert "; least covered: 1, 3.1%" in html
+
+
+@pytest.mark.parametrize("coverage", [None, [], ["much"], 3, [None]])
+def test_a_coverage_that_is_none_is_left_out(coverage: object, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"digit_coverage": coverage}))
+
+    cell = replace(complete(Cell(Family.DCGAN, 2)), samples=tmp_path)
+
+    assert "least covered" not in report([cell])
 
 
 def test_the_curves_over_the_latent_size_have_their_intervals() -> None:

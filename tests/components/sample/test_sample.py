@@ -127,6 +127,18 @@ def test_the_judge_scores_what_was_drawn_from_the_prior(
     assert {name: metrics[name] for name in SCORES} == pytest.approx(expected)
 
 
+def test_the_coverage_is_told_of_each_digit_too(
+    models: dict[str, Path], data: Dataset, tmp_path: Path
+) -> None:
+    """Of as many test images as there are samples."""
+    result = draw(models, data, tmp_path, "vae")
+
+    counts = np.bincount(data.labels("test")[:40], minlength=10)
+    share = (np.array(result["digit_coverage"]) * counts).sum() / counts.sum()
+    assert share == pytest.approx(result["metrics"]["coverage"])
+    assert len(result["digit_coverage"]) == len(result["digit_shares"]) == 10
+
+
 def test_the_distance_is_that_of_the_samples_to_the_test_split(
     models: dict[str, Path], data: Dataset, tmp_path: Path
 ) -> None:
