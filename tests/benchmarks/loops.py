@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -151,8 +151,9 @@ def our_loop(case: Case, images: np.ndarray, options: dict[str, Any]) -> Callabl
 def operations(case: Case, shared: bool = False) -> float:
     """Additions and multiplications that training takes for one image, in our form.
 
-    Products with weights only. A pass back costs two passes forward: to the weights and to the
-    inputs. A DCGAN's step is four passes of the generator (one of them without learning, which a
+    Products with weights only. A pass back costs two passes forward, to the weights and to the
+    inputs, but for the first layer of an autoencoder or VAE: nobody asks for the gradient of the
+    pixels. A DCGAN's step is four passes of the generator (one of them without learning, which a
     shared one saves) and eight of the discriminator.
     """
     from components.train.settings import SETTINGS
@@ -162,7 +163,8 @@ def operations(case: Case, shared: bool = False) -> float:
     forward = {name: 2 * sum(map(products, part.layers)) for name, part in model.parts.items()}
     if case.family is Family.DCGAN:
         return (3 if shared else 4) * forward["generator"] + 8 * forward["discriminator"]
-    return 3 * sum(forward.values())
+    first = 2 * next(filter(None, map(products, model.encoder.layers)))
+    return 3 * sum(forward.values()) - first
 
 
 def products(layer: Any) -> float:
@@ -175,6 +177,38 @@ def products(layer: Any) -> float:
     return float(places * np.prod(layer.kernel.shape) * folded)
 
 
+def take_turns(
+    jobs: Mapping[Any, tuple[Case, str, Path]], rounds: int = ROUNDS
+) -> tuple[dict[Any, list[float]], dict[Any, float]]:
+    """Let processes of ``work`` take turns, each a round at a time.
+
+    Args:
+        jobs: what each process is given, by any name.
+        rounds: how many each runs.
+
+    Returns:
+        By name, the seconds of every round, and the peak of memory in MiB.
+    """
+    context = multiprocessing.get_context("spawn")
+    workers, pipes = {}, {}
+    for name, job in jobs.items():
+        pipes[name], end = context.Pipe()
+        workers[name] = context.Process(target=work, args=(end, *job))
+        workers[name].start()
+        pipes[name].recv()
+    seconds: dict[Any, list[float]] = {name: [] for name in jobs}
+    for _ in range(rounds):
+        for name, pipe in pipes.items():
+            pipe.send("round")
+            seconds[name].append(pipe.recv())
+    memory = {}
+    for name, pipe in pipes.items():
+        pipe.send("end")
+        memory[name] = pipe.recv()
+        workers[name].join()
+    return seconds, memory
+
+
 def measure(case: Case, data: Path) -> dict[str, Any]:
     """Let the variants of one case take turns.
 
@@ -183,23 +217,7 @@ def measure(case: Case, data: Path) -> dict[str, Any]:
         variant, ``share_of_peak`` (operations a second, to those of a matrix product) and, where
         the case has options, ``option_ratios`` (each to ours).
     """
-    context = multiprocessing.get_context("spawn")
-    workers, pipes = {}, {}
-    for variant in case.variants:
-        pipes[variant], end = context.Pipe()
-        workers[variant] = context.Process(target=work, args=(end, case, variant, data))
-        workers[variant].start()
-        pipes[variant].recv()
-    seconds: dict[str, list[float]] = {variant: [] for variant in case.variants}
-    for _ in range(ROUNDS):
-        for variant, pipe in pipes.items():
-            pipe.send("round")
-            seconds[variant].append(pipe.recv())
-    memory = {}
-    for variant, pipe in pipes.items():
-        pipe.send("end")
-        memory[variant] = round(pipe.recv())
-        workers[variant].join()
+    seconds, memory = take_turns({name: (case, name, data) for name in case.variants})
 
     def ratio(slow: str, fast: str) -> float:
         pairs = zip(seconds[slow], seconds[fast], strict=True)
@@ -216,6 +234,6 @@ def measure(case: Case, data: Path) -> dict[str, Any]:
         },
         "share_of_peak": round(work_done / product * ratio(PRODUCT, OURS), 3),
         "option_ratios": {name: round(ratio(OURS, name), 2) for name in case.options},
-        "peak_memory_mib": {name: memory[name] for name in trained},
+        "peak_memory_mib": {name: round(memory[name]) for name in trained},
         "matrix_product_gflops": round(product / statistics.median(seconds[PRODUCT]) / 1e9),
     }

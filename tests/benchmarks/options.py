@@ -1,15 +1,16 @@
 """What the options of the training do to its speed and to what comes out of it.
 
-`python -m tests.benchmarks.options` trains each variant with its full budget (a quarter of an hour
-to an hour on 2 cores, so `make bench` leaves it out), and prints the table that
-tests/benchmarks/README.md holds.
+`python -m tests.benchmarks.options` trains each variant with its full budget (half an hour on 2
+cores, so `make bench` leaves it out), and prints the table that tests/benchmarks/README.md holds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from components.evaluate.evaluate import evaluate
 from components.ingest.ingest import ingest
 from components.sample.sample import sample
 from components.tracking import Tracker
-from components.train.judge import train_judge
 from components.train.settings import SETTINGS
-from components.train.train import train
+from components.train.step import give_each_operation_a_thread
 
+SAMPLES = 10_000
 SHARED, BFLOAT16 = {"share_generator_pass": True}, {"precision": "bfloat16"}
 # Family, latent size, seed, options.
 VARIANTS: list[tuple[Family, int, int, dict[str, Any]]] = [
@@ -36,58 +37,67 @@ VARIANTS: list[tuple[Family, int, int, dict[str, Any]]] = [
 FIGURES = {
     Family.AUTOENCODER: ("mean_squared_error",),
     Family.VAE: ("total_loss",),
-    Family.DCGAN: ("digits_covered", "largest_digit_share", "mean_confidence"),
+    Family.DCGAN: ("digits_covered", "largest_digit_share", "frechet_distance"),
 }
 
 
+def prepare(root: Path) -> None:
+    """The data set and the judge of all variants, as the pipeline's steps make them."""
+    give_each_operation_a_thread()
+    from components.train.judge import train_judge
+
+    ingest("mnist", "auto", root / "data", tracker=Tracker())
+    train_judge(root / "data", root / "judge", epochs=3, seed=0, samples=SAMPLES, tracker=Tracker())
+
+
 def measure(
-    folder: Path, data: Path, judge: Path, family: Family, latent_size: int, seed: int, options: Any
+    root: Path, family: Family, latent_size: int, seed: int, options: Any
 ) -> dict[str, float]:
     """Train, evaluate and sample one variant; returns its rate and its figures."""
-    tracker = Tracker()
-    settings = SETTINGS[family](latent_size=latent_size, seed=seed, **options)
-    card = train(settings, data, folder / "model", tracker)
     if family is Family.DCGAN:
-        made = sample(
-            data, judge, folder / "model", folder / "made", samples=10_000, seed=0, tracker=tracker
+        give_each_operation_a_thread()
+    from components.train.train import train
+
+    tracker, data = Tracker(), root / "data"
+    settings = SETTINGS[family](latent_size=latent_size, seed=seed, **options)
+    with tempfile.TemporaryDirectory() as name:
+        model, made = Path(name, "model"), Path(name, "made")
+        card = train(settings, data, model, tracker)
+        scores = (
+            sample(data, root / "judge", model, made, samples=SAMPLES, seed=0, tracker=tracker)
+            if family is Family.DCGAN
+            else evaluate(data, model, made, seed=0, tracker=tracker)
         )
-    else:
-        made = evaluate(data, folder / "model", folder / "made", seed=0, tracker=tracker)
-    figures = {name: made["metrics"][name] for name in FIGURES[family]}
+    figures = {name: scores["metrics"][name] for name in FIGURES[family]}
     return {"images_per_second": card["training"]["images_per_second"], **figures}
 
 
+def quietly(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Without what the steps say of themselves."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return work(*arguments)
+
+
 def main() -> None:
-    """Train every variant and print a row for each."""
-    with tempfile.TemporaryDirectory() as name:
+    """Train every variant, each in a process of its own as a step is, and print a row for each."""
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as name,
+        spawn.Pool(1, maxtasksperchild=1) as process,
+    ):
         root = Path(name)
-        with contextlib.redirect_stdout(io.StringIO()):
-            ingest("mnist", "auto", root / "data", tracker=Tracker())
-            train_judge(
-                root / "data",
-                root / "judge",
-                epochs=3,
-                seed=0,
-                samples=10_000,
-                tracker=Tracker(),
-            )
+        process.apply(quietly, (prepare, root))
         print("| cell | seed | options | images/s | |\n|---|---|---|---|---|")
-        for number, (family, latent_size, seed, options) in enumerate(VARIANTS):
-            with contextlib.redirect_stdout(io.StringIO()):
-                figures = measure(
-                    root / str(number),
-                    root / "data",
-                    root / "judge",
-                    family,
-                    latent_size,
-                    seed,
-                    options,
-                )
+        for family, latent_size, seed, options in VARIANTS:
+            figures = process.apply(quietly, (measure, root, family, latent_size, seed, options))
             rate = figures.pop("images_per_second")
-            chosen = ", ".join(options) or "none"
+            chosen = ", ".join(
+                name if value is True else f"{name} {value}" for name, value in options.items()
+            )
             told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
             print(
-                f"| {family}-{latent_size} | {seed} | {chosen} | {rate:,.0f} | {told} |", flush=True
+                f"| {family}-{latent_size} | {seed} | {chosen or 'none'} | {rate:,.0f} | {told} |",
+                flush=True,
             )
 
 

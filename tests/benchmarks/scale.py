@@ -1,4 +1,4 @@
-"""How time and memory grow: `python -m tests.benchmarks.scale` (a quarter of an hour on 2 cores).
+"""How time and memory grow: `python -m tests.benchmarks.scale` (half an hour on 2 cores).
 
 Prints the tables that the README beside it holds, and draws ``docs/scale.png``. Every figure comes
 from a process of its own, so that its memory is its own.
@@ -7,43 +7,38 @@ from a process of its own, so that its memory is its own.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from components.cells import Family
-from tests.benchmarks.loops import OURS, Case, work
+from tests.benchmarks.loops import OURS, Case, take_turns
 
 PICTURE = Path(__file__).parents[2] / "docs" / "scale.png"
 LATENT_SIZES = (2, 8, 32, 128, 512)
 BATCH_SIZES = (16, 64, 256, 1024)
 DATA_SIZES = (10_000, 60_000, 200_000, 600_000)
 CELLS = (3, 12, 60)
+BATCH_SIZE = {Family.AUTOENCODER: 128, Family.VAE: 128, Family.DCGAN: 32}
 Point = tuple[float, float, float]  # what grows, images/s (cells: seconds), MiB
 
 
-def trained(case: Case, data: Path) -> tuple[float, float]:
-    """Images a second in the second of two rounds, and MiB at most, of one case."""
-    context = multiprocessing.get_context("spawn")
-    pipe, end = context.Pipe()
-    worker = context.Process(target=work, args=(end, case, OURS, data))
-    worker.start()
-    pipe.recv()
-    pipe.send("round")
-    seconds = pipe.recv()
-    pipe.send("end")
-    memory = pipe.recv()
-    worker.join()
-    return case.images / seconds, memory
+def curve(cases: Mapping[int, tuple[Case, Path]]) -> list[Point]:
+    """Images a second and MiB at most, by what grows; all take turns, so that noise meets all."""
+    seconds, memory = take_turns({size: (case, OURS, data) for size, (case, data) in cases.items()})
+    return [
+        (size, case.images / statistics.median(seconds[size]), memory[size])
+        for size, (case, _) in cases.items()
+    ]
 
 
 def pipeline(cells: int) -> tuple[float, float]:
@@ -61,11 +56,13 @@ def pipeline(cells: int) -> tuple[float, float]:
     return time.perf_counter() - began, float(found[1]) * 1024 if found else float("nan")
 
 
-def table(title: str, unit: str, points: Iterable[Point]) -> None:
-    """Print one table."""
-    print(f"\n| {title} | {unit} | MiB |\n|---|---|---|")
-    for grown, value, memory in points:
-        print(f"| {grown:,} | {value:,.0f} | {memory:,.0f} |", flush=True)
+def table(title: str, families: Mapping[str, list[Point]]) -> None:
+    """Print one table: what grows, then a rate (cells: seconds) and the memory of each family."""
+    print(f"\n| {title} | {' | MiB | '.join(families)} | MiB |")
+    print("|---" * (1 + 2 * len(families)) + "|")
+    for row in zip(*families.values(), strict=True):
+        figures = [f"{figure:,.0f}" for _, *found in row for figure in found]
+        print(f"| {row[0][0]:,} | {' | '.join(figures)} |", flush=True)
 
 
 def draw(curves: dict[str, dict[str, list[Point]]]) -> None:
@@ -74,16 +71,23 @@ def draw(curves: dict[str, dict[str, list[Point]]]) -> None:
 
     figure, axes = pyplot.subplots(2, len(curves), figsize=(4 * len(curves), 6), squeeze=False)
     for column, (title, families) in enumerate(curves.items()):
+        above, below = axes[:, column]
         for name, points in families.items():
             grown, values, memory = zip(*points, strict=True)
-            axes[0, column].plot(grown, values, marker="o", label=name)
-            axes[1, column].plot(grown, memory, marker="o", label=name)
-        for row, label in enumerate(("seconds" if title == "cells" else "images/s", "MiB")):
-            plot = axes[row, column]
-            plot.set(xscale="log", xlabel=title, ylabel=label, ylim=(0, None))
+            above.plot(grown, values, marker="o", label=name)
+            below.plot(grown, memory, marker="o", label=name)
+        if title == "cells":
+            above.set(yscale="log", ylim=(10, 3000), ylabel="seconds")
+        else:
+            above.set(yscale="log", ylim=(100, 100_000), ylabel="images/s")
+        below.set(ylim=(0, 1.05 * below.dataLim.y1), ylabel="MiB")
+        for plot in (above, below):
+            plot.set(xscale="log", xlabel=title)
+            plot.set_xticks(grown, [f"{value:,}" for value in grown])
+            plot.minorticks_off()
             plot.grid(alpha=0.3)
-            if len(families) > 1:
-                plot.legend()
+        if len(families) > 1:
+            below.legend()
     figure.tight_layout()
     figure.savefig(PICTURE, dpi=80)
 
@@ -91,34 +95,35 @@ def draw(curves: dict[str, dict[str, list[Point]]]) -> None:
 def main() -> None:
     """Measure, print and draw."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    curves: dict[str, dict[str, list[Point]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "images.npy"
 
-        def images(count: int) -> None:
-            draws = np.random.default_rng(0)
-            np.save(data, draws.integers(0, 256, (count, 28, 28, 1), np.uint8))
+        def images(count: int) -> Path:
+            path = Path(folder) / f"{count}.npy"
+            if not path.exists():
+                draws = np.random.default_rng(0)
+                np.save(path, draws.integers(0, 256, (count, 28, 28, 1), np.uint8))
+            return path
 
-        images(60_000)
-        for title, field, sizes in (
-            ("latent size", "latent_size", LATENT_SIZES),
-            ("batch size", "batch_size", BATCH_SIZES),
-        ):
-            curves[title] = {}
-            for family in Family:
-                case = Case(family, 10, 32 if family is Family.DCGAN else 128)
-                points = [(size, *trained(replace(case, **{field: size}), data)) for size in sizes]
-                curves[title][family.label] = points
-                table(f"{family.label}, {title}", "images/s", points)
-        points = []
-        for count in DATA_SIZES:
-            images(count)
-            points.append((count, *trained(Case(Family.AUTOENCODER, 10, 128), data)))
-        curves["images in the data set"] = {"AE": points}
-        table("images in the data set (AE)", "images/s", points)
-    points = [(cells, *pipeline(cells)) for cells in CELLS]
-    curves["cells"] = {"AE": points}
-    table("cells of a local run", "seconds", points)
+        def families(field: str, sizes: Iterable[int]) -> dict[str, list[Point]]:
+            cases = [Case(family, 10, BATCH_SIZE[family]) for family in Family]
+            return {
+                case.family.label: curve(
+                    {size: (replace(case, **{field: size}), images(60_000)) for size in sizes}
+                )
+                for case in cases
+            }
+
+        case = Case(Family.AUTOENCODER, 10, BATCH_SIZE[Family.AUTOENCODER])
+        curves = {
+            "latent size": families("latent_size", LATENT_SIZES),
+            "batch size": families("batch_size", BATCH_SIZES),
+            "images in the data set": {
+                case.family.label: curve({count: (case, images(count)) for count in DATA_SIZES})
+            },
+        }
+    curves["cells"] = {case.family.label: [(cells, *pipeline(cells)) for cells in CELLS]}
+    for title, found in curves.items():
+        table(title, found)
     draw(curves)
     print(f"\n{json.dumps(curves)}\nwrote {PICTURE}")
 
