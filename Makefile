@@ -31,10 +31,10 @@ quick: $(READY) ## Run a small version of the demo, for a first look
 	@$(BIN)/genpipe run --quick
 
 # A worker a core, up to four, as each may take 2 GB of memory; a file's tests stay together, in the
-# order of tests/conftest.py.
+# order of tests/conftest.py. NumPy's own threads would fight over cores that the workers fill.
 test: $(READY) ## Run the tests
-	@$(BIN)/pytest -m "not interrupted" --numprocesses logical --maxprocesses 4 \
-		--dist loadfile --no-loadscope-reorder
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not interrupted" \
+		--numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-interrupted: $(READY) ## Test that trainings ended at any moment, or side by side, keep their bits
 	@$(BIN)/pytest -m interrupted

@@ -18,7 +18,7 @@ import numpy as np
 
 from components.bootstrap import margin, resample
 from components.ingest.dataset import RESCALINGS
-from components.train.saved import SavedModel
+from components.train.saved import JUDGE, SavedModel
 
 # Resampled together: replications of 10,000 images cost a tenth of what single images would.
 GROUPS = 100
@@ -98,11 +98,20 @@ def _replicate(features: np.ndarray, generator: np.random.Generator) -> Iterator
         yield Gaussian(mean + centre, covariance)
 
 
-def judge_features(judge: SavedModel, images: np.ndarray) -> np.ndarray:
-    """What the judge's last hidden layer makes of (n, 28, 28, 1) uint8 images: (n, 128) float32.
+def judged(judge: SavedModel, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the judge makes of (n, 28, 28, 1) uint8 images.
+
+    Returns:
+        Class probabilities, (n, classes) float32, and its last hidden layer, the features that
+        sets of images are compared by: (n, 128) float32.
 
     Raises:
-        InputError: the judge has no such output, or its file is not the one that was saved.
+        InputError: the model is no judge, or its file is not the one that was saved.
     """
-    features: np.ndarray = judge.run("features", RESCALINGS["unit"].apply(np.asarray(images)))
-    return features
+    probabilities, features = judge.run(JUDGE, RESCALINGS["unit"].apply(np.asarray(images)))
+    return probabilities, features
+
+
+def judge_features(judge: SavedModel, images: np.ndarray) -> np.ndarray:
+    """The features alone."""
+    return judged(judge, images)[1]

@@ -14,8 +14,8 @@ import numpy as np
 
 from components.bootstrap import REPLICATIONS, margin, mean_interval
 from components.copying import RealNeighbours
-from components.frechet import Gaussian, distance_interval, judge_features
-from components.ingest.dataset import RESCALINGS, Dataset
+from components.frechet import Gaussian, distance_interval, judge_features, judged
+from components.ingest.dataset import Dataset
 from components.neighbours import Manifold
 from components.train.saved import SavedModel
 
@@ -63,8 +63,7 @@ class Yardstick:
 
     def measure(self, images: np.ndarray) -> Quality:
         """All that the judge says of (n, 28, 28, 1) uint8 images."""
-        probabilities = self._judge.run("classifier", RESCALINGS["unit"].apply(images))
-        features = judge_features(self._judge, images)
+        probabilities, features = judged(self._judge, images)
         fidelity = self._manifold.compare(directions(features[: len(self._manifold.points)]))
         of_items = {
             "precision": fidelity.precise,

@@ -11,6 +11,7 @@ import numpy as np
 
 from components.cells import Cell, Family
 from components.errors import InputError
+from components.frechet import judged
 from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
 from components.pictures import grid, write_png
 from components.quality import Yardstick, merged
@@ -145,7 +146,7 @@ def _keep(
     write_png(folder / f"grid{suffix}.png", picture)
     drawn_from = kind.replace("_", " ") or "N(0, I)"
     tracker.log({f"samples{suffix}": Picture(picture, drawn_from)})
-    probabilities = classifier.run("classifier", RESCALINGS["unit"].apply(images[:SHOWN]))
+    probabilities, _ = judged(classifier, images[:SHOWN])
     rows = [
         [
             *(cell.family.value, cell.latent_size, drawn_from, int(seen.argmax())),

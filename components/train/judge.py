@@ -39,9 +39,10 @@ def build_classifier(classes: int) -> keras.Model:
     return keras.Model(images, layers.Dense(classes, activation="softmax")(x), name="classifier")
 
 
-def features_of(classifier: keras.Model) -> keras.Model:
-    """The judge up to its last hidden layer: (n, 28, 28, 1) in [0, 1] to features (n, 128)."""
-    return keras.Model(classifier.input, classifier.get_layer("features").output, name="features")
+def with_features(classifier: keras.Model) -> keras.Model:
+    """(n, 28, 28, 1) in [0, 1] to class probabilities and the last hidden layer, (n, 128)."""
+    features = classifier.get_layer("features").output
+    return keras.Model(classifier.input, [classifier.output, features], name="judge")
 
 
 class _Report(keras.callbacks.Callback):
@@ -127,7 +128,7 @@ def train_judge(
         folder,
         family=saved.JUDGE,
         status=Status.COMPLETE,
-        networks={"classifier": classifier, "features": features_of(classifier)},
+        networks={"classifier": classifier, saved.JUDGE: with_features(classifier)},
         history=rows,
         card={
             "seed": seed,

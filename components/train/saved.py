@@ -89,7 +89,7 @@ class SavedModel:
 
         Args:
             part: ``encoder``, ``decoder``, ``generator``, ``discriminator``, ``classifier`` or
-                ``features``.
+                ``judge``, the classifier with its features.
             inputs: (n, ...) float32, as the network reads them.
 
         Returns:

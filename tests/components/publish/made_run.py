@@ -24,7 +24,7 @@ FEATURES = 8
 
 
 def make_judge(folder: Path, seed: int = 0) -> Path:
-    """A judge whose features are random projections, cut off at 0."""
+    """A judge whose features are random projections, cut off at 0; its classes are never read."""
     folder.mkdir(parents=True)
     kernel = np.random.default_rng(seed).normal(0, 0.1, (784, FEATURES)).astype(np.float32)
     node, tensor = onnx.helper.make_node, onnx.helper.make_tensor_value_info
@@ -33,17 +33,20 @@ def make_judge(folder: Path, seed: int = 0) -> Path:
             node("Flatten", ["input"], ["flat"]),
             node("MatMul", ["flat", "kernel"], ["product"]),
             node("Relu", ["product"], ["features"]),
+            node("Identity", ["features"], ["probabilities"]),
         ],
-        "features",
+        "judge",
         [tensor("input", onnx.TensorProto.FLOAT, ["n", 28, 28, 1])],
-        [tensor("features", onnx.TensorProto.FLOAT, ["n", FEATURES])],
+        [
+            tensor(name, onnx.TensorProto.FLOAT, ["n", FEATURES])
+            for name in ("probabilities", "features")
+        ],
         [onnx.numpy_helper.from_array(kernel, "kernel")],
     )
     opset = [onnx.helper.make_opsetid("", 13)]
-    onnx.save(
-        onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "features.onnx"
-    )
-    files = {"features.onnx": file_digest(folder / "features.onnx")}
+    file = folder / "judge.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), file)
+    files = {file.name: file_digest(file)}
     write_json(folder / "model.json", {"family": "judge", "status": "complete", "files": files})
     return folder
 

@@ -18,7 +18,7 @@ from components.quality import judge_scores
 from components.sample.sample import MAX_SAMPLES, sample
 from components.tracking import Tracker
 from components.train import saved
-from components.train.judge import build_classifier, features_of
+from components.train.judge import build_classifier, with_features
 from components.train.settings import SETTINGS
 from components.train.train import build
 
@@ -67,7 +67,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for family, options in OPTIONS.items()
     }
     classifier = build_classifier(10)
-    networks = {"classifier": classifier, "features": features_of(classifier)}
+    networks = {"classifier": classifier, "judge": with_features(classifier)}
     return {**made, "judge": save(root / "judge", "judge", networks)}
 
 
