@@ -33,6 +33,7 @@ import numpy as np
 
 from components.cells import Cell
 from components.errors import InputError, StepError, shown, told
+from components.outputs import leave_plain_files
 from components.progress import Progress, format_seconds
 
 DEFAULT_PROJECT = "genpipe"
@@ -348,7 +349,7 @@ class Upload:
         environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "components.tracking", *map(str, folders)],
+                [sys.executable, "-P", "-m", "components.tracking", *map(str, folders)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -559,7 +560,9 @@ def open_step(
         cell: tells the cell that the step works for, if it works for one. A function, so that a
             bad latent size or a torn model folder is told like any other bad input of the step.
         config: the step's inputs, W&B's config; the cell's family and latent size join them.
-        folder: where W&B keeps the run's files; it becomes an artifact.
+        folder: where W&B keeps the run's files; it becomes an artifact, and lies in the folder
+            that holds all outputs of the step. When the run is closed, only plain files and
+            folders are left in there.
 
     Raises:
         SystemExit: with status 1, after an expected error (see ``errors.told``) was told in one
@@ -607,6 +610,7 @@ def open_step(
         raise SystemExit(1) from None
     finally:
         tracker.close(failed=status != "done")
+        leave_plain_files(folder.parent)
         seconds = time.monotonic() - began
         if events and status == "done":
             record = json.dumps({"step": name, "seconds": seconds})

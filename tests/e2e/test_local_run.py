@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,29 @@ def test_the_run_folder_holds_every_step_by_name(run):
         *("evaluate-vae-2/evaluation/explorer.html", "evaluate-dcgan-2/explorer"),
     ):
         assert (run / path).is_file(), path
+
+
+def read_as_the_launcher_does(path: Path) -> int:
+    """Read an output as KFP 2.17's launcher uploads it: what is no folder is opened and read.
+
+    Returns how many files there are. (UploadBlob of backend/src/v2/objectstore: os.ReadDir, whose
+    entries are not followed, and os.Open.)
+    """
+    with os.scandir(path) as entries:
+        return sum(
+            read_as_the_launcher_does(Path(entry.path))
+            if entry.is_dir(follow_symlinks=False)
+            else len([Path(entry.path).read_bytes()])
+            for entry in entries
+        )
+
+
+def test_the_launcher_can_upload_all_that_the_steps_made(place, run):
+    outputs = place / "runs" / ".kfp" / "outputs" / "first"
+    made = [path for path in outputs.rglob("*") if path.is_symlink() or not path.is_dir()]
+    assert {path.name for path in made} >= {"model.json", "debug-core.log", "report"}
+    assert all(stat.S_ISREG(path.lstat().st_mode) for path in made)
+    assert read_as_the_launcher_does(outputs) == len(made)
 
 
 def test_the_leaderboard_has_a_complete_row_for_every_cell(run):
@@ -284,6 +308,17 @@ def test_an_identical_run_takes_its_steps_from_the_cache(place, run, mnist_cache
     names = ("train_vae-2/model/decoder.keras", "sample-dcgan-2/samples/samples.npy")
     assert all((again / name).read_bytes() == (run / name).read_bytes() for name in names)
     assert json.loads((again / "leaderboard.json").read_text())["run"] == "second"
+
+
+def test_packages_of_the_folder_one_stands_in_are_not_taken_for_ours(place, run, mnist_cache):
+    repository = place / "repository"
+    for name in ("pipelines", "components", "kfp", "wandb"):
+        (repository / name).mkdir(parents=True)
+        (repository / name / "__init__.py").write_text("raise ImportError('not genpipe')\n")
+    arguments = ("run", *SMALL, "--runs", "../runs", "--name", "elsewhere")
+    result = genpipe(repository, mnist_cache, *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Leaderboard of elsewhere" in result.stdout
 
 
 def test_a_diverged_cell_is_a_row_of_the_leaderboard_and_no_failure(place, run, mnist_cache):
