@@ -331,7 +331,7 @@ def sync_wandb(run: str, runs: Path, environment: str | None, seconds: float) ->
             raise InputError(
                 f"nothing to sync at {uri}: all that its steps logged was sent, or nothing was"
             )
-        command = [sys.executable, "-m", "wandb", "sync", *map(str, offline)]
+        command = [sys.executable, "-P", "-m", "wandb", "sync", *map(str, offline)]
         try:
             status = subprocess.run(
                 command, env={**os.environ, "WANDB_DIR": temporary}, timeout=seconds

@@ -147,6 +147,9 @@ class LocalRun:
             "GENPIPE_EVENTS": str(self._events),
             "GENPIPE_LOGS": str(self.logs),
             "WANDB_RUN_GROUP": self.name,
+            # Of the worker and the steps it starts. The folder that the user stands in may have
+            # packages of its own called pipelines or components.
+            "PYTHONSAFEPATH": "1",
             "PYTHONUNBUFFERED": "1",
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         }
