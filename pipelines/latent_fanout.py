@@ -63,7 +63,7 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
     def latent_fanout(
         dataset: str = DEFAULT.dataset,
         source: str = DEFAULT.source,
-        latent_sizes: list = list(DEFAULT.latent_sizes),  # noqa: B006  (read once, by KFP)
+        latent_sizes: list[int] = list(DEFAULT.latent_sizes),  # noqa: B006  (read once, by KFP)
         autoencoder_epochs: int = DEFAULT.autoencoder_epochs,
         autoencoder_batch_size: int = DEFAULT.autoencoder_batch_size,
         autoencoder_learning_rate: float = DEFAULT.autoencoder_learning_rate,
