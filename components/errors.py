@@ -2,7 +2,6 @@
 
 import errno
 import reprlib
-import signal
 
 # What the machine refuses whoever asks: a full disk, a file of somebody else's, a name too long.
 REFUSALS = (
@@ -24,19 +23,6 @@ class StepError(RuntimeError):
 
     The message names the file or host, what was expected, and what to do.
     """
-
-
-class Preempted(SystemExit):
-    """SIGTERM came, and the step left what its next attempt goes on from.
-
-    The exit status is 143, that of a process that SIGTERM ended: KFP tries the task again.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
-
-    def __str__(self) -> str:
-        return "SIGTERM: the step ends here, and its next attempt goes on from the last checkpoint"
 
 
 def told(error: BaseException) -> str:

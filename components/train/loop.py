@@ -20,8 +20,7 @@ from components.ingest.dataset import Rescaling
 
 STEPS_IN_A_CALL = 2048
 FIRST_STEPS_IN_A_CALL = 8
-# Between two calls training can be stopped and its state written: well within the 30 s that a pod
-# gets to end.
+# Between two calls progress is shown and a checkpoint may be written.
 SECONDS_IN_A_CALL = 4.0
 INDICES_IN_A_CALL = 2**22  # 16 MiB, however large a batch is
 EVALUATION_BATCH = 1000

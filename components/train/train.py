@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import math
 from dataclasses import asdict, replace
@@ -66,7 +65,6 @@ def train(
     Raises:
         InputError: the data set is not whole.
         StepError: the checkpoints can't be read, or the model can't be written.
-        Preempted: SIGTERM came, and there is a checkpoint to go on from.
     """
     prepare_devices()
     dataset = open_dataset(data)
@@ -158,11 +156,10 @@ class Training:
         if checkpoint:
             self._go_on_from(checkpoint)
         self.tracker.restart_clock(self.loop.step * self.batches.batch_size)
-        with self.checkpoints.on_sigterm() if self.checkpoints else contextlib.nullcontext():
-            if isinstance(self.settings, DCGANSettings):
-                self._run_steps(self.settings)
-            else:
-                self._run_epochs(self.settings.epochs)  # type: ignore[attr-defined]
+        if isinstance(self.settings, DCGANSettings):
+            self._run_steps(self.settings)
+        else:
+            self._run_epochs(self.settings.epochs)  # type: ignore[attr-defined]
         return self._networks()
 
     @cached_property

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 
 from components import storage
-from components.errors import Preempted, StepError
+from components.errors import StepError
 from components.tracking import Picture
 from components.train import checkpoints as module
 from components.train.checkpoints import Checkpoint, Checkpoints
@@ -213,23 +211,3 @@ def test_training_goes_on_when_a_checkpoint_cannot_be_written(
 def test_a_missing_bucket_ends_the_step_before_it_trains(bucket: str) -> None:
     with pytest.raises(StepError, match="gs://no-such-bucket/x does not exist"):
         kept("gs://no-such-bucket/x").newest(IDENTITY)
-
-
-def test_sigterm_waits_for_the_next_offer_and_takes_a_checkpoint_first(tmp_path: Path) -> None:
-    said: list[str] = []
-    checkpoints = kept(tmp_path, said, seconds=3600)
-    before = signal.getsignal(signal.SIGTERM)
-
-    with checkpoints.on_sigterm():
-        checkpoints.offer(IDENTITY, lambda: CHECKPOINT)
-        assert steps_in(str(tmp_path)) == []
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Preempted) as ended:
-            checkpoints.offer(IDENTITY, lambda: CHECKPOINT)
-
-    assert ended.value.code == 143
-    assert said == [
-        "SIGTERM: the step ends here, and its next attempt goes on from the last checkpoint"
-    ]
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert kept(tmp_path).newest(IDENTITY).step == 1200
