@@ -1,4 +1,4 @@
-"""The folders that a step leaves as artifacts."""
+"""What a step reads and leaves as artifacts: their places, and what may lie there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,30 @@ import contextlib
 import os
 import shutil
 import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
+
+
+class Artifact(Protocol):
+    """The part of a KFP artifact that a step needs.
+
+    Attributes:
+        path: where it lies on this machine.
+        uri: its address, which other runs and W&B know it by.
+        metadata: facts that KFP keeps of it; they enter the cache keys of the steps after it.
+    """
+
+    path: str
+    metadata: dict[str, Any]
+
+    @property
+    def uri(self) -> str: ...  # noqa: D102
+
+
+def joined(lists: Iterable[Sequence[Artifact] | None]) -> list[Artifact]:
+    """The artifacts of several lists that KFP collected; it hands None for one that is left out."""
+    return [artifact for artifacts in lists for artifact in artifacts or []]
 
 
 def leave_plain_files(folder: Path) -> None:

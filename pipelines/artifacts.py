@@ -206,7 +206,7 @@ def show_run(uri: str, steps: Sequence[Step]) -> None:
             size = decimal(size_of(files.values()))
             branch.add(f"[cyan]{escape(artifact)}[/cyan]  {size}{count}")
     console.print(tree)
-    there = {"preflight", *(step.kind for step in steps)}  # preflight leaves nothing
+    there = {step.kind for step in steps}
     missing = [kind for kind in FOLDERS if kind not in there]
     if missing and storage.is_remote(uri):
         console.print(

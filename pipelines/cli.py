@@ -386,7 +386,7 @@ def compile_pipeline(
 
     from pipelines.latent_fanout import compile_to
 
-    compile_to(output, target, parameters.families)
+    compile_to(output, target, parameters)
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 

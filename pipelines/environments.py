@@ -30,7 +30,6 @@ from components.errors import InputError, shown
 
 # The folder under components/ that each step's code lies in.
 FOLDERS = {
-    "preflight": "preflight",
     "ingest": "ingest",
     "judge": "train",
     "train_autoencoder": "train",

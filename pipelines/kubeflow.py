@@ -15,7 +15,7 @@ import re
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +27,6 @@ import urllib3
 from kfp.client import ServiceAccountTokenVolumeCredentials
 from kfp_server_api.rest import RESTClientObject
 
-from components.cells import Family
 from components.errors import InputError, StepError
 from pipelines.environments import FOLDERS, Api, Environment
 from pipelines.latent_fanout import NAME, compile_to
@@ -341,7 +340,7 @@ def submit(
         ApiError: the API refused, or did not answer. Without an answer the run may have started
             all the same; the message says so.
     """
-    version = upload_pipeline(client, environment, parameters.families)
+    version = upload_pipeline(client, environment, parameters)
     experiment = ensure_experiment(client, environment)
     run = kfp_server_api.V2beta1Run(
         display_name=name,
@@ -377,7 +376,7 @@ def start(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> kfp_server_api.
 
 
 def upload_pipeline(
-    client: kfp.Client, environment: Environment, families: Iterable[Family]
+    client: kfp.Client, environment: Environment, parameters: Parameters
 ) -> kfp_server_api.V2beta1PipelineVersion:
     """The pipeline, compiled for an environment, as a version on the cluster.
 
@@ -403,7 +402,7 @@ def upload_pipeline(
     )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
-        compile_to(file, environment, families)
+        compile_to(file, environment, parameters)
         version = version_name(file)
         return ensure(
             lambda: _named(

@@ -5,13 +5,11 @@ ingest -> judge ---------------------------------------------+
   +-> for latent_size: train_autoencoder -> evaluate, sample +
   +-> for latent_size: train_vae         -> evaluate, sample +-> compare -> publish
   +-> for latent_size: train_dcgan       -> evaluate, sample +
-
-On a cluster, preflight runs before ingest.
 """
 
 # No `from __future__ import annotations` here: kfp reads the annotations as types.
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from components.compare.component import compare
 from components.errors import InputError
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
-from components.preflight.component import preflight
 from components.publish.component import publish
 from components.sample.component import sample
 from components.train.component import judge, train_autoencoder, train_dcgan, train_vae
@@ -38,7 +35,7 @@ DEFAULT = Parameters()
 NAME = "latent-fanout"
 
 
-def build(environment: Environment, families: Iterable[Family] = tuple(Family)) -> Any:
+def build(environment: Environment, parameters: Parameters = DEFAULT) -> Any:
     """Make the pipeline for one environment.
 
     The families are chosen here and not by a run's arguments: KFP can't leave a loop out while
@@ -47,12 +44,13 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
 
     Args:
         environment: where its tasks run.
-        families: which of the three branches it has.
+        parameters: ``families`` says which of the three branches it has, ``publish_to`` where
+            ``ingest`` looks, before anything is trained, whether the pods may write.
 
     Returns:
         A KFP pipeline, whose arguments are those of ``Parameters`` but for ``families``.
     """
-    families = list(families)
+    families = parameters.families
     place = partial(place_in, environment)
 
     @dsl.pipeline(
@@ -86,17 +84,9 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
         force_promote: bool = DEFAULT.force_promote,
     ) -> None:
         ingested = place(ingest(name=dataset, source=source, seed=seed), "ingest")
-        if environment.api:  # on this machine, `genpipe run` has looked already
-            checked = place(
-                preflight(
-                    source=source,
-                    publish_to=publish_to,
-                    checkpoint_root=environment.checkpoint_root or "",
-                ),
-                "preflight",
-            )
-            checked.set_caching_options(False)  # a bucket may have gone since
-            ingested.after(checked)
+        if environment.api and parameters.publish_to:
+            # No input of the step: another place to publish to would make every step run again.
+            ingested.set_env_variable("GENPIPE_PUBLISH_TO", parameters.publish_to)
         data = ingested.outputs["data"]
         judged = place(judge(data=data, epochs=judge_epochs, seed=seed, samples=samples), "judge")
 
@@ -207,8 +197,10 @@ def build(environment: Environment, families: Iterable[Family] = tuple(Family)) 
     return latent_fanout
 
 
-def compile_to(path: Path, environment: Environment, families: Iterable[Family]) -> None:
+def compile_to(path: Path, environment: Environment, parameters: Parameters) -> None:
     """Compile the pipeline to a YAML file in ASCII, which every KFP database stores.
+
+    See ``build`` for what of the parameters is compiled in.
 
     Raises:
         InputError: the file is not named as one.
@@ -218,7 +210,7 @@ def compile_to(path: Path, environment: Environment, families: Iterable[Family])
         raise InputError(f"{path}: name a .yaml file to write")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(build(environment, families), str(file))
+        compiler.Compiler().compile(build(environment, parameters), str(file))
         content = file.read_bytes()
     content.decode("ascii")
     storage.write_bytes(path, content)

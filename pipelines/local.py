@@ -335,7 +335,7 @@ def _work(folder: Path, store: Path, image: str, caching: bool) -> None:
     parameters = Parameters.checked(values)
     compiled = folder / "pipeline.yaml"
     environment = container_environment(image) if image else local_environment()
-    compile_to(compiled, environment, parameters.families)
+    compile_to(compiled, environment, parameters)
     # The run's own: kfp tells runs apart by the time they start alone.
     outputs = store / "outputs" / folder.name
     outputs.mkdir(parents=True, exist_ok=True)

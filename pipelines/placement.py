@@ -54,12 +54,14 @@ def variables(environment: Environment, step: str) -> dict[str, str]:
     wandb = environment.wandb
     threads = environment.threads(step)
     training = step in TRAINING
+    checkpoints = environment.checkpoint_root
     known = {
         "WANDB_PROJECT": wandb.project,
         "WANDB_ENTITY": wandb.entity,
         "WANDB_BASE_URL": wandb.base_url,
         **dict.fromkeys(THREADS, str(threads) if threads else None),
-        "GENPIPE_CHECKPOINTS": environment.checkpoint_root if training else None,
+        # `ingest` looks whether the pods may write there.
+        "GENPIPE_CHECKPOINTS": checkpoints if training or step == "ingest" else None,
         "GENPIPE_CHECKPOINT_SECONDS": environment.checkpoint_seconds if training else None,
         **environment.variables,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from components.errors import StepError
-from components.preflight.places import check, places
+from components.places import check, places
 from components.storage import NoCredentialsError
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
@@ -28,8 +28,8 @@ def check_cluster(
 
     The pods' account may be another, so what can't be told from here is no reason to refuse:
     without any credentials, and for ``s3://`` and ``minio://``, which Kubeflow's launcher alone
-    uses, nothing is checked. Folders are the pods' own. The run's first step checks again, as the
-    pods may.
+    uses, nothing is checked. Folders are the pods' own. The run's first step, ``ingest``, checks
+    again, as the pods may.
 
     Args:
         environment: where the run is to be.

@@ -29,7 +29,6 @@ from pydantic import (
     model_validator,
 )
 
-from components.cells import Family
 from components.errors import InputError, StepError, shown
 from pipelines import kubeflow
 from pipelines.environments import Environment, KubernetesName, Section, explain, read_yaml
@@ -424,7 +423,7 @@ class Schedules:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.client = kubeflow.connect(environment)
-        self._names: dict[tuple[Family, ...], str] = {}
+        self._names: dict[Parameters, str] = {}
 
     def found(self) -> list[Recurring]:
         """All recurring runs of the namespace that are ours."""
@@ -466,7 +465,7 @@ class Schedules:
         """What would make the cluster match a schedule; nothing is sent."""
         version = "latest"
         if schedule.version == "pinned":
-            version = self._version_name(schedule.parameters.families)
+            version = self._version_name(schedule.parameters)
         return plan(Wanted(schedule, self.environment, version), self.found())
 
     def carry_out(self, planned: Plan) -> Iterator[str]:
@@ -561,20 +560,19 @@ class Schedules:
                 last = " ".join(states).lower() or "-"
                 yield name, state, one.cron, following, one.version, last
 
-    def _version_name(self, families: tuple[Family, ...]) -> str:
+    def _version_name(self, parameters: Parameters) -> str:
         """The name that the pipeline, compiled now, has as a version on the cluster."""
-        if families not in self._names:
+        if parameters not in self._names:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "pipeline.yaml"
-                compile_to(file, self.environment, families)
-                self._names[families] = kubeflow.version_name(file)
-        return self._names[families]
+                compile_to(file, self.environment, parameters)
+                self._names[parameters] = kubeflow.version_name(file)
+        return self._names[parameters]
 
     def _create(self, wanted: Wanted) -> Recurring:
         """Make a recurring run; one that was made though the answer was lost is found again."""
         schedule, environment = wanted.schedule, wanted.environment
-        families = schedule.parameters.families
-        version = kubeflow.upload_pipeline(self.client, environment, families)
+        version = kubeflow.upload_pipeline(self.client, environment, schedule.parameters)
         experiment = kubeflow.ensure_experiment(self.client, environment)
         mode = api.RecurringRunMode.ENABLE if schedule.enabled else api.RecurringRunMode.DISABLE
         body = api.V2beta1RecurringRun(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,12 @@ class Place:
     """A folder of this machine, where a step of a pipeline has an artifact."""
 
     path: str
-    uri: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        """Its address, which is its path."""
+        return self.path
 
 
 def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Path:
@@ -64,8 +69,8 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
         train_cell(
             family,
             settings.to_dict(),
-            data=Place(*[str(data.absolute())] * 2),
-            model=Place(*[str(step.absolute() / "model")] * 2),
+            data=Place(str(data.absolute())),
+            model=Place(str(step.absolute() / "model")),
             wandb_folder=str(tracked),
         )
     finally:

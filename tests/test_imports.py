@@ -15,7 +15,7 @@ FILES = sorted(
     for package in ("components", "pipelines")
     for path in (ROOT / package).rglob("*.py")
 )
-STEPS = ("preflight", "ingest", "train", "evaluate", "sample", "compare", "publish")
+STEPS = ("ingest", "train", "evaluate", "sample", "compare", "publish")
 OPEN_TO_ALL = ("components.ingest.dataset", "components.train.saved")
 
 

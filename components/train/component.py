@@ -1,4 +1,4 @@
-"""The training steps as KFP components: thin adapters around ``train`` and ``train_judge``."""
+"""The training steps of the pipeline, and the judge."""
 
 from kfp import dsl
 
@@ -19,24 +19,23 @@ def train_autoencoder(
     seed: int = 0,
 ) -> None:
     """Train the autoencoder of one latent size."""
-    from components.metrics import log_metrics
-    from components.train.step import train_cell
+    from components.train.step import run
 
-    parameters = {
-        "latent_size": latent_size,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "hidden_size": hidden_size,
-        "code_activation": code_activation,
-        "precision": precision,
-        "seed": seed,
-    }
-    scores, facts = train_cell(
-        "autoencoder", parameters, data=data, model=model, wandb_folder=wandb_run.path
+    run(
+        "autoencoder",
+        data,
+        model,
+        metrics,
+        wandb_run,
+        latent_size=latent_size,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        hidden_size=hidden_size,
+        code_activation=code_activation,
+        precision=precision,
+        seed=seed,
     )
-    model.metadata.update(facts)
-    log_metrics(metrics, scores)
 
 
 @dsl.component(base_image="genpipe", install_kfp_package=False)
@@ -55,24 +54,23 @@ def train_vae(
     seed: int = 0,
 ) -> None:
     """Train the variational autoencoder of one latent size."""
-    from components.metrics import log_metrics
-    from components.train.step import train_cell
+    from components.train.step import run
 
-    parameters = {
-        "latent_size": latent_size,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "hidden_size": hidden_size,
-        "beta": beta,
-        "precision": precision,
-        "seed": seed,
-    }
-    scores, facts = train_cell(
-        "vae", parameters, data=data, model=model, wandb_folder=wandb_run.path
+    run(
+        "vae",
+        data,
+        model,
+        metrics,
+        wandb_run,
+        latent_size=latent_size,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        hidden_size=hidden_size,
+        beta=beta,
+        precision=precision,
+        seed=seed,
     )
-    model.metadata.update(facts)
-    log_metrics(metrics, scores)
 
 
 @dsl.component(base_image="genpipe", install_kfp_package=False)
@@ -91,24 +89,23 @@ def train_dcgan(
     seed: int = 0,
 ) -> None:
     """Train the DCGAN of one latent size."""
-    from components.metrics import log_metrics
-    from components.train.step import train_cell
+    from components.train.step import run
 
-    parameters = {
-        "latent_size": latent_size,
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "gen_interval": gen_interval,
-        "share_generator_pass": share_generator_pass,
-        "precision": precision,
-        "seed": seed,
-    }
-    scores, facts = train_cell(
-        "dcgan", parameters, data=data, model=model, wandb_folder=wandb_run.path
+    run(
+        "dcgan",
+        data,
+        model,
+        metrics,
+        wandb_run,
+        latent_size=latent_size,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        gen_interval=gen_interval,
+        share_generator_pass=share_generator_pass,
+        precision=precision,
+        seed=seed,
     )
-    model.metadata.update(facts)
-    log_metrics(metrics, scores)
 
 
 @dsl.component(base_image="genpipe", install_kfp_package=False)
@@ -122,28 +119,6 @@ def judge(
     samples: int = 10000,
 ) -> None:
     """Train the classifier that says which class a sample shows."""
-    from pathlib import Path
+    from components.train.step import run_judge
 
-    from components.metrics import log_metrics
-    from components.tracking import open_step
-    from components.train.step import give_each_operation_a_thread
-
-    give_each_operation_a_thread()
-    config = {"epochs": int(epochs), "seed": int(seed), "samples": int(samples)}
-    with open_step("judge", config=config, folder=wandb_run.path) as tracker:
-        from components.train.judge import train_judge
-
-        card = train_judge(
-            Path(data.path),
-            Path(model.path),
-            epochs=epochs,
-            seed=seed,
-            samples=samples,
-            tracker=tracker,
-        )
-        tracker.uses("dataset", card["data"]["name"], data.uri)
-        scores = {**card["metrics"], **card["training"]}
-        tracker.summarize(scores)
-        tracker.makes("model", "judge", model.uri, card["metrics"])
-        log_metrics(metrics, scores)
-        model.metadata.update(name="judge", **card["metrics"])
+    run_judge(data, model, metrics, wandb_run, epochs, seed, samples)

@@ -1,4 +1,4 @@
-"""What the three training steps have in common, between the adapter and ``train``."""
+"""The training steps and the judge: between the adapters and ``train``, ``train_judge``."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from components import storage
 from components.cells import Cell, Family, parse_family
 from components.errors import InputError
+from components.metrics import log_metrics
+from components.outputs import Artifact
 from components.tracking import Tracker, open_step, run_id, step_name
 
 if TYPE_CHECKING:
     from components.train.checkpoints import Checkpoints
-
-
-class Artifact(Protocol):
-    """The part of a KFP artifact that a step's function needs: where it lies."""
-
-    path: str
-    uri: str
 
 
 def give_each_operation_a_thread() -> None:
@@ -37,6 +32,65 @@ def give_each_operation_a_thread() -> None:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     # One more than there are cores, since one waits for the others: 0.88 of the time.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str((os.cpu_count() or 1) + 1))
+
+
+def run(
+    family: str,
+    data: Artifact,
+    model: Artifact,
+    metrics: Artifact,
+    wandb_run: Artifact,
+    **settings: Any,
+) -> None:
+    """Train the model of one cell.
+
+    Args:
+        family: the model family.
+        data: the data set.
+        model: gets the model folder.
+        metrics: gets what the training cost.
+        wandb_run: the W&B run's folder, where it runs offline.
+        settings: of the family, ``latent_size`` among them.
+    """
+    scores, facts = train_cell(
+        family, settings, data=data, model=model, wandb_folder=wandb_run.path
+    )
+    model.metadata.update(facts)
+    log_metrics(metrics, scores)
+
+
+def run_judge(
+    data: Artifact,
+    model: Artifact,
+    metrics: Artifact,
+    wandb_run: Artifact,
+    epochs: int,
+    seed: int,
+    samples: int,
+) -> None:
+    """Train the classifier that says which class a sample shows.
+
+    Args:
+        data: the data set.
+        model: gets the judge's folder.
+        metrics: gets its scores and what its training cost.
+        wandb_run: the W&B run's folder, where it runs offline.
+        epochs: passes over the training images.
+        seed: of weights, orders and the references' draws.
+        samples: that each reference is scored on.
+    """
+    give_each_operation_a_thread()
+    config = {"epochs": int(epochs), "seed": int(seed), "samples": int(samples)}
+    with open_step("judge", config=config, folder=wandb_run.path) as tracker:
+        from components.train.judge import train_judge
+
+        card = train_judge(Path(data.path), Path(model.path), **config, tracker=tracker)
+        tracker.uses("dataset", card["data"]["name"], data.uri)
+        scores = {**card["metrics"], **card["training"]}
+        tracker.summarize(scores)
+        tracker.makes("model", "judge", model.uri, card["metrics"])
+        log_metrics(metrics, scores)
+        model.metadata.update(name="judge", **card["metrics"])
 
 
 def train_cell(

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-from components.cells import Family
 from pipelines.environments import Environment, shipped_environments
 from pipelines.latent_fanout import compile_to
+from pipelines.parameters import Parameters
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NAMES = sorted(path.stem for path in shipped_environments().glob("*.yaml"))
@@ -18,7 +18,7 @@ def compiled(name: str) -> str:
     """Compile all families for a shipped environment, as on 2 cores and with images of one tag."""
     with tempfile.TemporaryDirectory() as folder, mock.patch("os.cpu_count", return_value=2):
         path = Path(folder) / "pipeline.yaml"
-        compile_to(path, Environment.read(name).with_tag("golden"), tuple(Family))
+        compile_to(path, Environment.read(name).with_tag("golden"), Parameters())
         return path.read_text(encoding="ascii")
 
 

@@ -12,7 +12,7 @@ from components.cells import Family
 from components.errors import InputError
 from components.train import component as train_components
 from components.train.settings import SETTINGS
-from pipelines.environments import FOLDERS, local_environment
+from pipelines.environments import FOLDERS, Environment, local_environment
 from pipelines.latent_fanout import build, compile_to
 from pipelines.parameters import QUICK, Parameters
 from tests.pipelines.golden import GOLDEN, NAMES, compiled
@@ -41,7 +41,7 @@ def test_the_compiled_pipeline_is_the_golden_one(name):
 
 def test_it_compiles_to_the_same_ascii_bytes_twice(tmp_path):
     for name in ("one.yaml", "two.yaml"):
-        compile_to(tmp_path / name, local_environment(), tuple(Family))
+        compile_to(tmp_path / name, local_environment(), Parameters())
     one = (tmp_path / "one.yaml").read_bytes()
     assert one == (tmp_path / "two.yaml").read_bytes()
     assert one.isascii()
@@ -58,15 +58,25 @@ def test_every_task_runs_after_those_whose_output_it_reads(spec):
     assert after["publish"] == {"ingest", "judge", "compare", *loops}
 
 
-@pytest.mark.parametrize("name", ["cluster-cpu", "gke-gpu"])
-def test_on_a_cluster_nothing_runs_before_the_places_were_looked_at(name):
-    spec = yaml.safe_load(compiled(name).partition("\n---\n")[0])
-    tasks = spec["root"]["dag"]["tasks"]
-    assert not tasks["preflight"].get("dependentTasks")
-    assert not tasks["preflight"]["cachingOptions"]
-    assert tasks["ingest"]["dependentTasks"] == ["preflight"]
-    inputs = tasks["preflight"]["inputs"]["parameters"]
-    assert inputs["publish_to"] == {"componentInputParameter": "publish_to"}
+def test_on_a_cluster_the_first_step_looks_at_the_place_to_publish_to(tmp_path):
+    """Told by its environment: an input would make all steps run again for another place."""
+
+    def ingest(environment, publish_to):
+        file = tmp_path / "pipeline.yaml"
+        compile_to(file, Environment.read(environment), Parameters(publish_to=publish_to))
+        spec = next(yaml.safe_load_all(file.read_text()))
+        task = spec["root"]["dag"]["tasks"]["ingest"]
+        container = spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]
+        return task, {one["name"]: one["value"] for one in container.get("env", [])}
+
+    task, variables = ingest("gke-gpu", "gs://models/best")
+    assert not task.get("dependentTasks")
+    assert task == ingest("gke-gpu", "")[0]
+    assert variables["GENPIPE_PUBLISH_TO"] == "gs://models/best"
+    assert variables["GENPIPE_CHECKPOINTS"] == "gs://BUCKET/checkpoints"
+    assert "GENPIPE_PUBLISH_TO" not in ingest("gke-gpu", "")[1]
+    # `genpipe run` has looked already.
+    assert ingest("local", "/best")[1] == {}
 
 
 def test_no_pod_installs_anything_when_it_starts(spec):
@@ -76,8 +86,8 @@ def test_no_pod_installs_anything_when_it_starts(spec):
 
 @pytest.mark.parametrize("left_out", list(Family))
 def test_a_family_that_is_not_asked_for_is_not_in_the_pipeline(tmp_path, left_out):
-    families = [family for family in Family if family is not left_out]
-    compile_to(tmp_path / "pipeline.yaml", local_environment(), families)
+    families = tuple(family for family in Family if family is not left_out)
+    compile_to(tmp_path / "pipeline.yaml", local_environment(), Parameters(families=families))
     text = (tmp_path / "pipeline.yaml").read_text()
     assert f"comp-train-{left_out.value}" not in text
     assert all(f"comp-train-{family.value}" in text for family in families)

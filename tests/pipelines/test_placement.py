@@ -10,16 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from components.cells import Family
 from pipelines.environments import FOLDERS, TRAINING, Environment, shipped_environments
 from pipelines.latent_fanout import compile_to
+from pipelines.parameters import Parameters
 from pipelines.placement import variables
 
 CLUSTERS = ("cluster-cpu", "gke-gpu")
 # Step: image, CPU request and limit, memory request and limit, accelerators.
 TABLE = {
     "cluster-cpu": """
-        preflight          genpipe-cpu:t  500m 2  1Gi 2Gi  -
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
         train_autoencoder  genpipe-cpu:t  1    2  1Gi 3Gi  -
@@ -31,7 +30,6 @@ TABLE = {
         publish            genpipe-cpu:t  500m 2  1Gi 2Gi  -
     """,
     "gke-gpu": """
-        preflight          genpipe-cpu:t  500m 2  1Gi 2Gi  -
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
         train_autoencoder  genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1
@@ -62,7 +60,7 @@ WANDB_SECRET = {("wandb", "WANDB_API_KEY", "WANDB_API_KEY")}
 
 def compiled(folder: Path, environment: Environment) -> str:
     path = folder / "pipeline.yaml"
-    compile_to(path, environment, tuple(Family))
+    compile_to(path, environment, Parameters())
     return path.read_text()
 
 
@@ -130,13 +128,14 @@ def test_selector_and_tolerations_come_with_the_accelerator_and_only_with_it(clu
     assert environment.name == "gke-gpu" or not {"nvidia", "gpu"} & set(text.split())
 
 
-def test_training_alone_is_told_of_checkpoints() -> None:
+def test_training_is_told_of_checkpoints_and_the_first_step_where_they_go() -> None:
     environment = Environment.read("gke-gpu").model_copy(update={"checkpoint_seconds": 300})
     names = ("GENPIPE_CHECKPOINTS", "GENPIPE_CHECKPOINT_SECONDS")
 
     for step in FOLDERS:
         told = [variables(environment, step).get(name) for name in names]
-        assert told == (["gs://BUCKET/checkpoints", "300"] if step in TRAINING else [None, None])
+        root = "gs://BUCKET/checkpoints" if step in (*TRAINING, "ingest") else None
+        assert told == [root, "300" if step in TRAINING else None]
 
 
 def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:
@@ -145,7 +144,7 @@ def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:
     for step, container, kubernetes in executors(text):
         named = {entry["name"]: entry["value"] for entry in container["env"]}
         expected = {"WANDB_PROJECT": "genpipe"}
-        if environment.name == "gke-gpu" and step in TRAINING:
+        if environment.name == "gke-gpu" and step in (*TRAINING, "ingest"):
             expected["GENPIPE_CHECKPOINTS"] = "gs://BUCKET/checkpoints"
         if step == "publish":
             expected |= {"TF_NUM_INTRAOP_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -229,8 +228,6 @@ def test_loops_are_as_wide_as_the_environment_says(cluster: Any) -> None:
 
 
 def test_the_compiled_size_does_not_grow_with_the_latent_sizes(cluster: Any) -> None:
-    from pipelines.parameters import Parameters
-
     _, text = cluster
     few, many = (
         Parameters.checked({"latent_sizes": tuple(range(1, count + 1))}).arguments()

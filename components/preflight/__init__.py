@@ -1,1 +1,0 @@
-"""Making sure that the places a run will use can be used."""

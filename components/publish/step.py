@@ -1,0 +1,73 @@
+"""The ``publish`` step: between the adapter and ``publish``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from components.outputs import Artifact, joined
+from components.tracking import open_step
+
+
+def run(
+    data: Artifact,
+    judge: Artifact,
+    leaderboard: Artifact,
+    compared: Artifact,
+    published: Artifact,
+    report: Artifact,
+    wandb_run: Artifact,
+    *,
+    target: str,
+    force: bool,
+    models: Sequence[Sequence[Artifact] | None],
+    evaluations: Sequence[Sequence[Artifact] | None],
+    samples: Sequence[Sequence[Artifact] | None],
+) -> None:
+    """Make the best cell of each family the champion, if it is better than the one before.
+
+    Args:
+        data: the data set.
+        judge: the judge's model folder.
+        leaderboard: names the best cells.
+        compared: the page that compare wrote.
+        published: gets a JSON file with the decision on each family.
+        report: gets that page, with the decisions in it.
+        wandb_run: the W&B run's folder, where it runs offline.
+        target: an absolute folder or a gs:// prefix; nothing is published if it is empty.
+        force: make them champions whatever the comparison says.
+        models: of each family's cells, collected; None of a family that was not asked for.
+        evaluations: likewise.
+        samples: likewise.
+    """
+
+    def paths(lists: Sequence[Sequence[Artifact] | None]) -> list[Path]:
+        return [Path(one.path) for one in joined(lists)]
+
+    config = {"target": target, "force": force}
+    with open_step("publish", config=config, folder=wandb_run.path) as tracker:
+        from components.publish.publish import publish
+
+        decisions = publish(
+            target=target,
+            force=force,
+            run=tracker.group or "unnamed",
+            data=Path(data.path),
+            judge=Path(judge.path),
+            leaderboard=Path(leaderboard.path),
+            report=Path(compared.path),
+            models=paths(models),
+            evaluations=paths(evaluations),
+            samples=paths(samples),
+            page=Path(report.path),
+            tracker=tracker,
+        )
+        tracker.uses("leaderboard", "leaderboard", leaderboard.uri)
+        chosen = {decision.cell.name for decision in decisions}
+        for model in joined(models):
+            if model.metadata.get("name") in chosen:
+                tracker.uses("model", model.metadata["name"], model.uri)
+        text = json.dumps([asdict(decision) for decision in decisions], indent=2)
+        Path(published.path).write_text(text + "\n", encoding="utf-8")
