@@ -436,9 +436,10 @@ def submit(
     if no_cache:
         target = target.model_copy(update={"caching": False})
 
-    if not no_preflight:
-        from pipelines.preflight import check_cluster
+    from pipelines.preflight import check_cluster, check_paths
 
+    check_paths(target, parameters)
+    if not no_preflight:
         check_cluster(target, parameters, _warn)
 
     from pipelines import kubeflow
@@ -752,10 +753,12 @@ def apply_schedules(
     flight (by the next apply, if need be). First the runs' gs:// buckets are looked at, as
     `submit` does.
     """
-    from pipelines.preflight import check_cluster
+    from pipelines.preflight import check_cluster, check_paths
     from pipelines.schedules import apply, read_schedules
 
     targets = read_schedules(path, environment, tag)
+    for schedule, target in targets:
+        check_paths(target, schedule.parameters)
     for schedule, target in targets if not no_preflight else []:
         check_cluster(target, schedule.parameters, _warn)
     for line in apply(targets, dry_run=dry_run):

@@ -11,7 +11,8 @@ import importlib.metadata
 import os
 import re
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from posixpath import normpath
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -48,6 +49,8 @@ RUNTIME = ("keras", "kfp", "numpy", "onnxruntime", "tensorflow", "tensorflow-dat
 
 SOURCE_TAG = "{source}"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+# Where KFP's launcher keeps artifacts, and what the image's steps write to or run from.
+TAKEN_PATHS = ("/gcs", "/s3", "/minio", "/tmp", "/opt", "/dev", "/kfp-launcher")
 SHIPPED = Path("deploy") / "environments"
 LARGEST_FILE = 2**20
 
@@ -60,6 +63,12 @@ def _tagged(image: str) -> str:
     if not separator or not tag or tag == "latest":
         raise ValueError("name the image's tag, and not latest: a cache key holds only the name")
     return image
+
+
+def _mountable(path: str) -> str:
+    if any(PurePosixPath(path).is_relative_to(taken) for taken in TAKEN_PATHS):
+        raise ValueError(f"KFP and the image need {', '.join(TAKEN_PATHS)} for themselves")
+    return path
 
 
 def _address(url: str) -> str:
@@ -169,12 +178,28 @@ class GPUPool(Pool):
 
 
 class Retries(Section):
-    """How often a failed task is tried again, and how long is waited before it."""
+    """How often a failed task is tried again, how long is waited before it, and until when.
+
+    ``max_duration`` is Argo's ``maxDuration``: the whole time since the first attempt began,
+    trainings included, after which a task that fails is not tried again.
+    """
 
     count: Annotated[int, Field(ge=0, le=20)] = 0
     backoff: Duration = "30s"
     factor: Annotated[float, Field(ge=1, le=10)] = 2.0
-    longest: Duration = "1h"
+    max_duration: Duration = "24h"
+
+
+class Volume(Section):
+    """A PersistentVolumeClaim that steps mount: its name, where, and in which steps (all)."""
+
+    claim: KubernetesName
+    path: Annotated[str, StringConstraints(pattern=r"^(/[^/\s]+)+$"), AfterValidator(_mountable)]
+    steps: list[str] = list(FOLDERS)
+
+    def holds(self, path: str, step: str) -> bool:
+        """Whether a path of a step's pod lies in it."""
+        return step in self.steps and PurePosixPath(normpath(path)).is_relative_to(self.path)
 
 
 class Wandb(Section):
@@ -206,6 +231,8 @@ class Environment(Section):
         caching: whether KFP may take a step's result from an earlier run with the same inputs. It
             keeps them for ever, and does not look behind an address.
         shared_memory: size of ``/dev/shm`` in training steps.
+        volumes: that steps mount. A path of ``source``, ``publish_to`` or ``checkpoint_root`` must
+            lie in one: all else that a pod writes is gone with it.
         wandb: where the steps log.
         checkpoint_root: address that training writes checkpoints to and a pod that is tried again
             goes on from, ``gs://`` or a path in the pods; none are written where it is missing.
@@ -230,6 +257,7 @@ class Environment(Section):
     parallelism: Annotated[int, Field(ge=0, le=1000)] = 0
     caching: bool = True
     shared_memory: Bytes | None = None
+    volumes: list[Volume] = []
     wandb: Wandb = Wandb()
     checkpoint_root: Annotated[str, StringConstraints(pattern=r"^(gs:/)?/\S+$")] | None = None
     checkpoint_seconds: Seconds | None = None
@@ -238,12 +266,50 @@ class Environment(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for step in self.steps:
-            if step != "default" and step not in FOLDERS:
-                raise ValueError(f"steps.{step}: there is no such step: {', '.join(FOLDERS)}")
+        mounting = {step for volume in self.volumes for step in volume.steps}
+        for field, names in (("steps", {*self.steps} - {"default"}), ("volumes.steps", mounting)):
+            for step in sorted(names - {*FOLDERS}):
+                raise ValueError(f"{field}: there is no step {step}: {', '.join(FOLDERS)}")
         if self.gpu and not self.images.gpu:
             raise ValueError("images.gpu: a GPU pool (gpu.count) needs an image that can use it")
+        if self.api:
+            self._fits_a_cluster()
         return self
+
+    def _fits_a_cluster(self) -> None:
+        for name, step in self.steps.items():
+            if step.threads == "shared":
+                raise ValueError(
+                    f"steps.{name}.threads: shared divides the cores of this machine; give a "
+                    "number for a cluster"
+                )
+        limit, longest = self.time_limit_seconds or 0, seconds_of(self.retries.max_duration)
+        if self.retries.count and longest < limit:
+            raise ValueError(
+                f"retries.max_duration: {longest} s from the first attempt on are over before an "
+                f"attempt of time_limit_seconds, {limit}, is: it would not be tried again"
+            )
+        for trained in TRAINING:
+            self.check_path("checkpoint_root", self.checkpoint_root or "", trained)
+
+    def check_path(self, setting: str, address: str, step: str) -> None:
+        """Refuse a path that would be gone with a step's pod; a bucket's address passes.
+
+        Raises:
+            ValueError: no volume that the step mounts holds it; the message names the setting, the
+                path and the step.
+        """
+        if address.startswith("/") and not self.reaches(address, step):
+            raise ValueError(
+                f"{setting}: {address} lies in no volume that {step} mounts, and would be gone with"
+                " its pod: give a gs:// address, or mount a claim there (volumes of the "
+                f"environment {self.name})"
+            )
+
+    def reaches(self, address: str, step: str) -> bool:
+        """Whether a step finds at an address what another one, or another run, left there."""
+        in_a_volume = any(volume.holds(address, step) for volume in self.volumes)
+        return bool(address) and (not address.startswith("/") or in_a_volume or self.api is None)
 
     @classmethod
     def read(cls, file: str | Path) -> Self:
@@ -306,6 +372,11 @@ class Environment(Section):
         if asked == "shared":
             return max(1, (os.cpu_count() or 1) // max(1, self.parallelism))
         return asked
+
+
+def seconds_of(duration: str) -> int:
+    """``30s``, ``10m`` or ``24h`` in seconds."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
 def read_yaml(path: Path) -> Any:

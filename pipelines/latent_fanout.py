@@ -84,7 +84,7 @@ def build(environment: Environment, parameters: Parameters = DEFAULT) -> Any:
         force_promote: bool = DEFAULT.force_promote,
     ) -> None:
         ingested = place(ingest(name=dataset, source=source, seed=seed), "ingest")
-        if environment.api and parameters.publish_to:
+        if environment.api and environment.reaches(parameters.publish_to, "ingest"):
             # No input of the step: another place to publish to would make every step run again.
             ingested.set_env_variable("GENPIPE_PUBLISH_TO", parameters.publish_to)
         data = ingested.outputs["data"]

@@ -11,6 +11,8 @@ from pipelines.environments import TRAINING, Environment, Pool, Toleration
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
 
+# Of every pod of ours, and of nobody else's: what the policies of deploy/overlays select.
+LABEL = ("app.kubernetes.io/part-of", "genpipe")
 RUN_LABEL = "metadata.labels['pipeline/runid']"
 # How many threads work on one operation: TensorFlow's, and NumPy's linear algebra.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
@@ -30,7 +32,7 @@ def place(environment: Environment, task: PipelineTask, step: str) -> PipelineTa
     _choose_nodes(environment, task, step)
     retries = environment.retries
     if retries.count:
-        task.set_retry(retries.count, retries.backoff, retries.factor, retries.longest)
+        task.set_retry(retries.count, retries.backoff, retries.factor, retries.max_duration)
     if environment.time_limit_seconds:
         kubernetes.set_timeout(task, environment.time_limit_seconds)
     if environment.images.pull_policy:
@@ -41,6 +43,10 @@ def place(environment: Environment, task: PipelineTask, step: str) -> PipelineTa
         kubernetes.empty_dir_mount(
             task, "shared-memory", "/dev/shm", medium="Memory", size_limit=environment.shared_memory
         )
+    for volume in environment.volumes:
+        if step in volume.steps:
+            kubernetes.mount_pvc(task, volume.claim, volume.path)
+    kubernetes.add_pod_label(task, *LABEL)
     # W&B's group is the pipeline run, told by the pod itself: an argument would enter cache keys.
     kubernetes.use_field_path_as_env(task, "WANDB_RUN_GROUP", RUN_LABEL)
     wandb = environment.wandb
@@ -54,14 +60,15 @@ def variables(environment: Environment, step: str) -> dict[str, str]:
     wandb = environment.wandb
     threads = environment.threads(step)
     training = step in TRAINING
-    checkpoints = environment.checkpoint_root
+    checkpoints = environment.checkpoint_root or ""
+    # `ingest` sees to it, before anything is trained, that the pods may write there.
+    told = step in (*TRAINING, "ingest") and environment.reaches(checkpoints, step)
     known = {
         "WANDB_PROJECT": wandb.project,
         "WANDB_ENTITY": wandb.entity,
         "WANDB_BASE_URL": wandb.base_url,
         **dict.fromkeys(THREADS, str(threads) if threads else None),
-        # `ingest` looks whether the pods may write there.
-        "GENPIPE_CHECKPOINTS": checkpoints if training or step == "ingest" else None,
+        "GENPIPE_CHECKPOINTS": checkpoints if told else None,
         "GENPIPE_CHECKPOINT_SECONDS": environment.checkpoint_seconds if training else None,
         **environment.variables,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from components.errors import StepError
+from components.errors import InputError, StepError
 from components.places import check, places
 from components.storage import NoCredentialsError
 from pipelines.environments import Environment
@@ -21,6 +21,19 @@ def check_local(parameters: Parameters) -> None:
         check(place)
 
 
+def check_paths(environment: Environment, parameters: Parameters) -> None:
+    """Refuse paths that a cluster's pods do not keep.
+
+    Raises:
+        InputError: one lies in no volume that the step which uses it mounts.
+    """
+    try:
+        environment.check_path("source", parameters.source, "ingest")
+        environment.check_path("publish_to", parameters.publish_to, "publish")
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
 def check_cluster(
     environment: Environment, parameters: Parameters, say: Callable[[str], None]
 ) -> None:
@@ -28,8 +41,8 @@ def check_cluster(
 
     The pods' account may be another, so what can't be told from here is no reason to refuse:
     without any credentials, and for ``s3://`` and ``minio://``, which Kubeflow's launcher alone
-    uses, nothing is checked. Folders are the pods' own. The run's first step, ``ingest``, checks
-    again, as the pods may.
+    uses, nothing is checked. Paths are the pods' own (see ``check_paths``). The run's first step,
+    ``ingest``, checks again, as the pods may.
 
     Args:
         environment: where the run is to be.

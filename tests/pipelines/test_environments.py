@@ -62,7 +62,36 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
         ({"checkpoint_root": "checkpoints"}, "checkpoint_root"),
         ({"checkpoint_root": "s3://bucket/checkpoints"}, "checkpoint_root"),
         ({"checkpoint_seconds": 0}, "checkpoint_seconds"),
-        ({"steps": {"tarin_vae": {}}}, "steps.tarin_vae: there is no such step"),
+        ({"steps": {"tarin_vae": {}}}, "steps: there is no step tarin_vae"),
+        ({"steps": {"judge": {"threads": "shared"}}}, "steps.judge.threads: shared divides"),
+        ({"retries": {"longest": "10m"}}, "retries.longest: no such field"),
+        (
+            {"retries": {"count": 1, "max_duration": "10m"}, "time_limit_seconds": 7200},
+            "retries.max_duration: 600 s from the first attempt on are over before",
+        ),
+        ({"volumes": [{"claim": "data"}]}, "volumes.0.path: this field is required"),
+        ({"volumes": [{"claim": "data", "path": "data"}]}, "volumes.0.path"),
+        ({"volumes": [{"claim": "data", "path": "/"}]}, "volumes.0.path"),
+        ({"volumes": [{"claim": "data", "path": "/minio/data"}]}, "volumes.0.path: KFP and the"),
+        ({"volumes": [{"claim": "data", "path": "/data", "steps": ["trian"]}]}, "volumes.steps"),
+        (
+            {"checkpoint_root": "/data/checkpoints"},
+            "checkpoint_root: /data/checkpoints lies in no volume that train_autoencoder mounts",
+        ),
+        (
+            {
+                "checkpoint_root": "/data/../checkpoints",
+                "volumes": [{"claim": "data", "path": "/data"}],
+            },
+            "checkpoint_root: /data/../checkpoints lies in no volume",
+        ),
+        (
+            {
+                "checkpoint_root": "/data",
+                "volumes": [{"claim": "data", "path": "/data", "steps": ["train_vae"]}],
+            },
+            "checkpoint_root: /data lies in no volume that train_autoencoder mounts",
+        ),
         ({"steps": {"ingest": {"cpu_request": "two"}}}, "steps.ingest.cpu_request"),
         ({"steps": {"ingest": {"cpu_request": 2}}}, "steps.ingest.cpu_request"),
         ({"steps": {"ingest": {"memory_limit": "2 GB"}}}, "steps.ingest.memory_limit"),
@@ -144,7 +173,8 @@ def test_shared_threads_divide_the_cores_among_the_cells(
     steps = {"train_dcgan": {"threads": "shared"}}
     for cores, cells, threads in ((16, 2, 8), (2, 2, 1), (1, 2, 1), (8, 3, 2), (4, 0, 4)):
         monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
-        environment = Environment.read(write(tmp_path, {"steps": steps, "parallelism": cells}))
+        changes = {"api": None, "steps": steps, "parallelism": cells}
+        environment = Environment.read(write(tmp_path, changes))
         assert environment.threads("train_dcgan") == threads
 
 

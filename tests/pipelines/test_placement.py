@@ -152,9 +152,13 @@ def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:
         assert kubernetes["activeDeadlineSeconds"] == "7200"
         assert kubernetes["imagePullPolicy"] == "IfNotPresent"
         assert kubernetes["fieldPathAsEnv"] == RUN_GROUP
-    counts = [(step, task["retryPolicy"]["maxRetryCount"]) for step, task in tasks(text)]
-    assert {step for step, _ in counts} == set(FOLDERS)
-    assert {count for _, count in counts} == {retries}
+        assert kubernetes["podMetadata"] == {"labels": {"app.kubernetes.io/part-of": "genpipe"}}
+    policies = {step: task["retryPolicy"] for step, task in tasks(text)}
+    assert set(policies) == set(FOLDERS)
+    for policy in policies.values():
+        assert policy["maxRetryCount"] == retries
+        # The whole time from the first attempt on: longer than an attempt may take.
+        assert policy["backoffMaxDuration"] == "86400s"
 
 
 def test_secrets_are_referred_to_and_never_written(cluster: Any) -> None:
@@ -190,6 +194,28 @@ def test_wandb_and_variables_reach_every_step(tmp_path: Path) -> None:
         assert kubernetes["imagePullSecret"][0]["secretName"] == "registry"
         secret = kubernetes["secretAsEnv"][0]
         assert secret["keyToEnv"] == [{"secretKey": "wandb", "envVar": "WANDB_API_KEY"}]
+
+
+def test_a_claim_is_mounted_by_its_steps_and_looked_at_by_the_first(tmp_path: Path) -> None:
+    content = yaml.safe_load((shipped_environments() / "cluster-cpu.yaml").read_text())
+    content["volumes"] = [
+        {"claim": "all", "path": "/data"},
+        {"claim": "few", "path": "/checkpoints", "steps": list(TRAINING)},
+    ]
+    content["checkpoint_root"] = "/checkpoints/genpipe"
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content))
+    environment = Environment.read(path)
+    for step, container, kubernetes in executors(compiled(tmp_path, environment)):
+        mounts = [
+            (one["pvcNameParameter"]["runtimeValue"]["constant"], one["mountPath"])
+            for one in kubernetes["pvcMount"]
+        ]
+        trains = step in TRAINING
+        assert mounts == [("all", "/data"), *([("few", "/checkpoints")] if trains else [])]
+        named = {entry["name"]: entry["value"] for entry in container["env"]}
+        # The first step does not mount it, and so can't look.
+        assert named.get("GENPIPE_CHECKPOINTS") == ("/checkpoints/genpipe" if trains else None)
 
 
 def test_nothing_of_kubernetes_is_asked_of_this_machine(tmp_path: Path) -> None:

@@ -202,3 +202,30 @@ def test_nothing_is_sent_to_a_cluster_whose_bucket_is_missing(
 
     assert (status, errors) == (0, "")
     assert len(api.runs if command == "submit" else api.recurring_runs) == 1
+
+
+@pytest.mark.parametrize("command", ["submit", "schedule apply"])
+@pytest.mark.parametrize("setting", ["source", "publish_to"])
+def test_a_path_that_would_be_gone_with_its_pod_is_not_sent_to_a_cluster(
+    command: str, setting: str, api: FakeApi, genpipe: Callable[..., Any], tmp_path: Path
+) -> None:
+    step = {"source": "ingest", "publish_to": "publish"}[setting]
+    schedule, file = tmp_path / "weekly.yaml", tmp_path / "cluster.yaml"
+    schedule.write_text(f"name: weekly\ncron: '@weekly'\nparameters: {{{setting}: /data/best}}\n")
+    content = api.environment().model_dump(exclude_defaults=True)
+    arguments = [*command.split(), *([str(schedule)] if command != "submit" else [])]
+    arguments += ["--environment", str(file), "--no-preflight"]
+    arguments += ["--param", f"{setting}=/data/best"] if command == "submit" else []
+
+    other = next(name for name in ("ingest", "publish") if name != step)
+    for mounting in ([], [other]):
+        content["volumes"] = [{"claim": "data", "path": "/data", "steps": mounting}]
+        file.write_text(yaml.safe_dump(content))
+        status, _, errors = genpipe(*arguments)
+        assert status == 2
+        assert f"error: {setting}: /data/best lies in no volume that {step} mounts" in errors
+        assert not api.requests
+
+    content["volumes"][0]["steps"] = [step]
+    file.write_text(yaml.safe_dump(content))
+    assert genpipe(*arguments)[0] == 0
