@@ -19,7 +19,7 @@ bucket, an image repository, and the rights of the step pods. remove.sh removes 
   --cpu-machine TYPE   (default: e2-standard-4)
   --cpu-nodes N        at most; one is always on (default: 4)
   --gpu-machine TYPE   with one L4 (default: g2-standard-4)
-  --gpu-nodes N        at most; deploy/overlays/gke-gpu/quota.yaml holds the same (default: 3)
+  --gpu-nodes N        at most; deploy/overlays/gpu-quota/quota.yaml holds the same (default: 3)
 $common_help
 HELP
 }

@@ -268,7 +268,7 @@ def test_what_is_created_fits_the_environment_and_the_manifests(script: Script) 
     assert int(accelerator["count"]) >= environment.gpu.count
     assert option(pool, "min-nodes") == "0"
 
-    quota = yaml.safe_load((DEPLOY / "overlays" / "gke-gpu" / "quota.yaml").read_text())
+    quota = yaml.safe_load((DEPLOY / "overlays" / "gpu-quota" / "quota.yaml").read_text())
     hard = quota["spec"]["hard"][f"requests.{environment.gpu.resource}"]
     assert int(hard) == int(option(pool, "max-nodes")) * int(accelerator["count"])
 
