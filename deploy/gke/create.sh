@@ -6,13 +6,16 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/settings.sh"
 
 spot=true
+kfp_version=2.17.0
 
 usage() {
   cat << HELP
 Usage: create.sh --project ID [flags]
 
 Makes a GKE cluster with a CPU pool and a GPU pool (NVIDIA L4, spot, none while nothing trains), a
-bucket, an image repository, and the rights of the step pods. remove.sh removes all of it.
+bucket, an image repository, and the rights of the step pods; and installs Kubeflow Pipelines
+$kfp_version there, set to try steps again after lost pods and failures alike. kubectl is left at the
+new cluster. remove.sh removes all of it.
 
   --on-demand          GPU nodes that Google does not take back, at the full price; the
                        environment then needs \`spot: false\`
@@ -84,3 +87,16 @@ run gcloud storage buckets add-iam-policy-binding "gs://$BUCKET" "${in_project[@
   --member "$(principal "$service_account")" --role roles/storage.objectUser
 run gcloud storage buckets add-iam-policy-binding "gs://$BUCKET" "${in_project[@]}" \
   --member "$(principal ml-pipeline-ui)" --role roles/storage.objectViewer
+
+# Kubeflow Pipelines. Applied again, nothing changes.
+context=gke_${PROJECT}_${ZONE}_$CLUSTER
+manifests=github.com/kubeflow/pipelines/manifests/kustomize
+in_cluster=(--context "$context" --namespace "$namespace")
+run gcloud container clusters get-credentials "$CLUSTER" --zone "$ZONE" "${in_project[@]}"
+run kubectl --context "$context" apply -k "$manifests/cluster-scoped-resources?ref=$kfp_version"
+run kubectl --context "$context" wait --for condition=established --timeout 60s \
+  crd/applications.app.k8s.io
+run kubectl --context "$context" apply -k "$manifests/env/platform-agnostic?ref=$kfp_version"
+run kubectl "${in_cluster[@]}" patch configmap workflow-controller-configmap --type merge \
+  --patch-file "$here/../kubeflow/retries.yaml"
+run kubectl "${in_cluster[@]}" wait --for condition=available --timeout 15m deployment --all

@@ -34,13 +34,16 @@ def calls_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def script(tmp_path: Path, calls_file: Path) -> Script:
-    """Runs a script where ``gcloud`` notes how it was called; what it describes is there or not."""
+    """Runs a script where ``gcloud`` and ``kubectl`` note how they were called.
+
+    What gcloud describes is there or not.
+    """
     stub = tmp_path / "bin" / "gcloud"
     stub.parent.mkdir()
     # %q as the scripts print, one call a line.
     stub.write_text(
         "#!/usr/bin/env bash\n"
-        f"{{ printf '%q ' gcloud \"$@\" && echo; }} >> {shlex.quote(str(calls_file))}\n"
+        f'{{ printf \'%q \' "${{0##*/}}" "$@" && echo; }} >> {shlex.quote(str(calls_file))}\n'
         'case "$*" in\n'
         '  "projects describe"*) echo 1234 ;;\n'
         '  *" disks list "*) echo disk-1 ;;\n'
@@ -48,6 +51,7 @@ def script(tmp_path: Path, calls_file: Path) -> Script:
         "esac\n"
     )
     stub.chmod(0o755)
+    stub.with_name("kubectl").symlink_to(stub)
 
     def run(name: str, *flags: str, there: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -65,7 +69,8 @@ def script(tmp_path: Path, calls_file: Path) -> Script:
 
 
 def commands(text: str) -> Calls:
-    return [shlex.split(line) for line in text.splitlines() if line.startswith("gcloud ")]
+    lines = text.splitlines()
+    return [shlex.split(line) for line in lines if line.startswith(("gcloud ", "kubectl "))]
 
 
 def dry_run(script: Script, name: str, *flags: str) -> Calls:
@@ -113,7 +118,7 @@ def test_gcloud_takes_every_command_and_asks_for_an_account_only(
         script("create.sh", "--project", PROJECT, there=there)
         script("remove.sh", "--project", PROJECT, "--yes", there=there)
     calls += commands(calls_file.read_text())
-    distinct = sorted({tuple(call) for call in calls})
+    distinct = sorted({tuple(call) for call in calls if call[0] == "gcloud"})
     assert len(distinct) > 20
 
     # Neither this machine's login nor one that a cloud machine brings: nothing can be changed.
@@ -279,6 +284,19 @@ def test_what_is_created_fits_the_environment_and_the_manifests(script: Script) 
     ]
     writer = one(created, "add-iam-policy-binding", "roles/storage.objectUser")
     assert option(writer, "member").endswith(f"/ns/{environment.api.namespace}/sa/{account}")
+
+
+def test_steps_are_tried_again_after_lost_pods_and_failures_alike(script: Script) -> None:
+    *_, patch, _ = dry_run(script, "create.sh")
+
+    assert patch[:2] == ["kubectl", "--context"]
+    assert patch[5:8] == ["patch", "configmap", "workflow-controller-configmap"]
+    file = Path(option(patch, "patch-file"))
+    assert file.resolve() == DEPLOY / "kubeflow" / "retries.yaml"
+    (text,) = yaml.safe_load(file.read_text())["data"].values()
+    # A limit above 0 would try each DAG above a step again, and its steps with it.
+    strategy = yaml.safe_load(text)["spec"]["templateDefaults"]["retryStrategy"]
+    assert strategy == {"limit": "0", "retryPolicy": "Always"}
 
 
 def test_artifacts_and_checkpoints_of_the_environment_are_deleted_when_old() -> None:
