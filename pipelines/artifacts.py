@@ -1,4 +1,4 @@
-"""What a run's steps made: list it, pull it, open its report, and sync its W&B runs.
+"""What a run's steps made: list it, pull it, and open its report.
 
 A run is an address: a folder as ``pipelines.local`` lays it out (``<step>-<cell>/<artifact>``), or
 a prefix in a bucket as Kubeflow Pipelines does. There an artifact lies under
@@ -8,15 +8,9 @@ the cell of a task in a loop, so it is read from what the step wrote.
 
 from __future__ import annotations
 
-import http.client
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,13 +20,12 @@ from typing import Any
 from components import storage
 from components.cells import Cell, Status
 from components.documents import parse_document
-from components.errors import InputError, StepError
+from components.errors import InputError
 from components.progress import format_seconds
-from components.tracking import SENT, step_name, wandb_host
-from pipelines.environments import FOLDERS, Environment
+from components.tracking import step_name
+from pipelines.environments import FOLDERS
 
 EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-SYNCABLE = re.compile(r"(?:^|/)(offline-run-[^/]+)/")
 # Beside the steps' folders in a local run, and beside the artifacts in a step's.
 NOT_STEPS = ("logs", "wandb")
 NOT_ARTIFACTS = ("executor_output.json", "step.json")
@@ -41,7 +34,6 @@ CARDS = ("model/model.json", "evaluation/metrics.json", "samples/metrics.json")
 METRICS = "metrics"
 LARGEST_CARD = 2**20
 SECONDS_BETWEEN_LINES = 10.0
-SECONDS_FOR_AN_ANSWER = 10.0
 
 
 @dataclass(frozen=True)
@@ -77,48 +69,6 @@ class Step:
 def size_of(files: Iterable[storage.File]) -> int:
     """Bytes of all files."""
     return sum(file.size for file in files)
-
-
-def find_run(run: str, runs: Path, environment: str | None) -> str:
-    """The address of a run.
-
-    Args:
-        run: a local run's name or folder, an address in a bucket (``gs://``, ``s3://``, ``minio://``)
-            that ends in a run's id, or, with ``environment``, the run's id.
-        runs: the folder local runs lie in.
-        environment: a file, or the name of one in deploy/environments.
-
-    Raises:
-        InputError: there is no such run, or its storage can't be read from here.
-        StepError: the bucket is missing or can't be read.
-    """
-    if "://" in run:
-        address = _readable(run)
-        storage.check(address)
-        return address
-    if environment is None:
-        folder = next((at for at in (Path(run), runs / run) if at.is_dir()), None)
-        if folder is None:
-            raise InputError(
-                f"no run {run!r} here or in {runs}: give a run's name, its folder or its "
-                "address in a bucket; for the id of a run on a cluster, add --environment"
-            )
-        return str(folder)
-    root = Environment.read(environment).pipeline_root
-    if root is None:
-        raise InputError(
-            f"environment {environment} has no pipeline_root: name it there (Kubeflow's own is "
-            "minio://mlpipeline/v2/artifacts), or give the run's address"
-        )
-    from pipelines.latent_fanout import NAME
-
-    address = storage.join(_readable(root), NAME, run)
-    storage.check(address)
-    if not storage.exists(address):
-        raise InputError(
-            f"no artifacts at {address}: check the run's id; none of its steps may have ended yet"
-        )
-    return address
 
 
 def read_run(uri: str) -> list[Step]:
@@ -286,85 +236,6 @@ def fetch_report(uri: str) -> Path:
             storage.pull(uri, folder, {"report.html": report})
             return folder / "report.html"
     raise InputError(f"no report at {uri}: did the run's compare step end?")
-
-
-def sync_wandb(run: str, runs: Path, environment: str | None, seconds: float) -> int:
-    """Upload the W&B runs of a run's steps that are not uploaded yet, by ``wandb sync``.
-
-    Args:
-        run: as ``find_run`` takes it, and so are the others.
-        runs: the folder local runs lie in.
-        environment: where ``run`` is an id on a cluster.
-        seconds: that the upload may take.
-
-    Returns:
-        How many there were.
-
-    Raises:
-        InputError: ``WANDB_API_KEY`` is not set, there is no such run, or there is nothing to
-            upload.
-        StepError: the runs can't be read, W&B does not answer, or ``wandb sync`` failed or took
-            too long. What it uploaded stays; it can be called again.
-    """
-    if not os.environ.get("WANDB_API_KEY"):
-        raise InputError("WANDB_API_KEY is not set: set it to the key of your W&B account")
-    uri = find_run(run, runs, environment)
-    _reach_wandb()
-    # wandb sync writes its own log here, not where the caller stands.
-    with tempfile.TemporaryDirectory(prefix="genpipe-wandb-") as temporary:
-        if storage.is_remote(uri):
-            folder = Path(temporary)
-            files = {
-                f"{match[1]}/{file.name[match.end() :]}": file
-                for file in storage.scan(uri)
-                if (match := SYNCABLE.search(file.name))
-            }
-            storage.pull(uri, folder, files)
-        else:
-            folder = Path(uri)
-        offline = sorted(
-            path
-            for path in folder.rglob("offline-run-*")
-            if path.is_dir() and not any(path.glob(f"*{SENT}"))
-        )
-        if not offline:
-            raise InputError(
-                f"nothing to sync at {uri}: all that its steps logged was sent, or nothing was"
-            )
-        command = [sys.executable, "-P", "-m", "wandb", "sync", *map(str, offline)]
-        try:
-            status = subprocess.run(
-                command, env={**os.environ, "WANDB_DIR": temporary}, timeout=seconds
-            ).returncode
-        except subprocess.TimeoutExpired:
-            raise StepError(
-                f"wandb sync was not done after {format_seconds(seconds)}: call it again, with a"
-                " longer --timeout"
-            ) from None
-    if status:
-        raise StepError(f"wandb sync ended with status {status}: its own lines above say why")
-    return len(offline)
-
-
-def _reach_wandb() -> None:
-    """Make sure that something answers where W&B is: wandb sync would go on trying."""
-    host = wandb_host()
-    try:
-        urllib.request.urlopen(host, timeout=SECONDS_FOR_AN_ANSWER).close()
-    except urllib.error.HTTPError:
-        pass  # an answer
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise StepError(f"W&B does not answer at {host}: check WANDB_BASE_URL ({error})") from None
-
-
-def _readable(address: str) -> str:
-    """The address without a slash at its end, if it is in a bucket that can be read."""
-    if not storage.is_remote(address):
-        raise InputError(
-            f"{address}: only gs://, s3:// and minio:// can be read here; copy the run's folder "
-            "with your storage's own tool and give that folder"
-        )
-    return storage.join(address)
 
 
 def _kind(task: str) -> str:

@@ -17,7 +17,7 @@ import click
 from components.errors import InputError, StepError, shown, told
 
 if TYPE_CHECKING:
-    from pipelines.schedules import Schedules
+    from pipelines.cluster.schedules import Schedules
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -82,6 +82,14 @@ Exit status:
   130  Ctrl-C: it goes on
 """
 
+LOGS_EXAMPLES = """
+\b
+Examples:
+  genpipe logs 20260101-120000-ab12 --environment cluster-cpu               what failed
+  genpipe logs 20260101-120000-ab12 train_vae-10 --environment cluster-cpu
+  genpipe logs 20260101-120000-ab12 evaluate --tail 20 --environment cluster-cpu
+"""
+
 STOP_EXAMPLES = """
 \b
 Examples:
@@ -113,6 +121,7 @@ LEADERBOARD_EXAMPLES = """
 Examples:
   genpipe leaderboard runs/20260101-120000-ab12
   genpipe leaderboard my-run --metrics
+  genpipe leaderboard RUN --environment gke-gpu      by name or id, finished or not
 """
 
 TRAIN_EXAMPLES = """
@@ -129,7 +138,7 @@ Examples:
   genpipe report my-run
   genpipe report my-run --open                       the page with all pictures, in the browser
   genpipe report gs://bucket/pipeline-root/latent-fanout/RUN-ID
-  genpipe report RUN-ID --environment gke-gpu
+  genpipe report RUN --environment gke-gpu           by name or id, finished or not
 """
 
 COMPARE_EXAMPLES = """
@@ -256,7 +265,7 @@ def _of_a_run(command: Any) -> Any:
     """The argument and options that name a run, here or in a bucket."""
     for decorate in (
         click.option(
-            "--environment", metavar="FILE", help="Where RUN is a run's id on that cluster."
+            "--environment", metavar="FILE", help="Where RUN is a run's name or id on that cluster."
         ),
         runs_folder,
         click.argument("run"),
@@ -442,13 +451,18 @@ def submit(
     if not no_preflight:
         check_cluster(target, parameters, _warn)
 
-    from pipelines import kubeflow
+    from pipelines.cluster import runs
+    from pipelines.cluster.api import connect
+    from pipelines.cluster.workflow import retry_warning
     from pipelines.local import new_name
 
-    client = kubeflow.connect(target)
-    run = kubeflow.submit(client, target, parameters, name or new_name())
+    client = connect(target)
+    run = runs.submit(client, target, parameters, name or new_name())
     click.echo(f"{run.display_name}  {run.run_id}")
-    click.echo(kubeflow.link(client, run.run_id))
+    click.echo(runs.link(client, run.run_id))
+    warning = retry_warning(client, run.run_id) if target.retries.count else ""
+    if warning:
+        _warn(f"retries: on this cluster {warning}; deploy/README.md says how to change that")
     if wait:
         _follow(client, environment, run, timeout)
     else:
@@ -460,12 +474,38 @@ def submit(
 @on_environment
 @wait_limit
 def follow(run: str, environment: str, timeout: int | None) -> None:
-    """Show how each step of a cluster's run fares until it ends.
+    """Show how far each step of a cluster's run is, until it ends.
 
     RUN is its id or name.
     """
     client, found = _cluster_run(environment, run)
     _follow(client, environment, found, timeout)
+
+
+@main.command(epilog=LOGS_EXAMPLES)
+@click.argument("run")
+@click.argument("steps", nargs=-1, metavar="[STEP]...")
+@on_environment
+@click.option("--tail", type=click.IntRange(min=1), metavar="LINES", help="Only the last lines.")
+@click.option("--raw", is_flag=True, help="With what Argo and KFP say of themselves.")
+def logs(run: str, steps: Sequence[str], environment: str, tail: int | None, raw: bool) -> None:
+    """Print what the pods of a cluster's run printed.
+
+    RUN is its id or name, STEP a step's name (evaluate-vae-10) or kind (evaluate). Without one, it
+    is what failed.
+    """
+    from pipelines.cluster.follow import look
+    from pipelines.cluster.logs import without_chatter
+    from pipelines.cluster.outcome import logs as logs_of
+
+    client, found = _cluster_run(environment, run)
+    workflow = look(client, found.run_id).workflow
+    if workflow is None:
+        raise StepError(f"the API does not tell the pods of run {found.display_name}")
+    for heading, text in logs_of(client, found.run_id, workflow, steps):
+        lines = text.splitlines() if raw else list(without_chatter(text))
+        click.echo(f"== {heading}")
+        click.echo("\n".join(lines[-tail:] if tail else lines))
 
 
 @main.command(epilog=STOP_EXAMPLES)
@@ -476,10 +516,10 @@ def stop(run: str, environment: str) -> None:
 
     RUN is its id or name. What its finished steps made stays.
     """
-    from pipelines import kubeflow
+    from pipelines.cluster import runs
 
     client, found = _cluster_run(environment, run)
-    kubeflow.stop(client, found)
+    runs.stop(client, found)
     click.echo(f"stopping {found.display_name}  {found.run_id}")
 
 
@@ -491,10 +531,10 @@ def retry(run: str, environment: str) -> None:
 
     RUN is its id or name. The steps after them run too.
     """
-    from pipelines import kubeflow
+    from pipelines.cluster import runs
 
     client, found = _cluster_run(environment, run)
-    kubeflow.retry(client, found)
+    runs.retry(client, found)
     click.echo(f"retrying {found.display_name}  {found.run_id}")
 
 
@@ -507,13 +547,33 @@ def runs(environment: str, limit: int) -> None:
     """List the newest runs of a cluster's experiment."""
     from itertools import islice
 
-    from pipelines import kubeflow
+    from pipelines.cluster.api import connect
+    from pipelines.cluster.runs import list_runs
     from pipelines.environments import Environment
 
     target = Environment.read(environment)
-    for run in islice(kubeflow.list_runs(kubeflow.connect(target), target), limit):
-        when = f"{run.created_at.astimezone():%Y-%m-%d %H:%M}" if run.created_at else ""
-        click.echo(f"{run.display_name:<28}{run.run_id:<38}{run.state or '':<11}{when}")
+    rows = [
+        (
+            run.display_name,
+            run.run_id,
+            run.state or "",
+            f"{run.created_at.astimezone():%Y-%m-%d %H:%M}" if run.created_at else "",
+        )
+        for run in islice(list_runs(connect(target), target), limit)
+    ]
+    _print_table(rows)
+    if not rows:
+        where = f"experiment {target.experiment} of {target.name}"
+        how = f"genpipe submit --environment {shlex.quote(environment)}"
+        click.echo(f"no runs yet in {where}: `{how}` starts one")
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows with each column as wide as its longest text, for people and for `awk`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())
 
 
 def _warn(text: str) -> None:
@@ -529,34 +589,35 @@ def _target(environment: str, tag: str | None) -> Any:
 
 def _cluster_run(environment: str, run: str) -> tuple[Any, Any]:
     """The client of an environment, and a run there by its id or name."""
-    from pipelines import kubeflow
+    from pipelines.cluster import runs
+    from pipelines.cluster.api import connect
     from pipelines.environments import Environment
 
     target = Environment.read(environment)
-    client = kubeflow.connect(target)
-    return client, kubeflow.find_run(client, target, run)
+    client = connect(target)
+    return client, runs.find_run(client, target, run)
 
 
 def _follow(client: Any, environment: str, run: Any, timeout: int | None) -> None:
     """Show a run until it ends, and exit with the status that says how."""
-    from pipelines import kubeflow
+    from pipelines.cluster.follow import TimedOutError
+    from pipelines.cluster.follow import follow as follow_run
+    from pipelines.cluster.outcome import show_outcome
+    from pipelines.terminal import open_console
 
+    console = open_console()
     again = f"{run.run_id} --environment {shlex.quote(environment)}"
     how = f"  genpipe follow {again}\n  genpipe stop {again}"
     try:
-        ended = kubeflow.follow(client, run.run_id, click.echo, timeout)
+        followed = follow_run(client, run.run_id, console, timeout)
     except KeyboardInterrupt:
         click.echo(f"\nthe run goes on; to follow or stop it:\n{how}", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    except kubeflow.TimedOutError as error:
+    except TimedOutError as error:
         click.echo(f"error: {error}; to follow or stop it:\n{how}", err=True)
         sys.exit(EXIT_TIMED_OUT)
-    click.echo(f"{run.display_name} {ended.state.lower()}: {kubeflow.link(client, run.run_id)}")
-    if ended.state != "SUCCEEDED":
-        click.echo(
-            f"what its steps printed: kubectl logs --namespace {client.get_user_namespace()} "
-            f"--selector pipeline/runid={run.run_id} --container main --prefix --tail 50"
-        )
+    show_outcome(client, followed, environment, console)
+    if followed.run.state != "SUCCEEDED":
         sys.exit(EXIT_FAILURE)
 
 
@@ -571,23 +632,20 @@ def list_parameters() -> None:
 
 
 @main.command(epilog=LEADERBOARD_EXAMPLES)
-@click.argument("run")
-@runs_folder
+@_of_a_run
 @click.option("--metrics", is_flag=True, help="Say what each figure means.")
-def leaderboard(run: str, runs: Path, metrics: bool) -> None:
-    """Print the leaderboard of a finished run.
+def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) -> None:
+    """Print a run's leaderboard.
 
-    RUN is its name, or its folder.
+    RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
+    or with --environment its name or id. Of a run that failed, or goes on, it is that of the cells
+    that ended.
     """
-    folder = next(
-        (at for at in (Path(run), runs / run) if (at / "leaderboard.json").exists()), None
-    )
-    if folder is None:
-        raise InputError(f"no leaderboard.json in {Path(run)} or {runs / run}: did the run finish?")
+    from pipelines.runs.board import read_board
+    from pipelines.runs.find import find_run
+    from pipelines.terminal import open_console, print_leaderboard, show_metrics
 
-    from pipelines.terminal import show_leaderboard, show_metrics
-
-    show_leaderboard(folder / "leaderboard.json")
+    print_leaderboard(read_board(find_run(run, runs, environment)), open_console())
     if metrics:
         show_metrics()
 
@@ -636,24 +694,28 @@ def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> N
     """Print a run's leaderboard, curves and samples.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
-    or with --environment the run's id.
+    or with --environment its name or id. A run that failed, or goes on, shows the cells that ended.
     """
-    from pipelines.artifacts import fetch_report, find_run
+    from pipelines.runs.find import find_run
 
-    uri = find_run(run, runs, environment)
+    found = find_run(run, runs, environment)
     if in_browser:
-        _browse(fetch_report(uri))
+        from pipelines.artifacts import fetch_report
+
+        _browse(fetch_report(found.uri))
         return
     from pipelines.results import read_results, show_report
     from pipelines.terminal import open_console
 
-    show_report(read_results(uri), open_console())
+    show_report(read_results(found), open_console())
 
 
 @main.command(epilog=COMPARE_EXAMPLES)
 @click.argument("chosen", nargs=-1, required=True, metavar="RUN RUN...")
 @runs_folder
-@click.option("--environment", metavar="FILE", help="Where the RUNs are ids on that cluster.")
+@click.option(
+    "--environment", metavar="FILE", help="Where the RUNs are names or ids on that cluster."
+)
 @click.option("--open", "in_browser", is_flag=True, help="Show them on a page in the browser.")
 @click.option(
     "--output",
@@ -672,11 +734,11 @@ def compare(
     Settings that differ, figures, curves and samples of each cell.
 
     Each RUN is a local run's name or folder, the address of a run on a cluster, or with
-    --environment a run's id.
+    --environment a run's name or id.
     """
-    from pipelines.artifacts import find_run
+    from pipelines.runs.find import find_run
 
-    uris = [find_run(run, runs, environment) for run in chosen]
+    found = [find_run(run, runs, environment) for run in chosen]
 
     from pipelines.results import (
         check_comparable,
@@ -685,8 +747,8 @@ def compare(
         show_comparison,
     )
 
-    check_comparable(uris)
-    results = [read_results(uri) for uri in uris]
+    check_comparable([run.uri for run in found])
+    results = [read_results(run) for run in found]
     if not (in_browser or output):
         from pipelines.terminal import open_console
 
@@ -753,8 +815,8 @@ def apply_schedules(
     flight (by the next apply, if need be). First the runs' gs:// buckets are looked at, as
     `submit` does.
     """
+    from pipelines.cluster.schedules import apply, read_schedules
     from pipelines.preflight import check_cluster, check_paths
-    from pipelines.schedules import apply, read_schedules
 
     targets = read_schedules(path, environment, tag)
     for schedule, target in targets:
@@ -769,11 +831,7 @@ def apply_schedules(
 @on_environment
 def list_schedules(environment: str) -> None:
     """List a cluster's schedules: next run, states of the last ones."""
-    rows = list(_schedules(environment).overview())
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    _print_table(list(_schedules(environment).overview()))
 
 
 @schedule.command(epilog=SCHEDULE_EXAMPLES)
@@ -826,8 +884,8 @@ def trigger(name: str, environment: str) -> None:
 
 
 def _schedules(environment: str) -> Schedules:
+    from pipelines.cluster.schedules import Schedules
     from pipelines.environments import Environment
-    from pipelines.schedules import Schedules
 
     return Schedules(Environment.read(environment))
 
@@ -837,7 +895,7 @@ def artifacts() -> None:
     """List, pull and open what the steps of a run made.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
-    or with --environment the run's id. s3:// and minio:// need genpipe[s3] and AWS's variables:
+    or with --environment its name or id. s3:// and minio:// need genpipe[s3] and AWS's variables:
     AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
     """
 
@@ -846,9 +904,10 @@ def artifacts() -> None:
 @_of_a_run
 def list_artifacts(run: str, runs: Path, environment: str | None) -> None:
     """List a run's steps, cells and artifacts, with sizes and metrics."""
-    from pipelines.artifacts import find_run, read_run, show_run
+    from pipelines.artifacts import read_run, show_run
+    from pipelines.runs.find import find_run
 
-    uri = find_run(run, runs, environment)
+    uri = find_run(run, runs, environment).uri
     show_run(uri, read_run(uri))
 
 
@@ -868,9 +927,10 @@ def pull_artifacts(
 
     STEP is a step's name (evaluate-vae-10), its kind (evaluate) or a cell (vae-10). Default: all.
     """
-    from pipelines.artifacts import choose, find_run, pull, read_run
+    from pipelines.artifacts import choose, pull, read_run
+    from pipelines.runs.find import find_run
 
-    uri = find_run(run, runs, environment)
+    uri = find_run(run, runs, environment).uri
     count = pull(uri, choose(read_run(uri), steps), output)
     click.echo(f"{output}: {count} files, whole")
 
@@ -879,9 +939,10 @@ def pull_artifacts(
 @_of_a_run
 def open_artifacts(run: str, runs: Path, environment: str | None) -> None:
     """Show a run's report in the browser."""
-    from pipelines.artifacts import fetch_report, find_run
+    from pipelines.artifacts import fetch_report
+    from pipelines.runs.find import find_run
 
-    _browse(fetch_report(find_run(run, runs, environment)))
+    _browse(fetch_report(find_run(run, runs, environment).uri))
 
 
 @main.group(epilog=CHAMPIONS_EXAMPLES)
@@ -943,9 +1004,11 @@ def wandb() -> None:
 )
 def sync_wandb(run: str, runs: Path, environment: str | None, timeout: int) -> None:
     """Upload the W&B runs of a run's steps that are not on W&B yet."""
-    from pipelines.artifacts import sync_wandb as sync
+    from pipelines.runs.find import find_run
+    from pipelines.runs.wandb_sync import sync_wandb as sync
 
-    click.echo(f"wandb sync went through {sync(run, runs, environment, timeout)} runs")
+    sent = sync(find_run(run, runs, environment).uri, timeout)
+    click.echo(f"wandb sync went through {sent} runs")
 
 
 def _parse(value: str) -> Any:

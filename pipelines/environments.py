@@ -283,6 +283,8 @@ class Environment(Section):
                     f"steps.{name}.threads: shared divides the cores of this machine; give a "
                     "number for a cluster"
                 )
+        for name in FOLDERS:
+            _check_amounts(name, self.step(name))
         limit, longest = self.time_limit_seconds or 0, seconds_of(self.retries.max_duration)
         if self.retries.count and longest < limit:
             raise ValueError(
@@ -372,6 +374,20 @@ class Environment(Section):
         if asked == "shared":
             return max(1, (os.cpu_count() or 1) // max(1, self.parallelism))
         return asked
+
+
+def _check_amounts(name: str, step: Step) -> None:
+    """Kubernetes refuses a pod that asks for more than it may use, after a run has started."""
+    for kind in ("cpu", "memory"):
+        request, limit = getattr(step, f"{kind}_request"), getattr(step, f"{kind}_limit")
+        if request and limit:
+            from kubernetes.utils.quantity import parse_quantity
+
+            if parse_quantity(request) > parse_quantity(limit):
+                raise ValueError(
+                    f"steps: {name} asks for {kind} {request} ({kind}_request), above its "
+                    f"{kind}_limit {limit}"
+                )
 
 
 def seconds_of(duration: str) -> int:

@@ -95,9 +95,9 @@ def build(environment: Environment, parameters: Parameters = DEFAULT) -> Any:
             with dsl.ParallelFor(
                 latent_sizes, name=family.value, parallelism=environment.parallelism
             ) as latent_size:
-                trained = place(train(latent_size), f"train_{family.value}")
+                trained = place(train(latent_size), f"train_{family.value}", family)
                 model = trained.outputs["model"]
-                evaluated = place(evaluate(data=data, model=model, seed=seed), "evaluate")
+                evaluated = place(evaluate(data=data, model=model, seed=seed), "evaluate", family)
                 sampled = place(
                     sample(
                         data=data,
@@ -107,6 +107,7 @@ def build(environment: Environment, parameters: Parameters = DEFAULT) -> Any:
                         seed=seed,
                     ),
                     "sample",
+                    family,
                 )
             return {
                 f"{family.value}_models": model,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kfp import dsl, kubernetes
 
+from components.cells import Family
 from pipelines.environments import TRAINING, Environment, Pool, Toleration
 
 if TYPE_CHECKING:
@@ -19,8 +20,19 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
 SPOT = "cloud.google.com/gke-spot"
 
 
-def place(environment: Environment, task: PipelineTask, step: str) -> PipelineTask:
-    """Give a task its image, resources, nodes, retries, variables and secrets."""
+def place(
+    environment: Environment, task: PipelineTask, step: str, family: Family | None = None
+) -> PipelineTask:
+    """Give a task its name on KFP's page, image, resources, nodes, retries, variables and secrets.
+
+    Args:
+        environment: where it runs.
+        task: of the pipeline.
+        step: that it is.
+        family: whose loop it stands in, if it does.
+    """
+    kind = step.partition("_")[0]
+    task.set_display_name(f"{kind} {family.label}" if family else kind)
     task.set_container_image(environment.image(step))
     _give_resources(environment, task, step)
     for name, value in variables(environment, step).items():

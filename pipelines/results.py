@@ -26,8 +26,10 @@ from components.compare.leaderboard import METRICS, format_metric
 from components.documents import parse_document
 from components.errors import InputError, StepError
 from pipelines.artifacts import read_run
+from pipelines.runs.board import read_board
+from pipelines.runs.find import FoundRun
 from pipelines.sketches import WIDTH, digit, shows_greys, sparkline
-from pipelines.terminal import parse_leaderboard, print_leaderboard, print_prose
+from pipelines.terminal import print_leaderboard, print_prose
 
 # The figure of history.csv that a cell's curve shows.
 CURVES = {
@@ -116,22 +118,16 @@ def check_comparable(uris: Sequence[str]) -> None:
         raise InputError(f"{len(uris)} runs are too many: name at most {len(LETTERS)}")
 
 
-def read_results(uri: str) -> Results:
+def read_results(run: FoundRun) -> Results:
     """Read a run's leaderboard, and what each cell shows beside it as far as it is there.
 
     Raises:
-        InputError: there is no run, or it has no leaderboard.
+        InputError: there is no run, or none of its cells has left anything.
         StepError: it can't be read.
     """
+    uri = run.uri
     steps = read_run(uri)
-    boards = [
-        file
-        for step in steps
-        for name, file in step.artifacts.get("leaderboard", {}).items()
-        if name == "leaderboard.json"
-    ]
-    if not boards:
-        raise InputError(f"no leaderboard at {uri}: did the run's compare step end?")
+    board = read_board(run, steps)
     files: dict[Cell, dict[str, storage.File]] = {}
     judges: list[storage.File] = []
     for step in steps:
@@ -143,7 +139,7 @@ def read_results(uri: str) -> Results:
                     judges.append(file)
     read_here = ("history.csv", "model.json", "grid.png", "grid_mixture.png")
     wanted = [own[name] for own in files.values() for name in read_here if name in own]
-    contents = storage.read_files(uri, [file.name for file in (*wanted, *judges, boards[-1])])
+    contents = storage.read_files(uri, [file.name for file in (*wanted, *judges)])
 
     def content(cell: Cell, name: str) -> bytes:
         file = files[cell].get(name)
@@ -157,7 +153,7 @@ def read_results(uri: str) -> Results:
     cards = {cell: _parse(content(cell, "model.json") or b"{}", uri) for cell in files}
     return Results(
         uri=uri,
-        board=parse_leaderboard(contents[boards[-1].name], f"the leaderboard of {uri}"),
+        board=board,
         settings={cell: card.get("settings", {}) for cell, card in cards.items()},
         curves={cell: _curve(content(cell, "history.csv"), cell) for cell in files},
         judge=str(judge.get("weights_digest", "")),

@@ -91,6 +91,7 @@ class _Leaderboard(BaseModel):
     cells: list[_Row]
     best: dict[str, int]
     references: dict[str, _Reference] = {}
+    unfinished: bool = False
 
 
 def open_console() -> Console:
@@ -242,7 +243,8 @@ def print_leaderboard(
             rows.append([f"  {title}", "", "", *texts, "", ""])
             styles.append("dim")
     shown, left_out = _fit(headings, rows, console.width)
-    console.print(f"[bold]Leaderboard of {escape(str(board['run']))}[/bold]", soft_wrap=True)
+    title = "What has ended of" if board.get("unfinished") else "Leaderboard of"
+    console.print(f"[bold]{title} {escape(str(board['run']))}[/bold]", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index in shown:
         is_text = headings[index] in ("  model", "curve", "units", "")

@@ -94,8 +94,8 @@ COMMANDS = [
     ("compile --environment local --output /dev/null/x.yaml", 1, "cannot write /dev/null/x.yaml"),
     ("schedule apply none.yaml", 2, "Path 'none.yaml' does not exist"),
     ("schedule apply runs", 2, "runs: no schedules (*.yaml) in this folder"),
-    ("leaderboard none", 2, "no leaderboard.json in none or runs/none: did the run finish?"),
-    ("leaderboard ../../etc", 2, "no leaderboard.json in ../../etc"),
+    ("leaderboard none", 2, "no run 'none' here or in runs"),
+    ("leaderboard ../../etc", 2, "no run '../../etc' here or in runs"),
     (f"leaderboard {LONG}", 1, "File name too long"),
     ("artifacts list none", 2, "no run 'none' here or in runs"),
     ("artifacts list '\udcff'", 2, r"no run '\udcff' here or in runs"),
@@ -472,8 +472,8 @@ class _Page(BaseHTTPRequestHandler):
 @pytest.fixture(params=["a web page", "noise", "silence"])
 def other_program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a program that is no API: it serves a page, noise, or nothing."""
-    monkeypatch.setattr("pipelines.kubeflow.READ_SECONDS", 0.3)
-    monkeypatch.setattr("pipelines.kubeflow.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("pipelines.cluster.api.READ_SECONDS", 0.3)
+    monkeypatch.setattr("pipelines.cluster.api.BACKOFF_SECONDS", 0.01)
     if request.param == "a web page":
         with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
             threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()

@@ -25,10 +25,10 @@ from components.errors import InputError, StepError, shown, told
 from components.ingest.dataset import SPLITS, open_dataset, write_dataset
 from components.publish.ledger import Decision
 from components.train.settings import RANGES, SETTINGS
+from pipelines.cluster.schedules import CRON_FIELDS, Schedule, kubeflow_cron
 from pipelines.environments import Environment
 from pipelines.local import NAME, LocalRun
 from pipelines.parameters import Parameters
-from pipelines.schedules import CRON_FIELDS, Schedule, kubeflow_cron
 
 keys = st.text(max_size=5)
 scalars = st.one_of(

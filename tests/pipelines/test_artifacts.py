@@ -17,8 +17,10 @@ from click.testing import CliRunner, Result
 
 from components import storage
 from components.errors import InputError, StepError
-from pipelines.artifacts import Step, choose, fetch_report, find_run, pull, read_run, sync_wandb
+from pipelines.artifacts import Step, choose, fetch_report, pull, read_run
 from pipelines.cli import main
+from pipelines.runs.find import find_run
+from pipelines.runs.wandb_sync import sync_wandb
 
 RUN_ID = "0b1c2d3e-1111-4222-8333-444455556666"
 RUNS = Path("no-such-folder")
@@ -201,7 +203,7 @@ def test_a_run_is_found_by_its_id_in_an_environment(cluster_run: str, tmp_path: 
     root = f"{cluster_run.partition('/latent-fanout')[0]}/?x=1"
     file.write_text(yaml.safe_dump(content | {"pipeline_root": root}))
 
-    assert find_run(RUN_ID, RUNS, str(file)) == f"{cluster_run}?x=1"
+    assert find_run(RUN_ID, RUNS, str(file)).uri == f"{cluster_run}?x=1"
     with pytest.raises(InputError, match="check the run's id"):
         find_run("another", RUNS, str(file))
     with pytest.raises(InputError, match="hdfs://models/runs: only gs://, s3:// and minio://"):
@@ -283,11 +285,15 @@ def wandb_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 files = [sorted(p.name for p in pathlib.Path(a).iterdir()) for a in sys.argv[2:]]
 pathlib.Path({str(told)!r}).write_text(json.dumps([sys.argv[1:], files]))
 time.sleep(float(os.environ.get("WANDB_TAKES", 0)))
-sys.exit(int(os.environ.get("WANDB_FAILS", 0)))
+if status := int(os.environ.get("WANDB_FAILS", 0)):
+    sys.exit(status)
+for run in sys.argv[2:]:
+    (pathlib.Path(run) / "run-a.wandb.synced").touch()
 """
     (tmp_path / "python" / "wandb").mkdir(parents=True)
     (tmp_path / "python" / "wandb" / "__init__.py").touch()
     (tmp_path / "python" / "wandb" / "__main__.py").write_text(program)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "python"))
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     # Any answer will do: here it is 501.
@@ -302,14 +308,41 @@ sys.exit(int(os.environ.get("WANDB_FAILS", 0)))
 def test_wandb_sync_hands_over_what_was_logged_offline(
     wandb_command: Path, local_run: Path, cluster_run: str
 ) -> None:
-    assert sync_wandb("mine", local_run.parent, None, 60) == 1
+    assert sync_wandb(str(local_run), 60) == 1
     command, files = json.loads(wandb_command.read_text())
     assert command == ["sync", str(local_run / "wandb" / OFFLINE)]
 
-    assert sync_wandb(cluster_run, RUNS, None, 60) == 1
+    assert sync_wandb(cluster_run, 60) == 1
     command, files = json.loads(wandb_command.read_text())
     assert Path(command[1]).name == OFFLINE
     assert files == [["files", "run"]]
+
+
+def test_wandb_sync_sends_a_run_of_a_bucket_once(
+    wandb_command: Path, cluster_run: str, laid_out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written beside it, so this user's cache tells what was sent, and to which W&B."""
+    monkeypatch.setenv("WANDB_FAILS", "1")
+    with pytest.raises(StepError, match="status 1"):
+        sync_wandb(cluster_run, 60)
+    monkeypatch.delenv("WANDB_FAILS")
+    assert sync_wandb(cluster_run, 60) == 1
+    wandb_command.unlink()
+
+    with pytest.raises(InputError, match=r"all that its steps logged was sent \(the marks are in "):
+        sync_wandb(cluster_run, 60)
+    assert not wandb_command.exists()
+
+    # One more, of a step that has ended since; then another server.
+    again = laid_out / "publish" / execution(8) / "wandb_run" / "wandb" / OFFLINE[:-1]
+    write(again, run=b"more")
+    storage.upload_folder(laid_out, cluster_run, replace=True)
+    assert sync_wandb(cluster_run, 60) == 1
+    command, _ = json.loads(wandb_command.read_text())
+    assert [Path(run).name for run in command[1:]] == [again.name]
+    host = os.environ["WANDB_BASE_URL"].replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("WANDB_BASE_URL", host)
+    assert sync_wandb(cluster_run, 60) == 2
 
 
 def test_wandb_sync_tells_what_stops_it(
@@ -317,17 +350,17 @@ def test_wandb_sync_tells_what_stops_it(
 ) -> None:
     monkeypatch.setenv("WANDB_FAILS", "1")
     with pytest.raises(StepError, match="status 1"):
-        sync_wandb(str(local_run), RUNS, None, 60)
+        sync_wandb(str(local_run), 60)
     wandb_command.unlink()
 
     monkeypatch.delenv("WANDB_API_KEY")
     with pytest.raises(InputError, match="WANDB_API_KEY is not set"):
-        sync_wandb(str(local_run), RUNS, None, 60)
+        sync_wandb(str(local_run), 60)
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     (local_run / "wandb" / OFFLINE / "run").unlink()
     (local_run / "wandb" / OFFLINE).rmdir()
     with pytest.raises(InputError, match="nothing to sync"):
-        sync_wandb(str(local_run), RUNS, None, 60)
+        sync_wandb(str(local_run), 60)
     assert not wandb_command.exists()
 
 
@@ -336,12 +369,12 @@ def test_wandb_sync_does_not_wait_for_ever(
 ) -> None:
     monkeypatch.setenv("WANDB_TAKES", "60")
     with pytest.raises(StepError, match=r"not done after 1 s: .*--timeout"):
-        sync_wandb(str(local_run), RUNS, None, 1)
+        sync_wandb(str(local_run), 1)
     wandb_command.unlink()
 
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(StepError, match=r"W&B does not answer at http://127\.0\.0\.1:9"):
-        sync_wandb(str(local_run), RUNS, None, 60)
+        sync_wandb(str(local_run), 60)
     assert not wandb_command.exists()
 
 
@@ -354,4 +387,4 @@ def test_wandb_sync_leaves_out_what_was_sent(wandb_command: Path, local_run: Pat
     (local_run / "wandb" / OFFLINE / "run-a.wandb.synced").touch()
 
     with pytest.raises(InputError, match="nothing to sync"):
-        sync_wandb(str(local_run), RUNS, None, 60)
+        sync_wandb(str(local_run), 60)

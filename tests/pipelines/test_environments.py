@@ -64,6 +64,14 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
         ({"checkpoint_seconds": 0}, "checkpoint_seconds"),
         ({"steps": {"tarin_vae": {}}}, "steps: there is no step tarin_vae"),
         ({"steps": {"judge": {"threads": "shared"}}}, "steps.judge.threads: shared divides"),
+        (
+            {"steps": {"default": {"memory_request": "2Gi"}, "judge": {"memory_limit": "600Mi"}}},
+            "steps: judge asks for memory 2Gi (memory_request), above its memory_limit 600Mi",
+        ),
+        (
+            {"steps": {"default": {"cpu_request": "1500m", "cpu_limit": "1"}}},
+            "steps: ingest asks for cpu 1500m",
+        ),
         ({"retries": {"longest": "10m"}}, "retries.longest: no such field"),
         (
             {"retries": {"count": 1, "max_duration": "10m"}, "time_limit_seconds": 7200},

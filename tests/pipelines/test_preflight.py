@@ -18,7 +18,7 @@ from pipelines.environments import Environment, local_environment
 from pipelines.parameters import Parameters
 from pipelines.preflight import check_cluster, check_local
 from tests.faulty_proxy import Fault, FaultyProxy
-from tests.pipelines.fake_api import FakeApi
+from tests.pipelines.cluster.fake_api import FakeApi
 
 PUBLISHING = Parameters(publish_to="gs://models/best")
 ALWAYS = 1_000

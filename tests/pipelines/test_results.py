@@ -19,6 +19,7 @@ from components.cells import Cell
 from components.pictures import grid
 from pipelines.cli import main
 from pipelines.results import comparison_page, read_results, show_comparison, show_report
+from pipelines.runs.find import FoundRun
 
 CELLS = {"autoencoder": (2, 10), "vae": (2,), "dcgan": (2,)}
 METRICS = {"frechet_distance": 100.0, "digits_covered": 10, "largest_digit_share": 0.2}
@@ -96,7 +97,7 @@ def test_no_line_is_longer_than_the_terminal_is_wide(here: Path, width: int) -> 
         width=width, force_terminal=True, color_system="truecolor", file=io.StringIO()
     )
 
-    show_report(read_results(str(here)), console)
+    show_report(read_results(FoundRun(str(here))), console)
 
     text = re.sub(r"\x1b\[[0-9;]*m", "", console.file.getvalue())  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= width
@@ -112,7 +113,7 @@ def test_runs_side_by_side_fit_the_terminal_with_all_their_figures(
     others = [write_run(tmp_path / name, error=error) for name, error in errors.items()]
     console = Console(width=width, file=io.StringIO())
 
-    show_comparison([read_results(str(at)) for at in (here, *others)], console)
+    show_comparison([read_results(FoundRun(str(at))) for at in (here, *others)], console)
 
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= width
@@ -124,7 +125,7 @@ def test_samples_from_the_mixture_stand_below_those_from_n_0_i(here: Path) -> No
     (here / "sample-vae-2" / "samples" / "grid_mixture.png").write_bytes(png(255))
     console = Console(width=100, file=io.StringIO())
 
-    show_report(read_results(str(here)), console)
+    show_report(read_results(FoundRun(str(here))), console)
 
     text = console.file.getvalue()  # type: ignore[attr-defined]
     first, second = "VAE: samples from N(0, I)", "VAE: samples from a mixture fitted to its codes"
@@ -135,7 +136,7 @@ def test_samples_from_the_mixture_stand_below_those_from_n_0_i(here: Path) -> No
 def test_what_there_is_no_room_for_is_named(here: Path) -> None:
     console = Console(width=40, file=io.StringIO())
 
-    show_report(read_results(str(here)), console)
+    show_report(read_results(FoundRun(str(here))), console)
 
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert re.search(r"left out, for want of room: .*largest", text)
@@ -186,7 +187,9 @@ def test_the_page_shows_the_runs_side_by_side_and_loads_nothing(here: Path, tmp_
 
     assert shown.exit_code == 0, shown.output
     page = output.read_text(encoding="utf-8")
-    assert page == comparison_page([read_results(str(here)), read_results(str(other))])
+    assert page == comparison_page(
+        [read_results(FoundRun(str(here))), read_results(FoundRun(str(other)))]
+    )
     assert len(re.findall(r'<img src="data:image/webp', page)) == 8
     assert page.count("<polyline") == 8
     assert "B by 50.0%" in page
@@ -199,7 +202,7 @@ def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
     (here / "sample-vae-2" / "samples" / "grid.png").write_bytes(b"no picture")
     (here / "train_vae-2" / "model" / "history.csv").unlink()
 
-    results = read_results(str(here))
+    results = read_results(FoundRun(str(here)))
     shown = genpipe("report", here)
 
     assert shown.exit_code == 0, shown.output
@@ -212,7 +215,8 @@ def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
     [
         (["report", "nowhere"], "no run 'nowhere'"),
         (["report", "{empty}"], "no steps of a run at"),
-        (["report", "{unfinished}"], "no leaderboard at .*: did the run's compare step end"),
+        (["report", "{unfinished}"], "no leaderboard at .*, and no cell has left anything yet"),
+        (["leaderboard", "{unfinished}"], "no leaderboard at .*, and no cell has left anything"),
         (["report", "{broken}"], "the leaderboard of .* is no leaderboard"),
         (["report", "ftp://host/run"], "only gs://, s3:// and minio:// can be read"),
         (["compare", "{here}"], "one run alone compares with nothing"),

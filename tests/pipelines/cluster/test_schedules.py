@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 
 from components.errors import InputError, StepError
 from pipelines.cli import main
-from pipelines.kubeflow import ApiError
-from pipelines.schedules import Schedule, apply, due, kubeflow_cron, read_schedules
-from tests.pipelines.fake_api import FakeApi
+from pipelines.cluster.api import ApiError
+from pipelines.cluster.schedules import Schedule, apply, due, kubeflow_cron, read_schedules
+from tests.pipelines.cluster.fake_api import FakeApi
 
-SHIPPED = Path(__file__).parents[2] / "deploy" / "schedules"
+SHIPPED = Path(__file__).parents[3] / "deploy" / "schedules"
 
 
 def write(folder: Path, file: str = "weekly.yaml", **fields: Any) -> Path:

@@ -1,25 +1,20 @@
-"""Submit the pipeline to a Kubeflow Pipelines cluster, and follow, stop or retry its runs.
+"""The API of Kubeflow Pipelines, as an environment names it.
 
-The API is reached through kfp's client, whose every request is bounded in time and tried again
-where that can't do a thing twice; what goes wrong is told in one line that says what to do.
+It is reached through kfp's client, whose every request is bounded in time and tried again where
+that can't do a thing twice; what goes wrong is told in one line that says what to do.
 """
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import logging
 import os
-import re
-import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import kfp
 import kfp_server_api
@@ -28,9 +23,7 @@ from kfp.client import ServiceAccountTokenVolumeCredentials
 from kfp_server_api.rest import RESTClientObject
 
 from components.errors import InputError, StepError
-from pipelines.environments import FOLDERS, Api, Environment
-from pipelines.latent_fanout import NAME, compile_to
-from pipelines.parameters import Parameters
+from pipelines.environments import Api, Environment
 
 TOKEN_VARIABLE = "GENPIPE_TOKEN"
 COOKIES_VARIABLE = "GENPIPE_COOKIES"
@@ -40,13 +33,8 @@ READ_SECONDS = 30
 TRIES = 4
 BACKOFF_SECONDS = 0.5  # the second try comes at once, those after it wait 1 and 2 seconds
 LONGEST_WAIT_SECONDS = 30
-POLL_SECONDS = 5.0
-OUTAGE_SECONDS = 300.0  # a port-forward restarted, a control plane upgraded
-
 PAGE_SIZE = 100
-ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
-STEP_NAME = re.compile(rf"({'|'.join(step.replace('_', '-') for step in FOLDERS)})(-\d+)?")
-ITERATION = re.compile(r"\((\d+)[:)]")  # Argo numbers a loop's iterations: iterations(0:0)
+PLAIN_TEXT = "text/plain"
 
 
 class ApiError(StepError):
@@ -69,10 +57,6 @@ class ApiError(StepError):
     def undecided(self) -> bool:
         """Whether what was to be made may exist: made before, or by the request that failed."""
         return self.status in (None, 409) or (self.status or 0) >= 500
-
-
-class TimedOutError(StepError):
-    """The time to wait for a run was over before the run was."""
 
 
 def connect(environment: Environment) -> kfp.Client:
@@ -104,7 +88,7 @@ def connect(environment: Environment) -> kfp.Client:
             raise
         except Exception as error:  # google.auth, the token files of kfp, requests
             raise StepError(
-                f"no login for {api.host} ({api.authentication}): {_one_line(error)}"
+                f"no login for {api.host} ({api.authentication}): {one_line(error)}"
             ) from error
     try:
         client.healthzs.healthz_service_get_healthz()
@@ -187,7 +171,8 @@ class _Rest(RESTClientObject):
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             raise ApiError(_no_answer(self._api, error)) from None
         try:
-            json.loads(response.data)
+            if (options.get("headers") or {}).get("Accept") != PLAIN_TEXT:
+                json.loads(response.data)
         except ValueError:  # kfp's client would make an empty object of it
             raise ApiError(
                 f"{self._api.host} answered with a web page or other text, and not as an API: "
@@ -195,6 +180,35 @@ class _Rest(RESTClientObject):
                 401,
             ) from None
         return response
+
+
+def get_json(client: kfp.Client, path: str) -> Any:
+    """What the API answers at a path that kfp's client has no method for.
+
+    Raises:
+        ApiError: it refused, or did not answer.
+    """
+    return client.runs.api_client.call_api(
+        path, "GET", response_type="object", auth_settings=["Bearer"], _return_http_data_only=True
+    )
+
+
+def get_text(client: kfp.Client, path: str, query: Mapping[str, str]) -> str:
+    """What the server answers at a path, as text and not as JSON.
+
+    Raises:
+        ApiError: it refused, or did not answer.
+    """
+    api_client = client.runs.api_client
+    headers = {**api_client.default_headers, "Accept": PLAIN_TEXT}
+    if api_client.cookie:
+        headers["Cookie"] = api_client.cookie
+    api_client.update_params_for_auth(headers, [], ["Bearer"])
+    answer = api_client.rest_client.GET(
+        api_client.configuration.host + path, headers=headers, query_params=[*query.items()]
+    )
+    content: bytes = answer.data
+    return content.decode("utf-8", "replace")
 
 
 def _credentials(api: Api) -> dict[str, Any]:
@@ -281,10 +295,11 @@ def _message(error: kfp_server_api.ApiException) -> str:
     except (ValueError, AttributeError):
         if "<" in text:  # a proxy's page
             text = ""
-    return _one_line(text)
+    return one_line(text)
 
 
-def _one_line(text: object, longest: int = 300) -> str:
+def one_line(text: object, longest: int = 300) -> str:
+    """A text without line breaks, abridged at its end."""
     line = " ".join(str(text).split())
     return line if len(line) <= longest else f"{line[: longest - 3]}..."
 
@@ -310,148 +325,18 @@ def _no_answer(api: Api, error: Exception) -> str:
                 "terminal (the namespace is the one that Kubeflow Pipelines is installed in)"
             )
         return (
-            f"{api.host} can't be reached ({_one_line(reason)}): check api.host, the network and "
+            f"{api.host} can't be reached ({one_line(reason)}): check api.host, the network and "
             "the VPN"
         )
     while reason.args and isinstance(reason.args[-1], Exception):
         reason = reason.args[-1]
-    return f"{api.host} dropped the connection ({_one_line(reason)}): try again"
+    return f"{api.host} dropped the connection ({one_line(reason)}): try again"
 
 
 def _no_tls(api: Api, reason: object) -> str:
     return (
-        f"no secure connection to {api.host} ({_one_line(reason)}): if its certificate is signed "
+        f"no secure connection to {api.host} ({one_line(reason)}): if its certificate is signed "
         "by your own authority, name that authority's file in api.ca_file"
-    )
-
-
-def submit(
-    client: kfp.Client, environment: Environment, parameters: Parameters, name: str
-) -> kfp_server_api.V2beta1Run:
-    """Start a run: upload the pipeline unless it is there, and run it in the experiment.
-
-    Args:
-        client: of ``connect``.
-        environment: where the steps run.
-        parameters: of the run.
-        name: of the run, as the KFP page shows it.
-
-    Raises:
-        ApiError: the API refused, or did not answer. Without an answer the run may have started
-            all the same; the message says so.
-    """
-    version = upload_pipeline(client, environment, parameters)
-    experiment = ensure_experiment(client, environment)
-    run = kfp_server_api.V2beta1Run(
-        display_name=name,
-        experiment_id=experiment.experiment_id,
-        pipeline_version_reference=kfp_server_api.V2beta1PipelineVersionReference(
-            pipeline_id=version.pipeline_id, pipeline_version_id=version.pipeline_version_id
-        ),
-        runtime_config=kfp_server_api.V2beta1RuntimeConfig(
-            parameters=parameters.arguments(), pipeline_root=environment.pipeline_root
-        ),
-        service_account=environment.service_account,
-    )
-    return start(client, run)
-
-
-def start(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> kfp_server_api.V2beta1Run:
-    """Start a run.
-
-    Raises:
-        ApiError: the API refused, or did not answer. Without an answer the run may have started
-            all the same; the message says so.
-    """
-    try:
-        return client.runs.run_service_create_run(run=run)
-    except ApiError as error:
-        if not error.undecided:
-            raise
-        raise ApiError(
-            f"{error}; the run {run.display_name} may have started all the same: look with "
-            "`genpipe runs` before you start it again",
-            error.status,
-        ) from None
-
-
-def upload_pipeline(
-    client: kfp.Client, environment: Environment, parameters: Parameters
-) -> kfp_server_api.V2beta1PipelineVersion:
-    """The pipeline, compiled for an environment, as a version on the cluster.
-
-    A version is named by the digest of its content, so the same content is uploaded once.
-
-    Raises:
-        ApiError: the API refused, or did not answer.
-    """
-    namespace = client.get_user_namespace()
-    pipelines = client.pipelines
-    pipeline = ensure(
-        lambda: _named(
-            pipelines.pipeline_service_list_pipelines, "pipelines", NAME, namespace=namespace
-        ),
-        lambda: pipelines.pipeline_service_create_pipeline(
-            pipeline=kfp_server_api.V2beta1Pipeline(
-                display_name=NAME,
-                name=NAME,
-                namespace=namespace,
-                description="genpipe: generative models at several latent sizes",
-            )
-        ),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "pipeline.yaml"
-        compile_to(file, environment, parameters)
-        version = version_name(file)
-        return ensure(
-            lambda: _named(
-                pipelines.pipeline_service_list_pipeline_versions,
-                "pipeline_versions",
-                version,
-                pipeline_id=pipeline.pipeline_id,
-            ),
-            lambda: client.pipeline_uploads.upload_pipeline_version(
-                str(file),
-                name=version,
-                pipelineid=pipeline.pipeline_id,
-                description=f"compiled for {environment.name}",
-            ),
-        )
-
-
-def version_name(file: Path) -> str:
-    """The name of a compiled pipeline's version: the digest of its content."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-
-
-def ensure_experiment(
-    client: kfp.Client, environment: Environment
-) -> kfp_server_api.V2beta1Experiment:
-    """The environment's experiment, created if it is missing.
-
-    Raises:
-        ApiError: the API refused, or did not answer.
-    """
-    return ensure(
-        lambda: find_experiment(client, environment),
-        lambda: client.experiments.experiment_service_create_experiment(
-            experiment=kfp_server_api.V2beta1Experiment(
-                display_name=environment.experiment, namespace=client.get_user_namespace()
-            )
-        ),
-    )
-
-
-def find_experiment(
-    client: kfp.Client, environment: Environment
-) -> kfp_server_api.V2beta1Experiment | None:
-    """The environment's experiment, or None before its first run."""
-    return _named(
-        client.experiments.experiment_service_list_experiments,
-        "experiments",
-        environment.experiment,
-        namespace=client.get_user_namespace(),
     )
 
 
@@ -469,7 +354,7 @@ def ensure(find: Callable[[], Any], create: Callable[[], Any]) -> Any:
         return found
 
 
-def _named(listing: Callable[..., Any], field: str, name: str, **query: Any) -> Any:
+def named(listing: Callable[..., Any], field: str, name: str, **query: Any) -> Any:
     """The newest thing with a display name, or None."""
     predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
     found = listed(listing, field, filter=json.dumps({"predicates": [predicate]}), **query)
@@ -485,170 +370,3 @@ def listed(listing: Callable[..., Any], field: str, **query: Any) -> Iterator[An
         token = page.next_page_token
         if not token:
             return
-
-
-def list_runs(client: kfp.Client, environment: Environment) -> Iterator[kfp_server_api.V2beta1Run]:
-    """The runs of the environment's experiment, newest first, fetched as they are asked for."""
-    experiment = find_experiment(client, environment)
-    if experiment:
-        yield from listed(
-            client.runs.run_service_list_runs, "runs", experiment_id=experiment.experiment_id
-        )
-
-
-def find_run(client: kfp.Client, environment: Environment, run: str) -> kfp_server_api.V2beta1Run:
-    """A run by its id, or the newest of its name in the environment's experiment.
-
-    Raises:
-        InputError: there is none.
-        ApiError: the API refused, or did not answer.
-    """
-    try:
-        UUID(run)
-    except ValueError:
-        experiment = find_experiment(client, environment)
-        found = experiment and _named(
-            client.runs.run_service_list_runs,
-            "runs",
-            run,
-            experiment_id=experiment.experiment_id,
-        )
-    else:
-        try:
-            found = client.get_run(run)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            found = None
-    if not found:
-        raise InputError(
-            f"there is no run {run!r} in experiment {environment.experiment} of "
-            f"{environment.name}: `genpipe runs --environment {environment.name}` lists them"
-        )
-    return found
-
-
-def stop(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> None:
-    """Stop a run; what its finished steps made stays.
-
-    Raises:
-        StepError: it has ended already, or the API refused.
-    """
-    if run.state in ENDED:
-        raise StepError(f"run {run.display_name} has ended already: {run.state}")
-    client.terminate_run(run.run_id)
-
-
-def retry(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> None:
-    """Run the failed steps of a run again, and those after them.
-
-    Raises:
-        StepError: it has not failed, or the API refused.
-    """
-    if run.state not in ("FAILED", "CANCELED"):
-        raise StepError(
-            f"run {run.display_name} is {run.state}: only one that FAILED or was CANCELED can be "
-            "retried"
-        )
-    client.runs.run_service_retry_run(run_id=run.run_id)
-
-
-def link(client: kfp.Client, run_id: str) -> str:
-    """Address of a run's page, where ``api.host`` (or KF_PIPELINES_UI_ENDPOINT) has the page."""
-    return f"{client._get_url_prefix().rstrip('/')}/#/runs/details/{run_id}"
-
-
-def follow(
-    client: kfp.Client, run_id: str, show: Callable[[str], None], timeout: float | None = None
-) -> kfp_server_api.V2beta1Run:
-    """Show each change of a run's steps until the run ends; an outage of minutes is sat out.
-
-    Args:
-        client: of ``connect``.
-        run_id: of the run.
-        show: takes one line for each change.
-        timeout: seconds to wait at most; None for as long as it takes.
-
-    Returns:
-        The run, ended: its state is one of ``ENDED``.
-
-    Raises:
-        TimedOutError: the run goes on after ``timeout``.
-        ApiError: the API refused, or was away for more than ``OUTAGE_SECONDS``.
-    """
-    began = last_answer = time.monotonic()
-    shown: dict[str, str] = {}
-    away = False
-    while True:
-        try:
-            run = client.get_run(run_id)
-        except ApiError as error:
-            if not error.passing or time.monotonic() - last_answer > OUTAGE_SECONDS:
-                raise
-            if not away:
-                show(f"{error}; trying again")
-            away = True
-        else:
-            away, last_answer = False, time.monotonic()
-            for task_id, line in _task_lines(run):
-                if shown.get(task_id) != line:
-                    shown[task_id] = line
-                    show(f"{time.strftime('%H:%M:%S')}  {line}")
-            if run.state in ENDED:
-                return run
-        left = POLL_SECONDS
-        if timeout is not None:
-            left = min(left, began + timeout - time.monotonic())
-            if left <= 0:
-                raise TimedOutError(f"the run goes on after {timeout:g} seconds")
-        time.sleep(left)
-
-
-def _task_lines(run: kfp_server_api.V2beta1Run) -> Iterator[tuple[str, str]]:
-    """Id and line of each step's task: its name, its state, and what went wrong.
-
-    A KFP run has several tasks for each step (driver, executor, the loop's own); only those that
-    stand for a step are shown, and others that failed.
-    """
-    tasks = (run.run_details.task_details if run.run_details else None) or []
-    parents = {
-        child.pod_name or child.task_id: task for task in tasks for child in task.child_tasks or []
-    }
-    for task in tasks:
-        known = STEP_NAME.fullmatch(task.display_name or "")
-        reason = _one_line(task.error.message or "") if task.error else ""
-        state = task.state or "PENDING"
-        if known:
-            name = _step_name(known[1].replace("-", "_"), task, parents, run)
-        elif state == "FAILED" and reason:
-            name = task.display_name
-        else:
-            continue
-        yield task.task_id, f"{name:<24}{state.lower()}{f': {reason}' if reason else ''}"
-
-
-def _step_name(
-    step: str, task: Any, parents: dict[str, Any], run: kfp_server_api.V2beta1Run
-) -> str:
-    """A step's name as in a local run, such as ``evaluate-vae-10``.
-
-    KFP says neither family nor latent size of a task in a loop; both are read off the tasks above
-    it, its training and the loop's iteration, and left out where those are not told.
-    """
-    if step not in ("evaluate", "sample") and not step.startswith("train_"):
-        return step
-    family, index, above, seen = "", None, task, set()
-    while above is not None and index is None and above.task_id not in seen:
-        seen.add(above.task_id)
-        name = above.display_name or ""
-        iteration = ITERATION.search(name)
-        index = int(iteration[1]) if iteration else None
-        if name.startswith("train-") and STEP_NAME.fullmatch(name):
-            family = name.removeprefix("train-")
-        above = parents.get(above.pod_name) or parents.get(above.task_id)
-    parts = [step] if step.startswith("train_") or not family else [step, family]
-    sizes = (run.runtime_config.parameters if run.runtime_config else None) or {}
-    sizes = sizes.get("latent_sizes") or []
-    if index is not None and index < len(sizes):
-        parts.append(f"{sizes[index]:g}")
-    return "-".join(parts)

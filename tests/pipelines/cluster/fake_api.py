@@ -4,7 +4,10 @@ A stand-in because no cluster can run where these tests do: the real server need
 and a database. Bodies are read and written through kfp_server_api's own models, so what the
 client and this server say to each other has the names and types of the v2beta1 API; what the
 server decides (a name that exists is a conflict, a deleted thing is not found, a list is paged and
-filtered) is written after the server's documentation and source.
+filtered) is written after the server's documentation and source. What a run does is what real runs
+were seen to do: ``recorded/`` holds answers of a KFP 2.17.0 with Argo 4.0.5, cut down to the fields
+that are read here. Each file is the looks at one run, in order: its state, its sizes, the manifest
+of its workflow (API v1beta1) and, of some, the API's own states of its tasks.
 """
 
 from __future__ import annotations
@@ -20,15 +23,21 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+import kfp
 import kfp_server_api as models
 
+from pipelines.cluster.runs import submit
 from pipelines.environments import Environment
+from pipelines.parameters import Parameters
 
 PREFIX = "/apis/v2beta1"
+PARAMETERS = Parameters.checked({"families": ["vae"], "latent_sizes": [2, 10], "beta": 4})
+RECORDED = Path(__file__).parent / "recorded"
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14}
 ID = r"([^/:]+)"
 
@@ -79,6 +88,9 @@ class FakeApi:
         requests: all that came, in order.
         page_size: the most entries of a list's page.
         uploads: the files of pipeline versions, by version id.
+        workflows: the manifests of runs' workflows, by run id.
+        workflow_of_any: that of runs which have none of their own.
+        logs: what pods printed, by their names, as the server of KFP's pages has it.
     """
 
     page_size: int = 100
@@ -89,6 +101,9 @@ class FakeApi:
     experiments: dict[str, Any] = field(default_factory=dict)
     runs: dict[str, Any] = field(default_factory=dict)
     recurring_runs: dict[str, Any] = field(default_factory=dict)
+    workflows: dict[str, Any] = field(default_factory=dict)
+    workflow_of_any: Any = None
+    logs: dict[str, str] = field(default_factory=dict)
     on_get_run: Callable[[Any], None] | None = None
     _faults: list[Fault] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -157,6 +172,23 @@ class FakeApi:
             Fault(re.compile(path), method, status, drop, slow, after, times, body, headers or {})
         )
 
+    def play(self, name: str, *numbers: int) -> None:
+        """Let every look at a run show the next of some recorded looks, and then the last again."""
+        looks = json.loads((RECORDED / f"{name}.json").read_text())
+        left = [looks[number] for number in numbers] or looks
+
+        def look(run: Any) -> None:
+            shown = left.pop(0) if len(left) > 1 else left[0]
+            run.state = shown["state"]
+            run.runtime_config.parameters["latent_sizes"] = shown["latent_sizes"]
+            self.workflows[run.run_id] = shown["workflow"]
+            tasks = [
+                _model(one, "V2beta1PipelineTaskDetail") for one in shown.get("task_details", ())
+            ]
+            run.run_details = models.V2beta1RunDetails(task_details=tasks)
+
+        self.on_get_run = look
+
     def sent(self, method: str, path: str) -> list[Request]:
         """The requests of a method whose path matches a regular expression to its end."""
         return [
@@ -204,6 +236,8 @@ class FakeApi:
             ("GET", f"/runs/{ID}", self._get_run),
             ("POST", f"/runs/{ID}:terminate", self._setter("runs", "state", "CANCELING")),
             ("POST", f"/runs/{ID}:retry", self._setter("runs", "state", "RUNNING")),
+            ("GET", f"/apis/v1beta1/runs/{ID}", self._get_workflow),
+            ("GET", "/k8s/pod/logs", self._get_log),
             ("POST", "/recurringruns", self._create_recurring_run),
             (
                 "GET",
@@ -340,6 +374,20 @@ class FakeApi:
             self.on_get_run(run)
         return run
 
+    def _get_workflow(self, _: Request, run_id: str) -> Any:
+        """Version v1beta1 of a run: before Argo's first report, one without a manifest."""
+        _get(self.runs, run_id)
+        workflow = self.workflows.get(run_id, self.workflow_of_any)
+        if workflow is None:
+            return {"run": {"id": run_id}}
+        manifest = json.dumps(workflow)
+        return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": manifest}}
+
+    def _get_log(self, request: Request) -> str:
+        if request.query["podname"] not in self.logs:
+            raise Refusal(500, "Could not get main container logs: Error: Unable to retrieve")
+        return self.logs[request.query["podname"]]
+
     def _create_recurring_run(self, request: Request) -> Any:
         recurring = _model(request.json, "V2beta1RecurringRun")
         if not re.fullmatch(r"10|[1-9]", str(recurring.max_concurrency or "")):
@@ -360,6 +408,11 @@ class FakeApi:
         _get(self.recurring_runs, key)
         del self.recurring_runs[key]
         return {}
+
+
+def started(api: FakeApi, client: kfp.Client, name: str = "first") -> Any:
+    """A run of ``PARAMETERS`` there."""
+    return submit(client, api.environment(), PARAMETERS, name)
 
 
 def _get(things: dict[str, Any], key: str) -> Any:
@@ -438,10 +491,12 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
 
 def _answer(api: FakeApi, request: Request) -> tuple[int, bytes]:
     try:
-        answer = models.ApiClient().sanitize_for_serialization(api.answer(request))
+        answer = api.answer(request)
     except Refusal as refusal:
         return refusal.status, _error(refusal.status, str(refusal))
-    return 200, json.dumps(answer).encode()
+    if isinstance(answer, str):
+        return 200, answer.encode()
+    return 200, json.dumps(models.ApiClient().sanitize_for_serialization(answer)).encode()
 
 
 def _error(status: int, message: str) -> bytes:

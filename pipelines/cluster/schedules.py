@@ -30,7 +30,8 @@ from pydantic import (
 )
 
 from components.errors import InputError, StepError, shown
-from pipelines import kubeflow
+from pipelines.cluster import runs
+from pipelines.cluster.api import connect, ensure, listed
 from pipelines.environments import Environment, KubernetesName, Section, explain, read_yaml
 from pipelines.latent_fanout import compile_to
 from pipelines.parameters import Parameters
@@ -417,17 +418,17 @@ def plan(wanted: Wanted, found: list[Recurring]) -> Plan:
 class Schedules:
     """The schedules of one environment's cluster: ours and none else.
 
-    Every method raises ``kubeflow.ApiError`` when the API refuses or does not answer.
+    Every method raises ``ApiError`` when the API refuses or does not answer.
     """
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self.client = kubeflow.connect(environment)
+        self.client = connect(environment)
         self._names: dict[Parameters, str] = {}
 
     def found(self) -> list[Recurring]:
         """All recurring runs of the namespace that are ours."""
-        bodies = kubeflow.listed(
+        bodies = listed(
             self.client.recurring_runs.recurring_run_service_list_recurring_runs,
             "recurring_runs",
             namespace=self.client.get_user_namespace(),
@@ -450,7 +451,7 @@ class Schedules:
     def runs(self, one: Recurring) -> Iterator[api.V2beta1Run]:
         """The runs that a recurring run started, newest first, fetched as they are asked for."""
         of_this = {"operation": "EQUALS", "key": "recurring_run_id", "stringValue": one.id}
-        return kubeflow.listed(
+        return listed(
             self.client.runs.run_service_list_runs,
             "runs",
             experiment_id=one.body.experiment_id,
@@ -459,7 +460,7 @@ class Schedules:
 
     def in_flight(self, one: Recurring) -> int:
         """How many of its runs have not ended. Deleting the recurring run would end them."""
-        return sum(run.state not in kubeflow.ENDED for run in self.runs(one))
+        return sum(run.state not in runs.ENDED for run in self.runs(one))
 
     def plan(self, schedule: Schedule) -> Plan:
         """What would make the cluster match a schedule; nothing is sent."""
@@ -536,7 +537,7 @@ class Schedules:
         The run is not the recurring run's own: it does not count to ``max_concurrency``, and
         deleting the schedule does not end it.
         """
-        return kubeflow.start(
+        return runs.start(
             self.client,
             api.V2beta1Run(
                 display_name=f"{one.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}",
@@ -566,14 +567,14 @@ class Schedules:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "pipeline.yaml"
                 compile_to(file, self.environment, parameters)
-                self._names[parameters] = kubeflow.version_name(file)
+                self._names[parameters] = runs.version_name(file)
         return self._names[parameters]
 
     def _create(self, wanted: Wanted) -> Recurring:
         """Make a recurring run; one that was made though the answer was lost is found again."""
         schedule, environment = wanted.schedule, wanted.environment
-        version = kubeflow.upload_pipeline(self.client, environment, schedule.parameters)
-        experiment = kubeflow.ensure_experiment(self.client, environment)
+        version = runs.upload_pipeline(self.client, environment, schedule.parameters)
+        experiment = runs.ensure_experiment(self.client, environment)
         mode = api.RecurringRunMode.ENABLE if schedule.enabled else api.RecurringRunMode.DISABLE
         body = api.V2beta1RecurringRun(
             display_name=schedule.name,
@@ -597,7 +598,7 @@ class Schedules:
         )
         # Not client.create_recurring_run, which refuses a pipeline without a version.
         create = self.client.recurring_runs.recurring_run_service_create_recurring_run
-        made: Recurring = kubeflow.ensure(
+        made: Recurring = ensure(
             lambda: plan(wanted, self.found()).current,
             lambda: Recurring.of(create(recurring_run=body)),
         )

@@ -1,0 +1,1 @@
+"""Runs, wherever they lie: find one, and read what it has made so far."""
