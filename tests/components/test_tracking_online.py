@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from components.tracking import UPLOAD_SECONDS, run_id
-from pipelines.artifacts import sync_wandb
+from pipelines.runs.wandb_sync import sync_wandb
 from tests.components.fake_wandb import SLOW_SECONDS, FakeWandb, fake_wandb
 from tests.components.tracked_step import DRAWN, GROUP, LOGGING, Step, end, environment, run, start
 
@@ -113,7 +113,7 @@ def test_what_was_sent_is_not_sent_again(sent: Step, monkeypatch: pytest.MonkeyP
 
     assert len(sent.runs) == 1
     with pytest.raises(Exception, match="nothing to sync"):
-        sync_wandb(str(sent.root), sent.root, None, 60)
+        sync_wandb(str(sent.root), 60)
 
 
 EPOCHS = 8
@@ -230,7 +230,7 @@ def test_what_was_not_sent_is_sent_later(
         for name, value in online(server.url).items():
             monkeypatch.setenv(name, value)
 
-        assert sync_wandb(str(step.root), step.root, None, 60) == 1
+        assert sync_wandb(str(step.root), 60) == 1
 
     assert [line["loss"] for line in server.history[RUN] if "loss" in line] == [2.5, 1.5]
 
