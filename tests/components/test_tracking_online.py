@@ -109,7 +109,7 @@ def test_the_run_of_a_cell_is_sent_too(tmp_path: Path) -> None:
 
 def test_what_was_sent_is_not_sent_again(sent: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setattr("pipelines.artifacts._reach_wandb", lambda: None)
+    monkeypatch.setattr("pipelines.runs.wandb_sync._reach_wandb", lambda: None)
 
     assert len(sent.runs) == 1
     with pytest.raises(Exception, match="nothing to sync"):
