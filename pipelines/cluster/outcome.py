@@ -12,7 +12,7 @@ from components.errors import InputError
 from pipelines.cluster.follow import Followed
 from pipelines.cluster.logs import kubectl, read_log, without_chatter
 from pipelines.cluster.runs import link
-from pipelines.cluster.workflow import Failure, Pod, State, Workflow
+from pipelines.cluster.workflow import Pod, State, Workflow
 
 LAST_LINES = 25
 LOGS_SHOWN = 3  # of failures that are often the same
@@ -31,24 +31,18 @@ def show_outcome(
     """
     run = followed.run
     of_run = f"{run.run_id} --environment {shlex.quote(environment)}"
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
-
-    failures = followed.workflow.failures if followed.workflow else ()
-    if run.state != "SUCCEEDED":
-        for number, failure in enumerate(failures):
-            say(f"{failure.name} failed: {failure.reason}")
-            if number < LOGS_SHOWN:
-                _show_log(client, run.run_id, followed.workflow, failure, of_run, console)
-        if followed.workflow and not failures and followed.workflow.message:
-            say(f"Argo: {followed.workflow.message}")
-    say(f"{run.display_name} {run.state.lower()}: {link(client, run.run_id)}")
+    # Of a run that was stopped, all that ran then counts as failed.
+    if run.state == "FAILED" and followed.workflow:
+        for line in _reasons(client, run.run_id, followed.workflow, of_run):
+            console.print(line, markup=False, soft_wrap=True)
+    lines = [f"{run.display_name} {run.state.lower()}: {link(client, run.run_id)}"]
     if run.state == "SUCCEEDED":
-        say(f"  genpipe report {of_run}  # leaderboard, curves and samples; --open: the page")
-        return
-    say(f"  genpipe report {of_run}  # what the cells that ended scored")
-    say(f"  genpipe retry {of_run}   # run the failed steps again, and those after them")
+        lines.append(f"  genpipe report {of_run}  # leaderboard, curves, samples; --open: the page")
+    else:
+        lines.append(f"  genpipe report {of_run}  # what the cells that ended scored")
+        lines.append(f"  genpipe retry {of_run}   # the failed steps again, and those after them")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def logs(
@@ -99,26 +93,22 @@ def _fits(name: str, step: str) -> bool:
     return name in (step, step.partition("-")[0])
 
 
-def _show_log(
-    client: kfp.Client,
-    run_id: str,
-    workflow: Workflow | None,
-    failure: Failure,
-    of_run: str,
-    console: Console,
-) -> None:
-    """Print the last lines that the pod of a failure printed."""
-    assert workflow
-    text = read_log(client, run_id, workflow.namespace, failure.pod)
-    if text is None:
-        console.print(f"  {_elsewhere(workflow, failure.pod)}", markup=False, soft_wrap=True)
-        return
-    for line in list(without_chatter(text))[-LAST_LINES:]:
-        console.print(f"    {line}", markup=False, soft_wrap=True)
-    if failure.step:
-        run, *options = shlex.split(of_run)
-        more = shlex.join(["genpipe", "logs", run, failure.step, *options])
-        console.print(f"  all of it: {more}", markup=False, soft_wrap=True)
+def _reasons(client: kfp.Client, run_id: str, workflow: Workflow, of_run: str) -> Iterator[str]:
+    """Lines on what failed, why, and what the pods printed last."""
+    if not workflow.failures and workflow.message:
+        yield f"Argo: {workflow.message}"
+    for number, failure in enumerate(workflow.failures):
+        yield f"{failure.name} failed: {failure.reason}"
+        if number >= LOGS_SHOWN:
+            continue
+        text = read_log(client, run_id, workflow.namespace, failure.pod)
+        if text is None:
+            yield f"  {_elsewhere(workflow, failure.pod)}"
+            continue
+        yield from (f"    {line}" for line in list(without_chatter(text))[-LAST_LINES:])
+        if failure.step:
+            run, *options = shlex.split(of_run)
+            yield f"  all of it: {shlex.join(['genpipe', 'logs', run, failure.step, *options])}"
 
 
 def _elsewhere(workflow: Workflow, pod: Pod) -> str:

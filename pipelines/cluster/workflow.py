@@ -240,14 +240,15 @@ class _Tree:
 
     def failures(self) -> Iterator[Failure]:
         """What failed for good, and not because of something else that failed."""
-        for path, nodes in sorted(self._nodes.items(), key=lambda item: self._step_rank(item[0])):
-            pods = self._pods(path)
-            whole = _whole(nodes)
+        for path in sorted(self._nodes, key=lambda path: self._rank(self._owner(path))):
+            pods, whole = self._pods(path), _whole(self._nodes[path])
             if not pods or whole.get("phase") not in BROKEN or pods[-1].phase == "Succeeded":
                 continue
             given_up = "" if whole.get("type") == "Pod" else one_line(whole.get("message") or "")
             reason = "; ".join(filter(None, dict.fromkeys((pods[-1].message, given_up))))
-            name, step = self._describe(path)
+            owner = self._owner(path)
+            step = self._name(owner)[0] if owner else ""
+            name = step if path[-1] == EXECUTOR else f"driver of {step or _loop(path)}"
             yield Failure(name, step, reason or f"its pod ended as {pods[-1].phase}", pods[-1])
 
     def _task(self, path: Path) -> Task:
@@ -280,18 +281,13 @@ class _Tree:
             if node.get("type") == "Pod"
         )
 
-    def _describe(self, path: Path) -> tuple[str, str]:
-        """What a pod's node is called, and the step that it belongs to."""
-        *above, last = path
-        if last == EXECUTOR and above and STEP.fullmatch(above[-1]):
-            name, _, _ = self._name(tuple(above))
-            return name, name
-        driven = last.removesuffix(DRIVER)
-        if STEP.fullmatch(driven):
-            name, _, _ = self._name((*above, driven))
-            return f"driver of {name}", name
-        loop = next((part for part in reversed(above) if part.startswith("for-loop")), "")
-        return (f"driver of {loop}" if loop else last), ""
+    def _owner(self, path: Path) -> Path:
+        """The step that a pod belongs to, as its own or its driver's; empty of what is no step."""
+        if path and path[-1] == EXECUTOR:
+            path = path[:-1]
+        elif path:
+            path = (*path[:-1], path[-1].removesuffix(DRIVER))
+        return path if path and STEP.fullmatch(path[-1]) else ()
 
     def _name(self, path: Path) -> tuple[str, str, str]:
         """A step's name, its group, and what it is called within that."""
@@ -306,15 +302,11 @@ class _Tree:
         return step_name(step, cell), group, str(cell.latent_size)
 
     def _rank(self, path: Path) -> tuple[int, int, int]:
-        """Where a step stands among all."""
+        """Where a step stands among all; what is no step comes first."""
+        if not path:
+            return -1, -1, -1
         step, family, number = self._place(path)
         return list(FOLDERS).index(step), list(Family).index(family) if family else -1, number
-
-    def _step_rank(self, path: Path) -> tuple[int, int, int]:
-        """Where the step of a pod's node stands among all; what is no step comes first."""
-        step = path[:-1] if path and path[-1] == EXECUTOR else path
-        step = (*step[:-1], step[-1].removesuffix(DRIVER)) if step else ()
-        return self._rank(step) if step and STEP.fullmatch(step[-1]) else (-1, -1, -1)
 
     def _place(self, path: Path) -> tuple[str, Family | None, int]:
         """A step and, in a loop, the family of the training beside it and the iteration."""
@@ -334,3 +326,8 @@ def _whole(nodes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Of the nodes of a path the one that stands for all attempts, or the newest attempt."""
     whole = [node for node in nodes if not ATTEMPT.search(str(node["name"]))]
     return (whole or nodes or [{}])[-1]
+
+
+def _loop(path: Path) -> str:
+    """The loop that a driver which is of no step belongs to, or the run itself."""
+    return next((part for part in reversed(path) if part.startswith("for-loop")), "the run")
