@@ -28,7 +28,7 @@ SECONDS_TO_CONNECT = 3.0
 ETAG = re.compile(r"[0-9a-f]{32}(?:-([0-9]+))?")
 AMAZON = re.compile(r"\.amazonaws\.com(\.cn)?$")
 FORWARD = (
-    "`kubectl port-forward --namespace kubeflow service/minio-service 9000`, and set"
+    "`kubectl port-forward --namespace kubeflow service/seaweedfs 9000`, and set"
     " AWS_ENDPOINT_URL=http://localhost:9000, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 )
 

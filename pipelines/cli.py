@@ -831,7 +831,11 @@ def apply_schedules(
 @on_environment
 def list_schedules(environment: str) -> None:
     """List a cluster's schedules: next run, states of the last ones."""
-    _print_table(list(_schedules(environment).overview()))
+    headings, *rows = _schedules(environment).overview()
+    if rows:
+        _print_table([headings, *rows])
+    else:
+        click.echo("no schedules there: `genpipe schedule apply FILE` makes one")
 
 
 @schedule.command(epilog=SCHEDULE_EXAMPLES)

@@ -53,7 +53,8 @@ def read_board(run: FoundRun, steps: Sequence[Step] | None = None) -> dict[str, 
     ]
     if boards:
         content = storage.read_files(run.uri, [boards[-1].name])[boards[-1].name]
-        return parse_leaderboard(content, f"the leaderboard of {run.uri}")
+        board = parse_leaderboard(content, f"the leaderboard of {run.uri}")
+        return {**board, "run": run.name or board["run"]}  # a cluster's own has the run's id
     return _board_so_far(run, steps)
 
 

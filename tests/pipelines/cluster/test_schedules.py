@@ -472,6 +472,7 @@ def test_the_commands_list_pause_resume_trigger_and_delete(
     running.state = "SUCCEEDED"
     assert invoke("delete", "leap").exit_code == 0
     assert not api.recurring_runs
+    assert invoke("list").output.startswith("no schedules there: `genpipe schedule apply")
 
 
 def test_a_name_that_is_no_schedule_is_told_with_those_that_are(
