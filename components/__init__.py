@@ -1,1 +1,9 @@
 """The steps of the pipeline: one folder a step, ordinary Python behind a thin KFP adapter."""
+
+import os
+
+# Libraries that report to their makers unless they are told not to, before they are imported and in
+# the processes that they start: ONNX Runtime who runs it and where (four connections a minute, and
+# a lasting id of the device), wandb its own errors.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")

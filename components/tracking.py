@@ -501,9 +501,6 @@ def _open_run(
     folder: Path,
     **options: Any,
 ) -> Any:
-    # Reports of wandb's own errors would go to its makers, and hold up the end of a step that can't
-    # reach them.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     # W&B stages tables for upload here: with the run's files, so that nothing is left behind.
     os.environ.setdefault("WANDB_DATA_DIR", str(folder / "data"))
     import wandb

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.recording_proxy import recording_proxy
+
 GENPIPE = Path(sys.executable).with_name("genpipe")
 SMALL = [
     *("--families", "autoencoder,vae,dcgan", "--latent-sizes", "2"),
@@ -29,9 +31,14 @@ STEPS = {
 }
 
 
+# Of every command below: a home of its own, and a proxy that notes what is asked of the network.
+SURROUNDINGS: dict[str, str] = {}
+
+
 def genpipe(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
+        **SURROUNDINGS,
         "TFDS_DATA_DIR": str(cache),
         "WANDB_MODE": "offline",
         "WANDB_API_KEY": KEY,
@@ -39,6 +46,18 @@ def genpipe(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedP
     return subprocess.run(
         [GENPIPE, *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def proxy(home):
+    with recording_proxy() as proxy:
+        SURROUNDINGS.update(proxy.variables, HOME=str(home))
+        yield proxy
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +83,12 @@ def test_every_step_has_a_line_when_it_starts_and_when_it_ends(first):
     for step in STEPS:
         assert re.search(rf"^ +{re.escape(step)} +started$", first.stdout, re.M), step
         assert re.search(rf"^ +{re.escape(step)} +done after", first.stdout, re.M), step
+
+
+def test_nothing_is_asked_of_the_network_and_nobody_is_told(first, proxy, home):
+    assert proxy.asked == []
+    kept = [path for path in home.rglob("*") if "Microsoft" in path.parts]
+    assert kept == []  # where ONNX Runtime keeps the device's id and what it has to send
 
 
 def test_the_terminal_ends_with_the_leaderboard_the_times_and_where_to_look(first):
