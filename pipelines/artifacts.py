@@ -22,7 +22,7 @@ from components.cells import Cell, Status
 from components.documents import parse_document
 from components.errors import InputError
 from components.progress import format_seconds
-from components.tracking import step_name
+from components.tracking.step import step_name
 from pipelines.environments import FOLDERS
 
 EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

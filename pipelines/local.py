@@ -217,8 +217,9 @@ class LocalRun:
             place = self.folder / step.name
             _link_tree(step.folder, place)
             runs = place / "wandb_run" / "wandb"
-            for offline in sorted(runs.glob("*run-*-*")) if runs.is_dir() else []:
-                _link_tree(offline, self.folder / "wandb" / offline.name)
+            for logged in sorted(runs.iterdir()) if runs.is_dir() else []:
+                if logged.is_dir():  # a run, or the files of tables
+                    _link_tree(logged, self.folder / "wandb" / logged.name)
             shutil.rmtree(place / "wandb_run", ignore_errors=True)
         compared = self.folder / "compare"
         for source, name in (

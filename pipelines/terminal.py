@@ -18,7 +18,7 @@ from rich.table import Table
 from components.cells import Cell, Family, Status
 from components.errors import InputError
 from components.progress import format_seconds
-from components.tracking import SENT
+from components.tracking.upload import SENT
 from pipelines.environments import explain
 from pipelines.local import LocalRun, StepState
 

@@ -12,7 +12,7 @@ from typing import Any
 from components.cells import parse_family
 from components.errors import InputError, StepError
 from components.ingest.dataset import open_dataset
-from components.tracking import step_name
+from components.tracking.step import step_name
 from components.train.settings import SETTINGS
 from components.train.step import train_cell
 

@@ -13,7 +13,8 @@ from components.cells import Cell, Family, parse_family
 from components.errors import InputError
 from components.metrics import log_metrics
 from components.outputs import Artifact
-from components.tracking import Tracker, open_step, run_id, step_name
+from components.tracking import Tracker, open_step
+from components.tracking.step import run_id, step_name
 
 if TYPE_CHECKING:
     from components.train.checkpoints import Checkpoints

@@ -21,7 +21,7 @@ from typing import Any
 import kfp
 
 from components.cells import Cell, Family
-from components.tracking import step_name
+from components.tracking.step import step_name
 from pipelines.cluster.api import ApiError, get_json, one_line
 from pipelines.environments import FOLDERS
 

@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import os
 import re
-import subprocess
-import sys
 import tempfile
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from components import storage
 from components.errors import InputError, StepError
-from components.progress import format_seconds
-from components.tracking import SENT, wandb_host
+from components.tracking.account import Account, find_account, has_key, reach
+from components.tracking.run_log import LoggedRun, copy_run, log_of, read_run
+from components.tracking.upload import mark_sent, marks_of, send
 
-OFFLINE = re.compile(r"(?:^|/)(offline-run-[^/]+)/")
-SECONDS_FOR_AN_ANSWER = 10.0
+# What of a bucket's files W&B's runs are: a folder each, and the files of their tables.
+LOGGED = re.compile(r"(?:^|/)wandb/((?:offline-run-[^/]+|data)/.+)$")
+TO_CHOOSE_BY = (".wandb", ".synced")
+SECONDS_FOR_AN_ANSWER = 10
+# What wandb says of each run that people want to read.
+TOLD = ("View run", "ERROR")
+
+
+@dataclass(frozen=True)
+class _Unsent:
+    """A W&B run that is not where it is to go.
+
+    Attributes:
+        folder: that holds it.
+        run: which it is.
+        place: the address that it goes to.
+    """
+
+    folder: Path
+    run: LoggedRun
+    place: str
 
 
 def sync_wandb(uri: str, seconds: float) -> int:
     """Send the W&B runs of a run's steps that are not sent yet, by ``wandb sync``.
 
-    What is sent of a run on this machine is marked beside it, by wandb; of one in a bucket, where
-    nothing is written, in this user's cache.
+    Where W&B is, and the entity and project in place of those that a run was made for, wandb's own
+    settings say. What is sent is marked in this user's cache, and beside it where it lies on this
+    machine.
 
     Args:
         uri: of the run (see ``find_run``).
@@ -38,86 +54,94 @@ def sync_wandb(uri: str, seconds: float) -> int:
         How many there were.
 
     Raises:
-        InputError: ``WANDB_API_KEY`` is not set, or there is nothing to send.
-        StepError: the runs can't be read, W&B does not answer, or ``wandb sync`` failed or took
-            too long. What it sent stays; it can be called again.
+        InputError: there is no key for W&B, wandb refuses a setting, or there is nothing to send.
+        StepError: the runs can't be read, W&B does not answer or refuses the key, or some run was
+            not sent whole. What was sent stays; it can be called again.
     """
-    if not os.environ.get("WANDB_API_KEY"):
-        raise InputError("WANDB_API_KEY is not set: set it to the key of your W&B account")
-    _reach_wandb()
-    # wandb sync writes its own log here, not where the caller stands.
-    with tempfile.TemporaryDirectory(prefix="genpipe-wandb-") as temporary:
-        folder, marks = Path(uri), dict[str, Path]()
-        if storage.is_remote(uri):
-            folder = Path(temporary)
-            marks = _fetch(uri, folder)
-        offline = sorted(
-            path for path in folder.rglob("offline-run-*") if path.is_dir() and not _is_sent(path)
+    account = find_account()
+    if not has_key(account.host):
+        raise InputError(
+            f"there is no key for W&B at {account.host}: set WANDB_API_KEY, or call `wandb login`"
         )
-        if not offline:
-            marked = f" (the marks are in {_cache()})" if marks else ""
+    reach(account, SECONDS_FOR_AN_ANSWER)
+    with tempfile.TemporaryDirectory(prefix="genpipe-wandb-") as temporary:
+        scratch = Path(temporary)
+        remote = storage.is_remote(uri)
+        root = scratch / "fetched" if remote else Path(uri)
+        files = _list(uri) if remote else {}
+        storage.pull(uri, root, {n: file for n, file in files.items() if n.endswith(TO_CHOOSE_BY)})
+        unsent = _choose(root, account)
+        if not unsent:
             raise InputError(
-                f"nothing to sync at {uri}: all that its steps logged was sent{marked}, or nothing "
-                "was logged"
+                f"nothing to sync at {uri}: all that its steps logged was sent (the marks are in "
+                f"{_cache()}), or nothing was logged"
             )
-        command = [sys.executable, "-P", "-m", "wandb", "sync", *map(str, offline)]
-        try:
-            status = subprocess.run(
-                command, env={**os.environ, "WANDB_DIR": temporary}, timeout=seconds
-            ).returncode
-        except subprocess.TimeoutExpired:
-            raise StepError(
-                f"wandb sync was not done after {format_seconds(seconds)}: call it again, with a"
-                " longer --timeout"
-            ) from None
-        finally:
-            for path in offline:
-                if path.name in marks and _is_sent(path):
-                    _mark(marks[path.name])
-    if status:
-        raise StepError(f"wandb sync ended with status {status}: its own lines above say why")
-    return len(offline)
+        wanted = ("data/", *(f"{one.folder.name}/" for one in unsent))
+        storage.pull(uri, root, {n: file for n, file in files.items() if n.startswith(wanted)})
+        failed, copies = {}, {}
+        for one in unsent:
+            try:
+                copies[copy_run(one.folder, scratch / "copies")] = one
+            except StepError as error:
+                failed[one.run.name] = str(error)
+        refused = send(list(copies), account, seconds, scratch, _say)
+        for copy, one in copies.items():
+            if copy in refused:
+                failed[one.run.name] = refused[copy]
+            else:
+                _mark(one, beside=not remote)
+    if failed:
+        name, reason = next(iter(failed.items()))
+        raise StepError(
+            f"{len(failed)} of {len(unsent)} runs were not sent, and are not marked as sent: "
+            f"{name}: {reason}"
+        )
+    return len(unsent)
 
 
-def _fetch(uri: str, folder: Path) -> dict[str, Path]:
-    """Copy W&B's runs that are not marked as sent from a bucket; returns the mark of each."""
-    files: dict[str, dict[str, storage.File]] = {}
+def _say(line: str) -> None:
+    if any(text in line for text in TOLD):
+        print(line)
+
+
+def _list(uri: str) -> dict[str, storage.File]:
+    """The files of W&B's runs below an address, by names relative to a folder for all of them."""
+    found = {}
     for file in storage.scan(uri):
-        if match := OFFLINE.search(file.name):
-            files.setdefault(match[1], {})[f"{match[1]}/{file.name[match.end() :]}"] = file
-    marks = {run: _cache() / _digest(uri, own) for run, own in files.items()}
-    wanted = [own for run, own in files.items() if not marks[run].exists()]
-    storage.pull(uri, folder, {name: file for own in wanted for name, file in own.items()})
-    return marks
+        if match := LOGGED.search(file.name):
+            found[match[1]] = file
+    return found
 
 
-def _digest(uri: str, files: Mapping[str, storage.File]) -> str:
-    """What names a W&B run as it lies in a bucket, for the server that it is sent to."""
-    contents = (f"{file.name} {file.size} {file.checksum}" for file in files.values())
-    return hashlib.sha256("\n".join([wandb_host(), uri, *contents]).encode()).hexdigest()[:32]
+def _choose(root: Path, account: Account) -> list[_Unsent]:
+    unsent = []
+    for folder in sorted(path for path in root.rglob("offline-run-*") if path.is_dir()):
+        run = read_run(folder)
+        one = _Unsent(folder, run, account.place(run.entity, run.project))
+        said = [mark.read_text(encoding="utf-8") for mark in marks_of(folder)]
+        # An empty mark is wandb's own, which sends a run to the project that it was made for.
+        elsewhere = one.place != f"{account.host}/{run.entity}/{run.project}"
+        if one.place in said or ("" in said and not elsewhere) or _marker(one).exists():
+            continue
+        unsent.append(one)
+    return unsent
+
+
+def _mark(sent: _Unsent, *, beside: bool) -> None:
+    marker = _marker(sent)
+    with contextlib.suppress(OSError):  # then it is sent again some day, to the same W&B run
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        if beside:
+            mark_sent(sent.folder, sent.place)
+
+
+def _marker(run: _Unsent) -> Path:
+    content = hashlib.sha256(log_of(run.folder).read_bytes()).hexdigest()
+    identity = "\n".join([run.place, run.run.run_id, content])
+    return _cache() / hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     return Path(base) / "genpipe" / "wandb-sent"
-
-
-def _mark(path: Path) -> None:
-    with contextlib.suppress(OSError):  # then it is sent again some day, to the same W&B run
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-
-def _is_sent(run: Path) -> bool:
-    return any(run.glob(f"*{SENT}"))
-
-
-def _reach_wandb() -> None:
-    """Make sure that something answers where W&B is: wandb sync would go on trying."""
-    host = wandb_host()
-    try:
-        urllib.request.urlopen(host, timeout=SECONDS_FOR_AN_ANSWER).close()
-    except urllib.error.HTTPError:
-        pass  # an answer
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise StepError(f"W&B does not answer at {host}: check WANDB_BASE_URL ({error})") from None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.tracking import UPLOAD_SECONDS, run_id
-from pipelines.runs.wandb_sync import sync_wandb
+from components.tracking.account import UPLOAD_SECONDS
+from components.tracking.step import run_id
 from tests.components.fake_wandb import SLOW_SECONDS, FakeWandb, fake_wandb
 from tests.components.tracked_step import DRAWN, GROUP, LOGGING, Step, end, environment, run, start
+from tests.recording_proxy import recording_proxy
 
 KEY = "notakey" * 6
 RUN = run_id(GROUP, "train_vae-10")
@@ -107,13 +111,28 @@ def test_the_run_of_a_cell_is_sent_too(tmp_path: Path) -> None:
     assert all(any(path.glob("*.wandb.synced")) for path in step.runs)
 
 
-def test_what_was_sent_is_not_sent_again(sent: Step, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setattr("pipelines.runs.wandb_sync._reach_wandb", lambda: None)
+def test_what_was_sent_is_marked_with_the_place(sent: Step, server: FakeWandb) -> None:
+    (mark,) = sent.runs[0].glob("*.synced")
 
-    assert len(sent.runs) == 1
-    with pytest.raises(Exception, match="nothing to sync"):
-        sync_wandb(str(sent.root), 60)
+    assert mark.read_text() == f"{server.url}//genpipe"
+
+
+def test_where_the_users_settings_file_says_is_asked_and_nowhere_else(tmp_path: Path) -> None:
+    """``wandb login --host`` writes the address there; the key came by the variable."""
+    with fake_wandb() as server, recording_proxy() as proxy:
+        settings = tmp_path / "home" / ".config" / "wandb" / "settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(f"[default]\nbase_url = {server.url}\n")
+        known = {**online(""), **proxy.variables, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        del known["WANDB_BASE_URL"]
+        lost = tmp_path / "lost"
+        shutil.copytree(tmp_path / "home", lost / "home")
+        run(lost, ATTEMPT + END_AFTER.format(2, "raise SystemExit(143)"), **known)
+        done = run(tmp_path, ATTEMPT, **known)
+
+    assert (done.status, "W&B" in done.out) == (0, False)
+    assert history_of(server) == [(epoch, epoch) for epoch in range(EPOCHS)]
+    assert proxy.asked == []
 
 
 EPOCHS = 8
@@ -222,17 +241,19 @@ def test_with_a_fault_of_wandb_all_that_was_logged_is_in_the_runs_folder(
     assert step.of("exit")[0].get("exit_code") == 0
 
 
-def test_what_was_not_sent_is_sent_later(
-    faulty: dict[str, Faulty], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_not_sent_is_sent_later(faulty: dict[str, Faulty]) -> None:
     step = faulty["well, then dropped"].step
     with fake_wandb() as server:
-        for name, value in online(server.url).items():
-            monkeypatch.setenv(name, value)
+        sent = subprocess.run(
+            [Path(sys.executable).with_name("genpipe"), "wandb", "sync", str(step.root)],
+            env=environment(step.root, **online(server.url)),
+            capture_output=True,
+            text=True,
+        )
 
-        assert sync_wandb(str(step.root), 60) == 1
-
+    assert (sent.returncode, sent.stdout.splitlines()[-1]) == (0, "wandb sync went through 1 runs")
     assert [line["loss"] for line in server.history[RUN] if "loss" in line] == [2.5, 1.5]
+    assert f"run-{RUN}-leaderboard" in {name for name, _ in server.artifacts.values()}
 
 
 def test_the_key_is_in_no_file_and_no_output(sent: Step, faulty: dict[str, Faulty]) -> None:

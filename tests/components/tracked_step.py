@@ -89,11 +89,11 @@ class Step:
 
 
 def environment(root: Path, **variables: str) -> dict[str, str]:
-    """The surroundings of a step: none of W&B's own variables, and an empty home."""
+    """The surroundings of a step: nothing that wandb reads of its user's, and an empty home."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("WANDB_", "GENPIPE_", "XDG_"))
+        if not name.startswith(("WANDB_", "GENPIPE_", "XDG_", "SSL_CERT", "REQUESTS_"))
     }
     home = {"HOME": str(root / "home"), "GENPIPE_EVENTS": str(root / "events")}
     return {**kept, **home, **variables}

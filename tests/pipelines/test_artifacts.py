@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +15,9 @@ from components.errors import InputError, StepError
 from pipelines.artifacts import Step, choose, fetch_report, pull, read_run
 from pipelines.cli import main
 from pipelines.runs.find import find_run
-from pipelines.runs.wandb_sync import sync_wandb
 
 RUN_ID = "0b1c2d3e-1111-4222-8333-444455556666"
 RUNS = Path("no-such-folder")
-OFFLINE = "offline-run-20260101_000000-abcd"
 
 
 def execution(number: int) -> str:
@@ -60,8 +53,6 @@ def lay_out(root: Path, *, uuids: bool = True) -> None:
     )
     write(task("evaluate-2", 4), evaluation__metrics_json=card(2), metrics={"total_loss": 38.4})
     write(task("compare", 6), report=b"<html>the report</html>", leaderboard__leaderboard_json={})
-    offline = root / "compare" / execution(6) / "wandb_run" / "wandb" / OFFLINE
-    write(offline, run=b"log", files__config=b"config")
     write(root / "driver", log=b"not a step's")
     if uuids:
         write(task("train-vae", 3), model__model_json=card(10, "diverged"))
@@ -89,7 +80,6 @@ def local_run(tmp_path: Path) -> Path:
     write(run / "train_vae-10", model__model_json=card(10), metrics={"epochs": 3.0}, step_json={})
     write(run / "compare", report=b"<html>mine</html>", executor_output_json={})
     write(run / "logs", compare=b"words")
-    write(run / "wandb" / OFFLINE, run=b"log")
     (run / "report.html").write_bytes(b"<html>mine</html>")
     return run
 
@@ -275,116 +265,3 @@ def test_a_run_without_a_report_is_told(local_run: Path) -> None:
 
     with pytest.raises(InputError, match=r"no report at .*compare"):
         fetch_report(str(local_run))
-
-
-@pytest.fixture
-def wandb_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A stand-in for wandb's command, which writes down what it is given and finds there."""
-    told = tmp_path / "told.json"
-    program = f"""import json, os, pathlib, sys, time
-files = [sorted(p.name for p in pathlib.Path(a).iterdir()) for a in sys.argv[2:]]
-pathlib.Path({str(told)!r}).write_text(json.dumps([sys.argv[1:], files]))
-time.sleep(float(os.environ.get("WANDB_TAKES", 0)))
-if status := int(os.environ.get("WANDB_FAILS", 0)):
-    sys.exit(status)
-for run in sys.argv[2:]:
-    (pathlib.Path(run) / "run-a.wandb.synced").touch()
-"""
-    (tmp_path / "python" / "wandb").mkdir(parents=True)
-    (tmp_path / "python" / "wandb" / "__init__.py").touch()
-    (tmp_path / "python" / "wandb" / "__main__.py").write_text(program)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "python"))
-    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    # Any answer will do: here it is 501.
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    yield told
-    server.shutdown()
-    server.server_close()
-
-
-def test_wandb_sync_hands_over_what_was_logged_offline(
-    wandb_command: Path, local_run: Path, cluster_run: str
-) -> None:
-    assert sync_wandb(str(local_run), 60) == 1
-    command, files = json.loads(wandb_command.read_text())
-    assert command == ["sync", str(local_run / "wandb" / OFFLINE)]
-
-    assert sync_wandb(cluster_run, 60) == 1
-    command, files = json.loads(wandb_command.read_text())
-    assert Path(command[1]).name == OFFLINE
-    assert files == [["files", "run"]]
-
-
-def test_wandb_sync_sends_a_run_of_a_bucket_once(
-    wandb_command: Path, cluster_run: str, laid_out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is written beside it, so this user's cache tells what was sent, and to which W&B."""
-    monkeypatch.setenv("WANDB_FAILS", "1")
-    with pytest.raises(StepError, match="status 1"):
-        sync_wandb(cluster_run, 60)
-    monkeypatch.delenv("WANDB_FAILS")
-    assert sync_wandb(cluster_run, 60) == 1
-    wandb_command.unlink()
-
-    with pytest.raises(InputError, match=r"all that its steps logged was sent \(the marks are in "):
-        sync_wandb(cluster_run, 60)
-    assert not wandb_command.exists()
-
-    # One more, of a step that has ended since; then another server.
-    again = laid_out / "publish" / execution(8) / "wandb_run" / "wandb" / OFFLINE[:-1]
-    write(again, run=b"more")
-    storage.upload_folder(laid_out, cluster_run, replace=True)
-    assert sync_wandb(cluster_run, 60) == 1
-    command, _ = json.loads(wandb_command.read_text())
-    assert [Path(run).name for run in command[1:]] == [again.name]
-    host = os.environ["WANDB_BASE_URL"].replace("127.0.0.1", "localhost")
-    monkeypatch.setenv("WANDB_BASE_URL", host)
-    assert sync_wandb(cluster_run, 60) == 2
-
-
-def test_wandb_sync_tells_what_stops_it(
-    wandb_command: Path, local_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_FAILS", "1")
-    with pytest.raises(StepError, match="status 1"):
-        sync_wandb(str(local_run), 60)
-    wandb_command.unlink()
-
-    monkeypatch.delenv("WANDB_API_KEY")
-    with pytest.raises(InputError, match="WANDB_API_KEY is not set"):
-        sync_wandb(str(local_run), 60)
-    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    (local_run / "wandb" / OFFLINE / "run").unlink()
-    (local_run / "wandb" / OFFLINE).rmdir()
-    with pytest.raises(InputError, match="nothing to sync"):
-        sync_wandb(str(local_run), 60)
-    assert not wandb_command.exists()
-
-
-def test_wandb_sync_does_not_wait_for_ever(
-    wandb_command: Path, local_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_TAKES", "60")
-    with pytest.raises(StepError, match=r"not done after 1 s: .*--timeout"):
-        sync_wandb(str(local_run), 1)
-    wandb_command.unlink()
-
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    with pytest.raises(StepError, match=r"W&B does not answer at http://127\.0\.0\.1:9"):
-        sync_wandb(str(local_run), 60)
-    assert not wandb_command.exists()
-
-
-def test_wandbs_command_is_there() -> None:
-    command = [sys.executable, "-m", "wandb", "sync", "--help"]
-    assert "PATHS" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def test_wandb_sync_leaves_out_what_was_sent(wandb_command: Path, local_run: Path) -> None:
-    (local_run / "wandb" / OFFLINE / "run-a.wandb.synced").touch()
-
-    with pytest.raises(InputError, match="nothing to sync"):
-        sync_wandb(str(local_run), 60)
