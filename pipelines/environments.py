@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from components.errors import InputError, shown
+from pipelines.quantities import CPU, Memory, amount
 
 # The folder under components/ that each step's code lies in.
 FOLDERS = {
@@ -86,14 +87,14 @@ def _not_secret(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
-CPU = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?m?$")]
-Bytes = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?([KMGTP]i?)?$")]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]+[smh]$")]
 Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=317)]
 KubernetesName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
 ]
+# As wandb takes a project's, and its server an entity's.
+WandbName = Annotated[str, StringConstraints(pattern=r"^[^/\\#?%:]{1,128}$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[!-~]+$"), AfterValidator(_tagged)]
 Variables = Annotated[
     dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str],
@@ -148,8 +149,8 @@ class Step(Section):
 
     cpu_request: CPU | None = None
     cpu_limit: CPU | None = None
-    memory_request: Bytes | None = None
-    memory_limit: Bytes | None = None
+    memory_request: Memory | None = None
+    memory_limit: Memory | None = None
     threads: Annotated[int, Field(ge=1)] | Literal["shared"] | None = None
 
 
@@ -205,8 +206,8 @@ class Volume(Section):
 class Wandb(Section):
     """Where the steps log. The key comes from ``secret_name``; without one, runs are offline."""
 
-    project: str | None = None
-    entity: str | None = None
+    project: WandbName | None = None
+    entity: WandbName | None = None
     base_url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
     secret_name: KubernetesName | None = None
     secret_key: str = "WANDB_API_KEY"
@@ -256,7 +257,7 @@ class Environment(Section):
     time_limit_seconds: Seconds | None = None
     parallelism: Annotated[int, Field(ge=0, le=1000)] = 0
     caching: bool = True
-    shared_memory: Bytes | None = None
+    shared_memory: Memory | None = None
     volumes: list[Volume] = []
     wandb: Wandb = Wandb()
     checkpoint_root: Annotated[str, StringConstraints(pattern=r"^(gs:/)?/\S+$")] | None = None
@@ -380,14 +381,11 @@ def _check_amounts(name: str, step: Step) -> None:
     """Kubernetes refuses a pod that asks for more than it may use, after a run has started."""
     for kind in ("cpu", "memory"):
         request, limit = getattr(step, f"{kind}_request"), getattr(step, f"{kind}_limit")
-        if request and limit:
-            from kubernetes.utils.quantity import parse_quantity
-
-            if parse_quantity(request) > parse_quantity(limit):
-                raise ValueError(
-                    f"steps: {name} asks for {kind} {request} ({kind}_request), above its "
-                    f"{kind}_limit {limit}"
-                )
+        if request and limit and amount(request) > amount(limit):
+            raise ValueError(
+                f"steps: {name} asks for {kind} {request} ({kind}_request), above its "
+                f"{kind}_limit {limit}"
+            )
 
 
 def seconds_of(duration: str) -> int:
