@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.errors import InputError, StepError, shown, told
+from components.tracking.account import SYNC_SECONDS
 
 if TYPE_CHECKING:
     from pipelines.cluster.schedules import Schedules
@@ -394,7 +395,9 @@ def compile_pipeline(
     target = _target(environment, tag)
 
     from pipelines.latent_fanout import compile_to
+    from pipelines.preflight import check_settings
 
+    check_settings(target, parameters)
     compile_to(output, target, parameters)
     click.echo(f"{output}: {output.stat().st_size:,} bytes")
 
@@ -445,9 +448,9 @@ def submit(
     if no_cache:
         target = target.model_copy(update={"caching": False})
 
-    from pipelines.preflight import check_cluster, check_paths
+    from pipelines.preflight import check_cluster, check_settings
 
-    check_paths(target, parameters)
+    check_settings(target, parameters)
     if not no_preflight:
         check_cluster(target, parameters, _warn)
 
@@ -816,11 +819,11 @@ def apply_schedules(
     `submit` does.
     """
     from pipelines.cluster.schedules import apply, read_schedules
-    from pipelines.preflight import check_cluster, check_paths
+    from pipelines.preflight import check_cluster, check_settings
 
     targets = read_schedules(path, environment, tag)
     for schedule, target in targets:
-        check_paths(target, schedule.parameters)
+        check_settings(target, schedule.parameters)
     for schedule, target in targets if not no_preflight else []:
         check_cluster(target, schedule.parameters, _warn)
     for line in apply(targets, dry_run=dry_run):
@@ -1001,7 +1004,7 @@ def wandb() -> None:
 @click.option(
     "--timeout",
     type=click.IntRange(min=1),
-    default=600,
+    default=SYNC_SECONDS,
     show_default=True,
     metavar="SECONDS",
     help="Give the upload no longer than this.",

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 LABEL = "genpipe.run"
 # What a step reads of its surroundings (see components.tracking); all else stays outside.
 PASSED_ON = (
-    *("GENPIPE_EVENTS", "GENPIPE_LOGS", "TF_CPP_MIN_LOG_LEVEL", "WANDB_RUN_GROUP", "WANDB_MODE"),
-    *("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_ENTITY"),
+    *("GENPIPE_EVENTS", "GENPIPE_LOGS", "GENPIPE_RUN", "TF_CPP_MIN_LOG_LEVEL"),
+    *("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_ENTITY"),
+    *("WANDB_RUN_GROUP", "WANDB_FINISH_TIMEOUT", "WANDB_INSECURE_DISABLE_SSL"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
 
 

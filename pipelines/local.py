@@ -29,8 +29,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from components.errors import InputError, StepError, shown
+from components.tracking.account import find_account
 from pipelines.parameters import Parameters
 
 CACHE_HIT = re.compile(r"Task \S+ cache hit \(key=([0-9a-f]+)\)")
@@ -72,8 +74,12 @@ class LocalRun:
             for processes of this machine.
         caching: whether steps may come from the cache of earlier runs, and go into it.
 
+    Attributes:
+        account: where the steps log on W&B.
+
     Raises:
-        InputError: the name can't be a folder's, or the run exists already.
+        InputError: the name can't be a folder's, the run exists already, or wandb refuses one of
+            its settings.
         StepError: the folder can't be written.
     """
 
@@ -91,11 +97,14 @@ class LocalRun:
                 f"run name {shown(name)}: use letters, digits, '.', '_' and '-', at most 63, "
                 "and begin with a letter or a digit"
             )
+        self.account = find_account()
         self.name = name
         self.folder = runs.absolute() / name
         self.parameters = parameters
         self.image = image
-        self.caching = caching
+        # What was made without a W&B run is not for runs that log.
+        logged = "cache" if self.account.mode != "disabled" else "cache-disabled"
+        self._cache = logged if caching else ""
         self.steps: dict[str, StepState] = {}
         self.peak_memory = 0
         self.seconds = 0.0
@@ -147,6 +156,9 @@ class LocalRun:
             "GENPIPE_EVENTS": str(self._events),
             "GENPIPE_LOGS": str(self.logs),
             "WANDB_RUN_GROUP": self.name,
+            # Names come again; what W&B knows a step's run by does not.
+            "GENPIPE_RUN": uuid4().hex,
+            **(self.account.variables() if self.image else {}),
             # Of the worker and the steps it starts. The folder that the user stands in may have
             # packages of its own called pipelines or components.
             "PYTHONSAFEPATH": "1",
@@ -156,7 +168,7 @@ class LocalRun:
         command = [sys.executable, "-m", "pipelines.local", str(self.folder), str(self._store)]
         with (self.logs / "kfp.log").open("wb") as log:
             self._worker = subprocess.Popen(
-                [*command, self.image, "cache" if self.caching else ""],
+                [*command, self.image, self._cache],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -209,6 +221,23 @@ class LocalRun:
                     return
                 time.sleep(0.1)
 
+    def send_cached(self) -> str:
+        """Send the W&B runs of steps that came from the cache, where they are not on W&B yet.
+
+        Returns:
+            Why not, in one line; empty if they are.
+        """
+        cached = [step.folder for step in self.steps.values() if step.status == "cached"]
+        if self.account.mode != "online" or not cached:
+            return ""
+        from pipelines.runs.wandb_sync import send_unsent
+
+        try:
+            send_unsent([folder for folder in cached if folder], self.account)
+        except StepError as error:
+            return str(error)
+        return ""
+
     def collect(self) -> None:
         """Lay the run's folder out: a folder for each step, the report and the leaderboard."""
         for step in self.steps.values():
@@ -233,7 +262,7 @@ class LocalRun:
 
     def _take(self, event: dict[str, Any]) -> Iterator[tuple[StepState, str]]:
         if event["event"] == "cached":
-            for entry in (self._store / "cache").glob(f"{event['key']}*.json"):
+            for entry in (self._store / self._cache).glob(f"{event['key']}*.json"):
                 folder = _folder_of(json.loads(entry.read_text()))
                 record = json.loads((folder / "step.json").read_text()) if folder else None
                 if record:
@@ -320,7 +349,7 @@ def _end_with_parent() -> None:
     os.killpg(0, signal.SIGTERM)
 
 
-def _work(folder: Path, store: Path, image: str, caching: bool) -> None:
+def _work(folder: Path, store: Path, image: str, cache: str) -> None:
     """The worker: compile the pipeline to the run's folder, load it, and run it."""
     from kfp import components, local
 
@@ -345,8 +374,8 @@ def _work(folder: Path, store: Path, image: str, caching: bool) -> None:
         if image
         else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(outputs),
-        enable_caching=caching,
-        cache_root=str(store / "cache"),
+        enable_caching=bool(cache),
+        cache_root=str(store / (cache or "cache")),
     )
     components.load_component_from_file(str(compiled))(**parameters.arguments())
 
@@ -372,4 +401,4 @@ def _containers(image: str, folder: Path, outputs: Path, parameters: Parameters)
 
 
 if __name__ == "__main__":
-    _work(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], bool(sys.argv[4]))
+    _work(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4])

@@ -64,7 +64,19 @@ def place(
     wandb = environment.wandb
     if wandb.secret_name:
         kubernetes.use_secret_as_env(task, wandb.secret_name, {wandb.secret_key: "WANDB_API_KEY"})
+    # KFP's cache key holds what a container is started with, and not its variables. A step that
+    # comes from the cache logs nothing, so where it logs belongs to the key; kfp's executor lets
+    # arguments pass that it does not know.
+    task.container_spec.args = [*_logged_to(environment, step), *task.container_spec.args]
     return task
+
+
+def _logged_to(environment: Environment, step: str) -> list[str]:
+    known = variables(environment, step)
+    if environment.wandb.secret_name:
+        known["WANDB_SECRET"] = environment.wandb.secret_name
+    chosen = [f"{name}={known[name]}" for name in sorted(known) if name.startswith("WANDB_")]
+    return ["--wandb", " ".join(chosen)] if chosen else []
 
 
 def variables(environment: Environment, step: str) -> dict[str, str]:

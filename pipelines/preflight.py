@@ -7,8 +7,10 @@ from collections.abc import Callable
 from components.errors import InputError, StepError
 from components.places import check, places
 from components.storage import NoCredentialsError
+from components.tracking.account import check_variables
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
+from pipelines.placement import variables
 
 
 def check_local(parameters: Parameters) -> None:
@@ -21,17 +23,22 @@ def check_local(parameters: Parameters) -> None:
         check(place)
 
 
-def check_paths(environment: Environment, parameters: Parameters) -> None:
-    """Refuse paths that a cluster's pods do not keep.
+def check_settings(environment: Environment, parameters: Parameters) -> None:
+    """Refuse what is known to fail on a cluster, before anything is sent there.
 
     Raises:
-        InputError: one lies in no volume that the step which uses it mounts.
+        InputError: a path lies in no volume that the step which uses it mounts, or wandb would
+            refuse one of its variables.
     """
     try:
         environment.check_path("source", parameters.source, "ingest")
         environment.check_path("publish_to", parameters.publish_to, "publish")
     except ValueError as error:
         raise InputError(str(error)) from None
+    try:
+        check_variables(variables(environment, "ingest"))
+    except InputError as error:
+        raise InputError(f"environment {environment.name}: {error}") from None
 
 
 def check_cluster(
@@ -41,8 +48,8 @@ def check_cluster(
 
     The pods' account may be another, so what can't be told from here is no reason to refuse:
     without any credentials, and for ``s3://`` and ``minio://``, which Kubeflow's launcher alone
-    uses, nothing is checked. Paths are the pods' own (see ``check_paths``). The run's first step,
-    ``ingest``, checks again, as the pods may.
+    uses, nothing is checked. Paths are the pods' own (see ``check_settings``). The run's first
+    step, ``ingest``, checks again, as the pods may.
 
     Args:
         environment: where the run is to be.

@@ -18,7 +18,8 @@ from rich.table import Table
 from components.cells import Cell, Family, Status
 from components.errors import InputError
 from components.progress import format_seconds
-from components.tracking.upload import SENT
+from components.tracking.account import DEFAULT_PROJECT
+from components.tracking.upload import marks_of
 from pipelines.environments import explain
 from pipelines.local import LocalRun, StepState
 
@@ -110,7 +111,10 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
     console.print(f"  {families} at latent size {sizes} on {run.parameters.dataset}: {cells} cells")
     if quick:
         console.print("  --quick: small budgets, so figures are worse than those of a full run")
-    console.print(f"  everything goes to {escape(str(_shown(run.folder)))}\n")
+    console.print(f"  everything goes to {escape(str(_shown(run.folder)))}")
+    if run.account.mode == "online":
+        console.print(f"  and to W&B: {escape(run.account.place('', DEFAULT_PROJECT))}")
+    console.print()
     run.start()
     bars = Progress(
         TextColumn("  {task.description:<24}"),
@@ -150,6 +154,12 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
                     bars.remove_task(shown.pop(step.name))
                 console.print(_end_line(step))
     succeeded = run.wait()
+    with console.status("  sending what came from the cache to W&B"):
+        problem = run.send_cached()
+    if problem:
+        console.print(
+            f"  W&B: {escape(problem)}; `genpipe wandb sync` sends what came from the cache"
+        )
     run.collect()
     return succeeded
 
@@ -171,8 +181,8 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
     if tracked:
         console.print(f"  wandb leet {folder}/wandb", soft_wrap=True)
         console.print("      every step's W&B run, in the terminal")
-    if not all(any(path.glob(f"*{SENT}")) for path in tracked):
-        console.print(f"  wandb sync {folder}/wandb/offline-run-*", soft_wrap=True)
+    if not all(map(marks_of, tracked)):
+        console.print(f"  genpipe wandb sync {folder}", soft_wrap=True)
         console.print("      uploads the runs that are not on W&B yet, once you are logged in")
     console.print(f"  {folder}/<step>-<cell>/", soft_wrap=True)
     console.print("      what each step made; logs/ has what each step printed")

@@ -12,6 +12,7 @@ from typing import Any
 from components.cells import parse_family
 from components.errors import InputError, StepError
 from components.ingest.dataset import open_dataset
+from components.tracking.account import find_account
 from components.tracking.step import step_name
 from components.train.settings import SETTINGS
 from components.train.step import train_cell
@@ -43,8 +44,8 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
         The model's folder, ``<folder>/train_vae-10/model``; W&B's run lies in ``<folder>/wandb``.
 
     Raises:
-        InputError: the family or a setting is unknown or out of range, there is no data set, or
-            the run exists already. Nothing was written.
+        InputError: the family or a setting is unknown or out of range, there is no data set,
+            wandb refuses one of its settings, or the run exists already. Nothing was written.
         StepError: the folder can't be written.
         SystemExit: with status 1, after the step itself told what stopped it.
     """
@@ -56,6 +57,7 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
             raise InputError(f"{name} is no setting of the family {family}: choose from {own}")
     settings = kind(**given)
     open_dataset(data)
+    find_account()
     step = folder / step_name(f"train_{family}", settings.cell)
     try:
         step.mkdir(parents=True)
@@ -75,9 +77,8 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
         )
     finally:
         # Where a local run has them too.
-        for run in sorted((tracked / "wandb").glob("*run-*-*")):
-            (folder / "wandb").mkdir(exist_ok=True)
-            shutil.move(run, folder / "wandb" / run.name)
+        for logged in (tracked / "wandb").glob("*/"):
+            shutil.copytree(logged, folder / "wandb" / logged.name, dirs_exist_ok=True)
         shutil.rmtree(tracked, ignore_errors=True)
     return step / "model"
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from components.errors import InputError, StepError, shown
 
+DEFAULT_PROJECT = "genpipe"
 # What wandb's mode may be, and what it means; wandb still knows the old names.
 MODES = {
     **{mode: mode for mode in ("online", "offline", "disabled")},
@@ -23,6 +24,8 @@ MODES = {
 }
 # What ``WANDB_FINISH_TIMEOUT``, wandb's own variable, sets otherwise.
 UPLOAD_SECONDS = 20.0
+# That sending finished runs, one after another, may take.
+SYNC_SECONDS = 600
 LONGEST_UPLOAD = 86_400.0
 # A part of an address. wandb holds projects to this rule, and leaves entities to its server.
 ENTITY = re.compile(r"[^/\\#?%:\s]{1,128}")
@@ -48,7 +51,18 @@ class Account:
 
     def place(self, entity: str, project: str) -> str:
         """The address of a run's project, where the run itself says the rest."""
-        return "/".join((self.host, self.entity or entity, self.project or project))
+        return "/".join(filter(None, (self.host, self.entity or entity, self.project or project)))
+
+    def variables(self) -> dict[str, str]:
+        """What tells it to a process that has neither this user's files nor this folder."""
+        known = {
+            "WANDB_MODE": self.mode,
+            "WANDB_BASE_URL": self.host,
+            "WANDB_ENTITY": self.entity,
+            "WANDB_PROJECT": self.project,
+            "WANDB_API_KEY": _find_key(self.host) if self.mode == "online" else "",
+        }
+        return {name: value for name, value in known.items() if value}
 
 
 def find_account() -> Account:
@@ -80,13 +94,7 @@ def has_key(host: str) -> bool:
     Raises:
         InputError: what it finds can't be one.
     """
-    from wandb.sdk.lib import wbauth
-
-    with _refused():
-        found = wbauth.authenticate_session(
-            host=host, source="genpipe", prompt=False, update_session=False
-        )
-    return found is not None
+    return _find_login(host) is not None
 
 
 def check_variables(variables: Mapping[str, str]) -> None:
@@ -118,6 +126,19 @@ def reach(account: Account, seconds: int) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise StepError(f"W&B at {account.host}: {reason}") from None
+
+
+def _find_login(host: str) -> Any:
+    from wandb.sdk.lib import wbauth
+
+    with _refused():
+        return wbauth.authenticate_session(
+            host=host, source="genpipe", prompt=False, update_session=False
+        )
+
+
+def _find_key(host: str) -> str:
+    return getattr(_find_login(host), "api_key", "")
 
 
 def _chosen(settings: Any, name: str) -> bool:

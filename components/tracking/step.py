@@ -18,11 +18,9 @@ from components.cells import Cell
 from components.errors import InputError, StepError, told
 from components.outputs import leave_plain_files
 from components.progress import Progress, format_seconds
-from components.tracking.account import Account, find_account
+from components.tracking.account import DEFAULT_PROJECT, Account, find_account
 from components.tracking.tracker import Tracker
 from components.tracking.wandb import WandbTracker
-
-DEFAULT_PROJECT = "genpipe"
 
 
 def step_name(step: str, cell: Cell | None) -> str:
@@ -32,9 +30,14 @@ def step_name(step: str, cell: Cell | None) -> str:
     return f"{step}-{cell.latent_size if cell.family.value in step else cell.name}"
 
 
-def run_id(group: str, name: str) -> str | None:
-    """The W&B run id of a step in a pipeline run: the same when a lost pod is tried again."""
-    return hashlib.sha256(f"{group}/{name}".encode()).hexdigest()[:16] if group else None
+def run_id(run: str, name: str) -> str | None:
+    """The W&B run id of a step: the same when a lost pod is tried again.
+
+    Args:
+        run: what no other pipeline run is called; without one, the id is W&B's choice.
+        name: of the step and its cell.
+    """
+    return hashlib.sha256(f"{run}/{name}".encode()).hexdigest()[:16] if run else None
 
 
 def _open_cell(
@@ -65,7 +68,7 @@ def _open_run(
         group=group or None,
         job_type=step,
         name=name,
-        id=run_id(group, name),
+        id=run_id(os.environ.get("GENPIPE_RUN") or group, name),
         resume="allow",
         config=dict(config),
         dir=folder,
@@ -102,8 +105,9 @@ def open_step(
     """Open the W&B run of one step, and say how the step goes.
 
     What the surroundings tell a step: W&B's own settings (see ``account``) and
-    ``WANDB_RUN_GROUP``, and of a local run ``GENPIPE_EVENTS`` (file that events are appended to)
-    and ``GENPIPE_LOGS`` (folder where the step writes its own log).
+    ``WANDB_RUN_GROUP``, and of a local run ``GENPIPE_RUN`` (what no other run is called, as the
+    group is on a cluster), ``GENPIPE_EVENTS`` (file that events are appended to) and
+    ``GENPIPE_LOGS`` (folder where the step writes its own log).
 
     Args:
         step: the step's name, W&B's job type.

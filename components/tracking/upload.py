@@ -87,6 +87,8 @@ def send(
     Returns:
         The runs that were not sent whole, and why, in one line each.
     """
+    if not folders:
+        return {}  # wandb would look for runs by itself
     chosen = {"--project": account.project, "--entity": account.entity}
     options = [text for option, value in chosen.items() if value for text in (option, value)]
     process = _start(

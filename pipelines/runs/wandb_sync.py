@@ -7,12 +7,14 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from components import storage
 from components.errors import InputError, StepError
-from components.tracking.account import Account, find_account, has_key, reach
+from components.tracking.account import SYNC_SECONDS, Account, find_account, has_key, reach
 from components.tracking.run_log import LoggedRun, copy_run, log_of, read_run
 from components.tracking.upload import mark_sent, marks_of, send
 
@@ -70,7 +72,7 @@ def sync_wandb(uri: str, seconds: float) -> int:
         root = scratch / "fetched" if remote else Path(uri)
         files = _list(uri) if remote else {}
         storage.pull(uri, root, {n: file for n, file in files.items() if n.endswith(TO_CHOOSE_BY)})
-        unsent = _choose(root, account)
+        unsent = _choose([root], account)
         if not unsent:
             raise InputError(
                 f"nothing to sync at {uri}: all that its steps logged was sent (the marks are in "
@@ -78,25 +80,66 @@ def sync_wandb(uri: str, seconds: float) -> int:
             )
         wanted = ("data/", *(f"{one.folder.name}/" for one in unsent))
         storage.pull(uri, root, {n: file for n, file in files.items() if n.startswith(wanted)})
-        failed, copies = {}, {}
-        for one in unsent:
-            try:
-                copies[copy_run(one.folder, scratch / "copies")] = one
-            except StepError as error:
-                failed[one.run.name] = str(error)
-        refused = send(list(copies), account, seconds, scratch, _say)
-        for copy, one in copies.items():
-            if copy in refused:
-                failed[one.run.name] = refused[copy]
-            else:
-                _mark(one, beside=not remote)
+        _send(unsent, account, seconds, scratch, _say, beside=not remote)
+    return len(unsent)
+
+
+def send_unsent(folders: Sequence[Path], account: Account) -> None:
+    """Send those W&B runs below folders of this machine that are not on W&B yet.
+
+    Args:
+        folders: to look in.
+        account: to send to.
+
+    Raises:
+        StepError: W&B does not answer or refuses the key, or some run was not sent whole.
+    """
+    unsent = _choose(folders, account)
+    if unsent:
+        reach(account, SECONDS_FOR_AN_ANSWER)
+        with tempfile.TemporaryDirectory(prefix="genpipe-wandb-") as temporary:
+            _send(
+                unsent,
+                account,
+                SYNC_SECONDS,
+                Path(temporary),
+                lambda line: None,
+                beside=True,
+            )
+
+
+def _send(
+    unsent: Sequence[_Unsent],
+    account: Account,
+    seconds: float,
+    scratch: Path,
+    say: Callable[[str], Any],
+    *,
+    beside: bool,
+) -> None:
+    """Send copies of runs, and mark those that arrived whole.
+
+    Raises:
+        StepError: one did not.
+    """
+    failed, copies = {}, {}
+    for one in unsent:
+        try:
+            copies[copy_run(one.folder, scratch / "copies")] = one
+        except StepError as error:
+            failed[one.run.name] = str(error)
+    refused = send(list(copies), account, seconds, scratch, say)
+    for copy, one in copies.items():
+        if copy in refused:
+            failed[one.run.name] = refused[copy]
+        else:
+            _mark(one, beside=beside)
     if failed:
         name, reason = next(iter(failed.items()))
         raise StepError(
             f"{len(failed)} of {len(unsent)} runs were not sent, and are not marked as sent: "
             f"{name}: {reason}"
         )
-    return len(unsent)
 
 
 def _say(line: str) -> None:
@@ -113,14 +156,16 @@ def _list(uri: str) -> dict[str, storage.File]:
     return found
 
 
-def _choose(root: Path, account: Account) -> list[_Unsent]:
+def _choose(folders: Sequence[Path], account: Account) -> list[_Unsent]:
+    """The W&B runs below folders that are not where they are to go."""
     unsent = []
-    for folder in sorted(path for path in root.rglob("offline-run-*") if path.is_dir()):
+    found = {path for folder in folders for path in folder.rglob("offline-run-*") if path.is_dir()}
+    for folder in sorted(found):
         run = read_run(folder)
         one = _Unsent(folder, run, account.place(run.entity, run.project))
         said = [mark.read_text(encoding="utf-8") for mark in marks_of(folder)]
         # An empty mark is wandb's own, which sends a run to the project that it was made for.
-        elsewhere = one.place != f"{account.host}/{run.entity}/{run.project}"
+        elsewhere = one.place != Account("online", account.host).place(run.entity, run.project)
         if one.place in said or ("" in said and not elsewhere) or _marker(one).exists():
             continue
         unsent.append(one)

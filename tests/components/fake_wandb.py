@@ -48,7 +48,7 @@ class FakeWandb(ThreadingHTTPServer):
         self.history: dict[str, list[dict[str, Any]]] = {}
         self.files: dict[str, bytes] = {}
         self.artifacts: dict[str, tuple[str, set[str]]] = {}
-        self._pending: dict[str, tuple[str, str, set[str]]] = {}
+        self._begun: dict[str, tuple[str, str, set[str]]] = {}
         self.answers: dict[str, dict[str, Any]] = {}
         self.refused: dict[str, int] = {}
         self._opened: set[tuple[str, str]] = set()
@@ -115,13 +115,13 @@ class FakeWandb(ThreadingHTTPServer):
         state = "COMMITTED" if asked["digest"] in self.artifacts else "PENDING"
         if state == "PENDING":
             name = asked["artifactCollectionName"]
-            self._pending[identity] = (asked["digest"], name, set())
+            self._begun.setdefault(identity, (asked["digest"], name, set()))
         return {"id": identity, "state": state, "artifactSequence": {"latestArtifact": None}}
 
     def _edges(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
         edges = []
         for file in asked["artifactFiles"]:
-            _, name, files = self._pending[file["artifactID"]]
+            _, name, files = self._begun[file["artifactID"]]
             files.add(f"{name}/{file['name']}")
             node = {**self._upload(f"{name}/{file['name']}"), "storagePath": None}
             node |= {"uploadMultipartUrls": None, "artifact": {"id": file["artifactID"]}}
@@ -129,7 +129,7 @@ class FakeWandb(ThreadingHTTPServer):
         return edges
 
     def _commit(self, identity: str) -> None:
-        digest, name, files = self._pending.pop(identity)
+        digest, name, files = self._begun[identity]  # by any of the runs that began it
         if files <= set(self.files):
             self.artifacts[digest] = name, files
 

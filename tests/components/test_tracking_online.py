@@ -114,7 +114,7 @@ def test_the_run_of_a_cell_is_sent_too(tmp_path: Path) -> None:
 def test_what_was_sent_is_marked_with_the_place(sent: Step, server: FakeWandb) -> None:
     (mark,) = sent.runs[0].glob("*.synced")
 
-    assert mark.read_text() == f"{server.url}//genpipe"
+    assert mark.read_text() == f"{server.url}/genpipe"
 
 
 def test_where_the_users_settings_file_says_is_asked_and_nowhere_else(tmp_path: Path) -> None:

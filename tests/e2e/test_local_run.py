@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.components.fake_wandb import fake_wandb
 from tests.recording_proxy import recording_proxy
 
 GENPIPE = Path(sys.executable).with_name("genpipe")
@@ -35,13 +36,16 @@ STEPS = {
 SURROUNDINGS: dict[str, str] = {}
 
 
-def genpipe(folder: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def genpipe(
+    folder: Path, cache: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         **SURROUNDINGS,
         "TFDS_DATA_DIR": str(cache),
         "WANDB_MODE": "offline",
         "WANDB_API_KEY": KEY,
+        **variables,
     }
     return subprocess.run(
         [GENPIPE, *arguments], cwd=folder, env=environment, capture_output=True, text=True
@@ -159,7 +163,7 @@ def tracked(run):
     """The records of every W&B run, by its name."""
     wandb = Path(sys.executable).with_name("wandb")
     found = {}
-    for folder in (run / "wandb").iterdir():
+    for folder in (run / "wandb").glob("offline-run-*"):
         shown = subprocess.run(
             [wandb, "leet", "inspect", "--json", folder], capture_output=True, text=True, check=True
         )
@@ -376,6 +380,61 @@ def test_a_run_that_exists_is_refused_before_anything_starts(place, run, mnist_c
     assert result.returncode == 2
     assert "'first' exists already" in result.stderr
     assert sorted(path.name for path in (place / "runs").iterdir()) == before
+
+
+def test_what_comes_from_the_cache_is_logged_where_the_run_logs(place, run, mnist_cache, tracked):
+    """The steps were logged offline: their runs go to W&B with a run that takes them over."""
+    with fake_wandb() as server:
+        logged = {"WANDB_MODE": "online", "WANDB_BASE_URL": server.url, "NO_PROXY": "127.0.0.1"}
+        result = genpipe(place, mnist_cache, "run", *SMALL, "--name", "online", **logged)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert f"and to W&B: {server.url}/genpipe\n" in result.stdout
+        assert "W&B: " not in result.stdout.replace("and to W&B: ", "")
+        first = {
+            opened["name"]: opened["displayName"]
+            for opened in server.asked("UpsertBucket")
+            if opened["displayName"]  # later ones change the summary alone
+        }
+        arrived = {name for name, _ in server.artifacts.values()}
+        server.operations.clear()
+        again = genpipe(place, mnist_cache, "run", *SMALL, "--name", "online-2", **logged)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert not {opened["name"] for opened in server.asked("UpsertBucket")} & set(first)
+
+    made_before = STEPS - {"compare", "publish"}
+    opened = [of(records, "run")[0]["run_id"] for name, records in tracked.items()]
+    ids = {of(tracked[name], "run")[0]["run_id"] for name in made_before}
+    assert ids <= set(first)
+    assert {first[run_id] for run_id in ids} == made_before
+    # Those that made a cell's row and the report ran again, under ids of their own.
+    assert len(set(first) - ids) == 5
+    assert not (set(first) - ids) & set(opened)
+    tables = [
+        artifact["name"]
+        for name in made_before
+        for artifact in of(tracked[name], "artifact")
+        if artifact["type"] == "run_table"
+    ]
+    assert len(tables) > 5
+    assert set(tables) <= arrived
+
+
+def test_steps_that_logged_nowhere_are_not_taken_over(place, run, mnist_cache):
+    one = ("run", *SMALL, "--families", "autoencoder", "--name", "silent")
+    silent = genpipe(place, mnist_cache, *one, WANDB_MODE="disabled")
+    assert silent.returncode == 0, silent.stdout + silent.stderr
+    assert "from the cache" not in silent.stdout
+    assert not (place / "runs" / "silent" / "wandb").exists()
+
+
+def test_what_wandb_would_refuse_stops_a_run_before_it_is_there(place, run, mnist_cache):
+    for bad in ({"WANDB_PROJECT": "team/mnist"}, {"WANDB_MODE": "on"}, {"WANDB_ENTITY": "a b"}):
+        result = genpipe(place, mnist_cache, "run", *SMALL, "--name", "refused", **bad)
+        assert result.returncode == 2
+        assert result.stderr.startswith("error: ")
+        assert next(iter(bad.values())) in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    assert not (place / "runs" / "refused").exists()
 
 
 def test_of_runs_at_once_in_one_folder_each_ends_right_or_is_told(place, run, mnist_cache):

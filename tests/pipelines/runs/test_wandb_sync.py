@@ -233,7 +233,7 @@ def test_what_wandb_would_refuse_is_refused(local_run: Path, syncs: Syncs) -> No
     for variables, told in (
         ({"WANDB_PROJECT": "team/mnist"}, "Invalid project name 'team/mnist'"),
         ({"WANDB_ENTITY": "a b"}, "WANDB_ENTITY is 'a b'"),
-        ({"WANDB_API_KEY": "short"}, "API key must have 40+ characters"),
+        ({"WANDB_API_KEY": KEY[:5]}, "API key must have 40+ characters"),
     ):
         status, said = syncs(local_run, **variables)
         assert (status, told in said) == (2, True)
