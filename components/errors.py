@@ -2,6 +2,7 @@
 
 import errno
 import reprlib
+import ssl
 
 # What the machine refuses whoever asks: a full disk, a file of somebody else's, a name too long.
 REFUSALS = (
@@ -41,6 +42,25 @@ def told(error: BaseException) -> str:
     if len(line) > LONGEST_LINE:  # such as of a path; its two ends tell most
         line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
     return line
+
+
+def unreachable(error: BaseException) -> str:
+    """Why there was no connection, in one line: what the network said, below a library's errors."""
+    reason, inner = error, _inner(error)
+    while inner:
+        if isinstance(inner, OSError):
+            reason = inner
+        inner = _inner(inner)
+    line = " ".join(str(reason).split()) or type(reason).__name__
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        line += "; name the file of your own authority's certificates in REQUESTS_CA_BUNDLE"
+    return line
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    """The error that led to another one, or that it was made of."""
+    made_of = (part for part in error.args if isinstance(part, BaseException))
+    return error.__cause__ or error.__context__ or next(made_of, None)
 
 
 _brief = reprlib.Repr()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from components.errors import InputError, StepError
+from components.errors import InputError, StepError, unreachable
 from components.storage import BYTES_AT_A_TIME, SECONDS_A_REQUEST, Address, File, Snapshot
 
 # With the waits between them (below 1 s, then 2 s) as long as Cloud Storage's retries.
@@ -182,8 +182,8 @@ class S3:
             ) from error
         except (boto.ConnectionError, boto.HTTPClientError, RetriesExceededError) as error:
             raise StepError(
-                f"cannot reach {self.host} to open {uri}: check the network and AWS_ENDPOINT_URL;"
-                f" for a store inside a cluster, {FORWARD}"
+                f"cannot reach {self.host} to open {uri} ({unreachable(error)}): check the network"
+                f" and AWS_ENDPOINT_URL; for a store inside a cluster, {FORWARD}"
             ) from error
         except boto.ClientError as error:
             raise self._refusal(uri, error.response) from error

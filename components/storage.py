@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import parse_qsl
 
-from components.errors import InputError, StepError
+from components.errors import InputError, StepError, unreachable
 
 # A request that fails for a passing reason is sent again for so long, after waits that double from
 # the first to the longest. Each part of a large file has that time for itself.
@@ -832,7 +832,8 @@ class CloudStorage:
             case auth.GoogleAuthError() if not isinstance(error, auth.TransportError):
                 return StepError(f"no login at {self.host} to open {uri}: {reason}")
         return StepError(
-            f"cannot reach {self.host} to open {uri}: check the network, or STORAGE_EMULATOR_HOST"
+            f"cannot reach {self.host} to open {uri} ({unreachable(error)}): check the network, or"
+            " STORAGE_EMULATOR_HOST"
         )
 
 

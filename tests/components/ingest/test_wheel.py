@@ -12,11 +12,12 @@ import pytest
 
 from components.errors import StepError
 from components.ingest import wheel
+from components.ingest.archives import Archive, write_archives
 from components.ingest.prepared import find_prepared
 
 
 @pytest.fixture(scope="module")
-def contents() -> dict[wheel.Archive, bytes]:
+def contents() -> dict[Archive, bytes]:
     return wheel.read_wheel()
 
 
@@ -42,23 +43,27 @@ def write_pickle(path: Path, content: Any) -> None:
 
 
 def test_the_archives_are_the_published_ones_byte_for_byte(
-    contents: dict[wheel.Archive, bytes], tmp_path: Path
+    contents: dict[Archive, bytes], tmp_path: Path
 ) -> None:
     registered = find_prepared("mnist", tmp_path).archives
 
-    packed = {archive.file: wheel.pack(archive, data) for archive, data in contents.items()}
+    replaced = write_archives(contents, tmp_path, registered)
 
-    assert {file: hashlib.sha256(data).hexdigest() for file, data in packed.items()} == registered
+    assert replaced == {}
+    for file, digest in registered.items():
+        assert hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() == digest
 
 
 def test_without_gzip_the_archives_hold_the_same_content(
-    contents: dict[wheel.Archive, bytes], monkeypatch: pytest.MonkeyPatch
+    contents: dict[Archive, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", "")
 
-    packed = wheel.pack(wheel.TEST_LABELS, contents[wheel.TEST_LABELS])
+    replaced = write_archives(contents, tmp_path, find_prepared("mnist", tmp_path).archives)
 
-    assert gzip.decompress(packed) == contents[wheel.TEST_LABELS]
+    assert {file: gzip.decompress(packed) for file, packed in replaced.items()} == {
+        archive.file: content for archive, content in contents.items()
+    }
 
 
 def test_a_missing_wheel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
