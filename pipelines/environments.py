@@ -72,7 +72,11 @@ def _mountable(path: str) -> str:
     return path
 
 
-def _address(url: str) -> str:
+def _api_address(url: str) -> str:
+    """What API requests begin with, out of that or of the address that a browser shows."""
+    url = re.sub(r"(/apis/v[12]\w*(/.*)?)?/?([?#].*)?$", "", url)
+    # Kubeflow's dashboard draws its frames' pages below /_/.
+    url = re.sub(r"/_/pipeline\b.*", "/pipeline", url)
     try:
         urlsplit(url).port  # noqa: B018  (it is taken apart only here)
     except ValueError as error:
@@ -117,7 +121,7 @@ class Api(Section):
     """
 
     host: Annotated[
-        str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$"), AfterValidator(_address)
+        str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$"), AfterValidator(_api_address)
     ]
     namespace: KubernetesName
     authentication: Literal["none", "token", "service-account", "iap", "cookies"] = "none"

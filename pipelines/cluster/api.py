@@ -10,6 +10,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ import kfp_server_api
 import urllib3
 from kfp.client import ServiceAccountTokenVolumeCredentials
 from kfp_server_api.rest import RESTClientObject
+from requests.utils import get_environ_proxies, select_proxy
 
 from components.errors import InputError, StepError
 from pipelines.environments import Api, Environment
@@ -34,7 +36,12 @@ TRIES = 4
 BACKOFF_SECONDS = 0.5  # the second try comes at once, those after it wait 1 and 2 seconds
 LONGEST_WAIT_SECONDS = 30
 PAGE_SIZE = 100
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PLAIN_TEXT = "text/plain"
+API_ADDRESS = (
+    "api.host is what comes before /apis/v2beta1: http://localhost:8888 of a port-forward, "
+    "https://HOST of Kubeflow Pipelines alone, https://HOST/pipeline of a full Kubeflow"
+)
 
 
 class ApiError(StepError):
@@ -96,8 +103,7 @@ def connect(environment: Environment) -> kfp.Client:
         if error.status != 404:
             raise
         raise ApiError(
-            f"{api.host} answers, but not as a Kubeflow Pipelines API (404): api.host is the "
-            "address before /apis/v2beta1, on a full Kubeflow it ends in /pipeline",
+            f"{api.host} answers, but not as a Kubeflow Pipelines API (404): {API_ADDRESS}",
             404,
         ) from None
     return client
@@ -117,7 +123,8 @@ class _Client(kfp.Client):
             host=api.host,
             namespace=api.namespace,
             client_id=api.client_id,
-            ssl_ca_cert=api.ca_file,
+            ssl_ca_cert=api.ca_file or os.environ.get("REQUESTS_CA_BUNDLE"),
+            proxy=_proxy(api.host),
             **_credentials(api),
         )
         api_client = self._run_api.api_client  # one for all services
@@ -174,11 +181,7 @@ class _Rest(RESTClientObject):
             if (options.get("headers") or {}).get("Accept") != PLAIN_TEXT:
                 json.loads(response.data)
         except ValueError:  # kfp's client would make an empty object of it
-            raise ApiError(
-                f"{self._api.host} answered with a web page or other text, and not as an API: "
-                f"{_login(self._api)}",
-                401,
-            ) from None
+            raise ApiError(_no_json(self._api, response.data), 401) from None
         return response
 
 
@@ -209,6 +212,17 @@ def get_text(client: kfp.Client, path: str, query: Mapping[str, str]) -> str:
     )
     content: bytes = answer.data
     return content.decode("utf-8", "replace")
+
+
+def _proxy(host: str) -> str | None:
+    """The proxy of an address, by the variables of the surroundings; none for this machine's own.
+
+    kfp's client has no eye for them.
+    """
+    if urlsplit(host).hostname in LOOPBACK:
+        return None
+    proxy: str | None = select_proxy(host, get_environ_proxies(host))
+    return proxy
 
 
 def _credentials(api: Api) -> dict[str, Any]:
@@ -286,6 +300,18 @@ def _refusal(api: Api, error: kfp_server_api.ApiException) -> ApiError:
     return ApiError(f"{where}: {what}", status)
 
 
+def _no_json(api: Api, answer: bytes) -> str:
+    """An answer that is no API's, in one line."""
+    text = answer.decode("utf-8", "replace")
+    title = re.search(r"<title>([^<]+)</title>", text, re.IGNORECASE)
+    name = one_line(title[1]) if title else ""
+    said = f"with the page {name!r}" if name else f"with {one_line(text, 60)!r}"
+    # Kubeflow's own pages answer at every path that they do not know.
+    if name in ("Kubeflow Central Dashboard", "Kubeflow Pipelines"):
+        return f"{api.host} answered {said}, and not as an API: {API_ADDRESS}"
+    return f"{api.host} answered {said}, and not as an API: {_login(api)}; {API_ADDRESS}"
+
+
 def _message(error: kfp_server_api.ApiException) -> str:
     """What the server said, without the JSON around it and the stack of wrapped errors below."""
     text = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else ""
@@ -318,7 +344,7 @@ def _no_answer(api: Api, error: Exception) -> str:
         )
     if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.TimeoutError):
         address = urlsplit(api.host)
-        if address.hostname in ("localhost", "127.0.0.1", "::1"):
+        if address.hostname in LOOPBACK:
             return (
                 f"nothing listens at {api.host}: start `kubectl port-forward --namespace "
                 f"{api.namespace} service/ml-pipeline-ui {address.port or 80}:80` in another "

@@ -192,6 +192,26 @@ def test_shared_threads_divide_the_cores_among_the_cells(
         assert environment.threads("train_dcgan") == threads
 
 
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("https://h", "https://h"),
+        ("https://h/", "https://h"),
+        ("http://localhost:8888/#/runs/details/1a", "http://localhost:8888"),
+        ("https://h/apis/v2beta1", "https://h"),
+        ("https://h/pipeline/apis/v2beta1/healthz", "https://h/pipeline"),
+        ("https://h/_/pipeline/?ns=team#/runs", "https://h/pipeline"),
+        ("https://h/kubeflow/_/pipeline/#/experiments", "https://h/kubeflow/pipeline"),
+        ("https://h/pipeline-staging/", "https://h/pipeline-staging"),
+    ],
+)
+def test_the_address_that_a_browser_shows_is_taken(tmp_path: Path, given: str, taken: str) -> None:
+    api = Environment.read(write(tmp_path, {"api.host": given})).api
+
+    assert api is not None
+    assert api.host == taken
+
+
 def test_a_tag_replaces_that_of_every_image(tmp_path: Path) -> None:
     changes = {"images.cpu": "host:5000/team/cpu:1", "images.gpu": f"gpu@sha256:{'0' * 64}"}
     images = Environment.read(write(tmp_path, changes)).with_tag("3f2a91c").images

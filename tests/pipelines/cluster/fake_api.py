@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import sys
 import threading
 import uuid
@@ -30,6 +31,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import kfp
 import kfp_server_api as models
+import trustme
 
 from pipelines.cluster.runs import submit
 from pipelines.environments import Environment
@@ -87,6 +89,7 @@ class FakeApi:
     Attributes:
         requests: all that came, in order.
         page_size: the most entries of a list's page.
+        certificate: to speak TLS with.
         uploads: the files of pipeline versions, by version id.
         workflows: the manifests of runs' workflows, by run id.
         workflow_of_any: that of runs which have none of their own.
@@ -94,6 +97,7 @@ class FakeApi:
     """
 
     page_size: int = 100
+    certificate: trustme.LeafCert | None = None
     requests: list[Request] = field(default_factory=list)
     pipelines: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
@@ -110,6 +114,10 @@ class FakeApi:
 
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _handler(self))
+        if self.certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.certificate.configure_cert(context)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.released = threading.Event()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
@@ -123,7 +131,8 @@ class FakeApi:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def environment(self, **changes: Any) -> Environment:
         """An environment whose API is this server; ``changes`` go over ``api``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import kfp
 import pytest
+import trustme
 
 from components.errors import InputError, StepError
 from pipelines.cluster import api as kfp_api
@@ -16,6 +18,7 @@ from pipelines.cluster.api import TRIES, ApiError, connect
 from pipelines.cluster.runs import ensure_experiment
 from pipelines.environments import Environment
 from tests.pipelines.cluster.fake_api import FakeApi, started
+from tests.recording_proxy import recording_proxy
 
 # --- the login
 
@@ -131,7 +134,15 @@ def test_nothing_but_the_environment_says_how_to_connect(
             {"status": 302, "headers": {"Location": "http://login/?k=1"}},
             "redirects to http://login",
         ),
-        ({"status": 200, "body": b"<html>Log in</html>"}, "answered with a web page"),
+        (
+            {"status": 200, "body": b"<html><title>Log in</title></html>"},
+            r"answered with the page 'Log in', .*put a fresh token .*HOST/pipeline of a full",
+        ),
+        (
+            {"status": 200, "body": b"<title>Kubeflow Central Dashboard</title>"},
+            r"'Kubeflow Central Dashboard', and not as an API: api\.host is what comes before",
+        ),
+        ({"status": 200, "body": b"hello\n"}, "answered with 'hello', and not as an API"),
     ],
 )
 def test_each_failure_is_one_line_that_says_what_to_do(
@@ -172,6 +183,36 @@ def test_a_host_that_has_no_address_is_told() -> None:
 def test_a_server_without_tls_is_told(api: FakeApi) -> None:
     with pytest.raises(ApiError, match=r"no secure connection .*api\.ca_file"):
         connect(api.environment(host=api.url.replace("http:", "https:")))
+
+
+@pytest.mark.parametrize("named", ["api.ca_file", "REQUESTS_CA_BUNDLE", ""])
+def test_an_authority_of_ones_own_is_named_by_field_or_variable(
+    named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    if named.isupper():
+        monkeypatch.setenv(named, str(tmp_path / "ca.pem"))
+    changes = {"ca_file": str(tmp_path / "ca.pem")} if named == "api.ca_file" else {}
+    trusted = contextlib.nullcontext() if named else pytest.raises(ApiError, match="ca_file")
+    with FakeApi(certificate=authority.issue_cert("127.0.0.1")) as api, trusted:
+        connect(api.environment(**changes))
+
+
+def test_a_proxy_of_the_surroundings_is_asked_but_for_this_machine(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with recording_proxy() as proxy:
+        for name, value in proxy.variables.items():
+            monkeypatch.setenv(name, value)
+        connect(api.environment())
+        with pytest.raises(ApiError, match="kfp"):
+            connect(FakeApi.environment_of("https://kfp.invalid/pipeline"))
+        monkeypatch.setenv("no_proxy", ".invalid")
+        with pytest.raises(ApiError, match="Failed to resolve"):
+            connect(FakeApi.environment_of("https://kfp.invalid/pipeline"))
+
+    assert set(proxy.asked) == {"kfp.invalid:443"}
 
 
 def test_an_authority_that_is_not_there_is_refused(api: FakeApi) -> None:
