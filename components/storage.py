@@ -637,6 +637,8 @@ class CloudStorage:
                 )
             except (AttributeError, TypeError, KeyError) as error:  # a file of other JSON
                 raise DefaultCredentialsError("the file holds something else") from error
+            except OSError as error:  # a folder, or a file of somebody else's
+                raise DefaultCredentialsError(error.strerror) from error
             self.bucket = client.bucket(self.address.bucket)
             # 429, 5xx, connections that are refused or reset, time-outs.
             passing = DEFAULT_RETRY.with_timeout(SECONDS_OF_RETRIES).with_delay(*SECONDS_TO_WAIT)

@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands that need them, so that help answ
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -760,10 +761,9 @@ def compare(
     import tempfile
 
     page = output or Path(tempfile.mkdtemp(prefix="genpipe-compare-")) / "compare.html"
-    try:
-        page.write_text(comparison_page(results), encoding="utf-8")
-    except OSError as error:
-        raise StepError(f"{page} can't be written: {error}") from None
+    from components.storage import write_bytes
+
+    write_bytes(page, comparison_page(results).encode("utf-8", "backslashreplace"))
     if in_browser:
         _browse(page.absolute())
     else:
@@ -1028,10 +1028,18 @@ def _parse(value: str) -> Any:
 
 def entry_point() -> None:
     """The ``genpipe`` command: expected errors in one line, without a traceback."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         # A file may be called what the terminal can't show.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+    # A notebook's is for the notebook's own process: here pictures go to files.
+    os.environ["MPLBACKEND"] = "agg"
     try:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            raise InputError("the current folder is gone: go to another one") from None
         main(standalone_mode=True)
     except Exception as error:
         line = told(error)

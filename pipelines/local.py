@@ -13,6 +13,7 @@ all the steps it started.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -32,9 +34,12 @@ from typing import Any
 from uuid import uuid4
 
 from components.errors import InputError, StepError, shown
-from components.tracking.account import find_account
+from components.surroundings import variables_of_results
+from components.tracking.account import Account, find_account
 from pipelines.parameters import Parameters
 
+# What tells wandb to go on with one run: a pipeline's steps have runs of their own.
+OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_RESUME")
 CACHE_HIT = re.compile(r"Task \S+ cache hit \(key=([0-9a-f]+)\)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 GRACE_SECONDS = 5.0
@@ -102,9 +107,7 @@ class LocalRun:
         self.folder = runs.absolute() / name
         self.parameters = parameters
         self.image = image
-        # What was made without a W&B run is not for runs that log.
-        logged = "cache" if self.account.mode != "disabled" else "cache-disabled"
-        self._cache = logged if caching else ""
+        self._cache = _cache_for(self.account) if caching else ""
         self.steps: dict[str, StepState] = {}
         self.peak_memory = 0
         self.seconds = 0.0
@@ -152,7 +155,7 @@ class LocalRun:
                 f"cannot write {self.folder}: {error.strerror}: check the path and the space left"
             ) from None
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in OF_ONE_RUN},
             "GENPIPE_EVENTS": str(self._events),
             "GENPIPE_LOGS": str(self.logs),
             "WANDB_RUN_GROUP": self.name,
@@ -162,6 +165,8 @@ class LocalRun:
             # Of the worker and the steps it starts. The folder that the user stands in may have
             # packages of its own called pipelines or components.
             "PYTHONSAFEPATH": "1",
+            # kfp's shell commands take a folder that is not there as it is.
+            "TMPDIR": tempfile.gettempdir(),
             "PYTHONUNBUFFERED": "1",
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         }
@@ -298,6 +303,21 @@ class LocalRun:
             except psutil.NoSuchProcess:
                 continue
         self.peak_memory = max(self.peak_memory, total)
+
+
+def _cache_for(account: Account) -> str:
+    """The cache of earlier steps that a run may take from.
+
+    kfp's key of a step holds its code and its input. Results of other variables are others, and
+    what was made without a W&B run is not for runs that log.
+    """
+    variables = variables_of_results()
+    parts = ["cache"]
+    if account.mode == "disabled":
+        parts.append("disabled")
+    if variables:
+        parts.append(hashlib.sha256(json.dumps(variables).encode()).hexdigest()[:16])
+    return "-".join(parts)
 
 
 def new_name() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kfp import dsl, kubernetes
 
 from components.cells import Family
+from components.surroundings import variables_of_results
 from pipelines.environments import TRAINING, Environment, Pool, Toleration
 
 if TYPE_CHECKING:
@@ -65,18 +66,20 @@ def place(
     if wandb.secret_name:
         kubernetes.use_secret_as_env(task, wandb.secret_name, {wandb.secret_key: "WANDB_API_KEY"})
     # KFP's cache key holds what a container is started with, and not its variables. A step that
-    # comes from the cache logs nothing, so where it logs belongs to the key; kfp's executor lets
-    # arguments pass that it does not know.
-    task.container_spec.args = [*_logged_to(environment, step), *task.container_spec.args]
+    # comes from the cache logs nothing, so where it logs belongs to the key, and so does what may
+    # change its result; kfp's executor lets arguments pass that it does not know.
+    task.container_spec.args = [*_for_the_cache(environment, step), *task.container_spec.args]
     return task
 
 
-def _logged_to(environment: Environment, step: str) -> list[str]:
+def _for_the_cache(environment: Environment, step: str) -> list[str]:
     known = variables(environment, step)
     if environment.wandb.secret_name:
         known["WANDB_SECRET"] = environment.wandb.secret_name
-    chosen = [f"{name}={known[name]}" for name in sorted(known) if name.startswith("WANDB_")]
-    return ["--wandb", " ".join(chosen)] if chosen else []
+    chosen = {name: value for name, value in known.items() if name.startswith("WANDB_")}
+    chosen |= variables_of_results(known)
+    told = " ".join(f"{name}={value}" for name, value in sorted(chosen.items()))
+    return ["--variables", told] if told else []
 
 
 def variables(environment: Environment, step: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from components.cells import parse_family
 from components.errors import InputError, StepError
 from components.ingest.dataset import open_dataset
+from components.surroundings import variables_of_results
 from components.tracking.account import find_account
 from components.tracking.step import step_name
 from components.train.settings import SETTINGS
@@ -89,6 +90,8 @@ def import_tensorflow_quietly() -> None:
     They write to the process's standard error before any setting of theirs counts.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if variables_of_results().keys() & {"TF_XLA_FLAGS", "XLA_FLAGS"}:
+        return  # a flag that it does not know ends the process: that has to be heard
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

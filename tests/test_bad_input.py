@@ -211,6 +211,7 @@ VARIABLES = [
     ("STORAGE_EMULATOR_HOST", "http://h:99999", "champions list gs://b", 1, "cannot reach http"),
     ("GOOGLE_APPLICATION_CREDENTIALS", "/no/key", "champions list gs://b", 1, "is /no/key, which"),
     ("GOOGLE_APPLICATION_CREDENTIALS", "torn.json", "champions list gs://b", 1, "can't be used"),
+    ("GOOGLE_APPLICATION_CREDENTIALS", ".", "champions list gs://b", 1, "Is a directory"),
     ("GOOGLE_APPLICATION_CREDENTIALS", "list.json", "champions list gs://b", 1, "something else"),
     ("AWS_ENDPOINT_URL", "nonsense", "artifacts list s3://b/x", 2, "Invalid endpoint: nonsense"),
     ("AWS_PROFILE", "nobody", "artifacts list s3://b/x", 1, "profile (nobody) could not be found"),

@@ -32,6 +32,17 @@ def draw_scatter(
     Returns:
         (height, width, 3) uint8, the picture.
     """
+    from matplotlib import style
+
+    with style.context("default"):  # whatever a matplotlibrc of the user's or the folder's says
+        pixels = _draw(plane, labels, class_names, title, prior=prior)
+    write_png(path, pixels)
+    return pixels
+
+
+def _draw(
+    plane: Plane, labels: np.ndarray, class_names: list[str], title: str, *, prior: bool
+) -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import to_rgba_array
     from matplotlib.figure import Figure
@@ -62,6 +73,4 @@ def draw_scatter(
     axes.set_title(title, fontsize=11)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
     canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    write_png(path, pixels)
-    return pixels
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -149,8 +149,6 @@ def _problems(said: Sequence[str], logs: Path) -> list[tuple[str, str]]:
 def _start(
     logs: Path, command: Sequence[str], folders: Sequence[Path], **options: Any
 ) -> subprocess.Popen[Any]:
-    # It has a W&B service of its own, so that nobody minds when it is ended.
-    environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     return subprocess.Popen(
         [
             *(sys.executable, "-P", "-c", _PROGRAM, str(logs)),
@@ -159,7 +157,6 @@ def _start(
         ],
         stdin=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment,
         **options,
     )
 

@@ -170,7 +170,7 @@ class WandbTracker(Tracker):
     def _tell(self, text: str) -> None:
         if not self._told:
             self._told = True
-            self.say(f"W&B: {text}")
+            self.note(f"W&B: {text}")
 
 
 class SentRows:

@@ -17,6 +17,7 @@ from components.cells import Family, Status
 from components.errors import InputError
 from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
 from components.pictures import grid
+from components.surroundings import variables_of_results
 from components.tracking import Picture, Tracker
 from components.train import saved
 from components.train.autoencoder import Autoencoder
@@ -86,6 +87,7 @@ def train(
             "tensorflow": tf.__version__,
             "keras": keras.version(),
             "precision": training.model.compute_dtype,
+            "variables": variables_of_results(),
         },
     }
     if diverged:

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import contextlib
 import gzip
 import shutil
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from components import storage
 from components.errors import InputError, StepError
@@ -251,53 +248,6 @@ def test_a_host_that_lacks_the_file_is_named(tmp_path: Path, other_host: list[in
 
     with pytest.raises(StepError, match=r"amazonaws\.com answered 404"):
         attempt(tmp_path, "fashion_mnist", "tfds")
-
-
-@pytest.mark.parametrize("trusted", [True, False])
-def test_a_host_behind_a_proxy_that_opens_tls_is_asked_as_tfds_asks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
-) -> None:
-    """The proxy's own authority is in the file that requests, and so TFDS, trusts."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    if trusted:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    with opening_proxy(authority) as proxy:
-        monkeypatch.setenv("https_proxy", proxy)
-        monkeypatch.setenv("no_proxy", "")
-        if trusted:
-            check_reachable("https://archives.invalid/mnist.gz")
-        else:
-            with pytest.raises(StepError, match=r"CERTIFICATE_VERIFY_FAILED.*REQUESTS_CA_BUNDLE"):
-                check_reachable("https://archives.invalid/mnist.gz")
-
-
-@contextlib.contextmanager
-def opening_proxy(authority: trustme.CA) -> Iterator[str]:
-    """A proxy that answers for every host, with a certificate of its own making."""
-
-    class Opening(BaseHTTPRequestHandler):
-        def do_CONNECT(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            authority.issue_cert(self.path.partition(":")[0]).configure_cert(context)
-            with (
-                contextlib.suppress(OSError),  # who does not trust it is gone
-                context.wrap_socket(self.connection, server_side=True) as opened,
-            ):
-                opened.recv(4096)
-                opened.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            self.close_connection = True
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Opening)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_host_that_never_answers_is_given_up() -> None:

@@ -106,7 +106,7 @@ def test_model_json_holds_what_a_reader_needs(
     assert card["data"] == {"name": "mnist", "digest": digits.digest}
     assert SETTINGS[family](**card["settings"]) == SETTINGS[family](**TINY[family])
     assert card["version"]
-    assert set(card["environment"]) == {"tensorflow", "keras", "precision"}
+    assert set(card["environment"]) == {"tensorflow", "keras", "precision", "variables"}
     assert card["environment"]["precision"] == "float32"  # there is no GPU here
     parts = {"generator", "discriminator"} if family is Family.DCGAN else {"encoder", "decoder"}
     assert set(card["files"]) == {f"{part}.{kind}" for part in parts for kind in ("keras", "onnx")}
