@@ -40,8 +40,10 @@ def prepare() -> None:
     os.environ["KERAS_HOME"] = os.devnull
     for name in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
         os.environ.pop(name, None)
-    # Of a process that logs by itself: when that ends, so would what is logged here.
-    os.environ.pop("WANDB_SERVICE", None)
+    # Of a process that logs by itself: when that ends, so would what is logged here. And of a step
+    # of KFP's, which may start a pipeline: kfp leaves out there what compiles and submits.
+    for name in ("WANDB_SERVICE", "_KFP_RUNTIME"):
+        os.environ.pop(name, None)
     _find_home()
 
 

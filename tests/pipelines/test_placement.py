@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -242,6 +245,36 @@ def test_without_caching_no_step_comes_from_the_cache(tmp_path: Path) -> None:
     assert {"ingest", "judge", "train-dcgan"} <= cached(environment)
     assert not {"compare", "publish"} & cached(environment)
     assert not cached(uncached)
+
+
+def test_a_container_hands_its_step_the_inputs_whatever_else_is_in_its_arguments(
+    tmp_path: Path,
+) -> None:
+    """As it is started in a pod, after the launcher has put the inputs in."""
+    text = compiled(tmp_path, Environment.read("cluster-cpu"))
+    (container,) = (one for step, one, _ in executors(text) if step == "ingest")
+    assert "--variables" in container["args"]
+    told = {
+        "inputs": {"parameterValues": {"name": "of_no_one"}},
+        "outputs": {
+            "artifacts": {
+                name: {"artifacts": [{"name": name, "type": {}, "uri": str(tmp_path / name)}]}
+                for name in ("data", "wandb_run")
+            },
+            "outputFile": str(tmp_path / "outputs.json"),
+        },
+    }
+    arguments = [json.dumps(told) if one == "{{$}}" else one for one in container["args"]]
+
+    done = subprocess.run(
+        [*container["command"], *arguments],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode != 0
+    assert "unknown data set 'of_no_one'" in done.stdout, done.stdout + done.stderr
 
 
 def test_loops_are_as_wide_as_the_environment_says(cluster: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,18 @@ def test_the_page_shows_the_runs_side_by_side_and_loads_nothing(here: Path, tmp_
     assert "other &lt;b&gt;" in page
     assert "other <b>" not in page
     assert not re.search(r"(src|href)=.https?:", page)
+
+
+def test_a_folder_whose_name_is_no_text_has_its_page(here: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / os.fsdecode(b"caf\xe9") / "other")
+    output = tmp_path / "compared.html"
+
+    shown = genpipe("compare", here, other, "--output", output)
+
+    assert shown.exit_code == 0, shown.output
+    page = output.read_text(encoding="utf-8")
+    assert "caf\\udce9" in page
+    assert page.rstrip().endswith("</html>")
 
 
 def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
