@@ -35,11 +35,9 @@ from uuid import uuid4
 
 from components.errors import InputError, StepError, shown
 from components.surroundings import variables_of_results
-from components.tracking.account import Account, find_account
+from components.tracking.account import OF_ONE_RUN, Account, find_account
 from pipelines.parameters import Parameters
 
-# What tells wandb to go on with one run: a pipeline's steps have runs of their own.
-OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_RESUME")
 CACHE_HIT = re.compile(r"Task \S+ cache hit \(key=([0-9a-f]+)\)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 GRACE_SECONDS = 5.0

@@ -27,6 +27,9 @@ UPLOAD_SECONDS = 20.0
 # That sending finished runs, one after another, may take.
 SYNC_SECONDS = 600
 LONGEST_UPLOAD = 86_400.0
+# What tells wandb to go on with one run, as a sweep's agent does: not for the runs of a pipeline's
+# steps, nor for those that are sent.
+OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_RESUME")
 # A part of an address. wandb holds projects to this rule, and leaves entities to its server.
 ENTITY = re.compile(r"[^/\\#?%:\s]{1,128}")
 

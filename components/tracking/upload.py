@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.progress import format_seconds
-from components.tracking.account import Account
+from components.tracking.account import OF_ONE_RUN, Account
 
 # How the file ends that wandb puts beside a run's log when it has read all of it. Here it holds the
 # address that the run was sent to.
@@ -155,6 +155,7 @@ def _start(
             *command,
             *map(str, folders),
         ],
+        env={name: value for name, value in os.environ.items() if name not in OF_ONE_RUN},
         stdin=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         **options,
