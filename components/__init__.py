@@ -1,5 +1,3 @@
-"""The steps of the pipeline: one folder a step, ordinary Python behind a thin KFP adapter."""
+"""The steps of the pipeline: one folder a step, a function behind a thin KFP adapter."""
 
-from components.surroundings import prepare
-
-prepare()
+import genpipe  # noqa: F401  (settles the surroundings before any library is imported)

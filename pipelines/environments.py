@@ -6,11 +6,8 @@ An environment is a YAML file; those that come with the package lie in ``deploy/
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import os
 import re
-from functools import cache
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Annotated, Any, Literal, Self
@@ -27,26 +24,16 @@ from pydantic import (
     model_validator,
 )
 
-from components.errors import InputError, shown
+from genpipe.errors import InputError, shown
 from pipelines.quantities import CPU, Memory, amount
+from pipelines.source import source_digest
 
-# The folder under components/ that each step's code lies in.
-FOLDERS = {
-    "ingest": "ingest",
-    "judge": "train",
-    "train_autoencoder": "train",
-    "train_vae": "train",
-    "train_dcgan": "train",
-    "evaluate": "evaluate",
-    "sample": "sample",
-    "compare": "compare",
-    "publish": "publish",
-}
+STEPS = (
+    *("ingest", "judge", "train_autoencoder", "train_vae", "train_dcgan"),
+    *("evaluate", "sample", "compare", "publish"),
+)
 # The steps that a GPU is worth its node for; the judge learns in seconds on CPUs.
 TRAINING = ("train_autoencoder", "train_vae", "train_dcgan")
-# What other steps' folders read: the data set and a trained model.
-SHARED = ("ingest/dataset.py", "train/saved.py", "train/layers.py")
-RUNTIME = ("keras", "kfp", "numpy", "onnxruntime", "tensorflow", "tensorflow-datasets", "wandb")
 
 SOURCE_TAG = "{source}"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
@@ -200,7 +187,7 @@ class Volume(Section):
 
     claim: KubernetesName
     path: Annotated[str, StringConstraints(pattern=r"^(/[^/\s]+)+$"), AfterValidator(_mountable)]
-    steps: list[str] = list(FOLDERS)
+    steps: list[str] = list(STEPS)
 
     def holds(self, path: str, step: str) -> bool:
         """Whether a path of a step's pod lies in it."""
@@ -273,8 +260,8 @@ class Environment(Section):
     def _fits_together(self) -> Self:
         mounting = {step for volume in self.volumes for step in volume.steps}
         for field, names in (("steps", {*self.steps} - {"default"}), ("volumes.steps", mounting)):
-            for step in sorted(names - {*FOLDERS}):
-                raise ValueError(f"{field}: there is no step {step}: {', '.join(FOLDERS)}")
+            for step in sorted(names - {*STEPS}):
+                raise ValueError(f"{field}: there is no step {step}: {', '.join(STEPS)}")
         if self.gpu and not self.images.gpu:
             raise ValueError("images.gpu: a GPU pool (gpu.count) needs an image that can use it")
         if self.api:
@@ -288,7 +275,7 @@ class Environment(Section):
                     f"steps.{name}.threads: shared divides the cores of this machine; give a "
                     "number for a cluster"
                 )
-        for name in FOLDERS:
+        for name in STEPS:
             _check_amounts(name, self.step(name))
         limit, longest = self.time_limit_seconds or 0, seconds_of(self.retries.max_duration)
         if self.retries.count and longest < limit:
@@ -438,27 +425,3 @@ def shipped_environments() -> Path:
 def local_environment() -> Environment:
     """This machine, without containers: ``deploy/environments/local.yaml``."""
     return Environment.read("local")
-
-
-@cache
-def source_digest(step: str) -> str:
-    """Digest of the code that a step runs: its folder, what all steps share, and the libraries.
-
-    No step imports another step's folder but for ``SHARED``, so a change elsewhere can't change
-    what this step does.
-    """
-    root = Path(__file__).parent.parent / "components"
-    files = sorted(
-        {
-            *root.glob("*.py"),
-            *(root / FOLDERS[step]).glob("*.[pj]*"),
-            *(root / name for name in SHARED),
-        }
-    )
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(root)}\0{file.stat().st_size}\0".encode())
-        digest.update(file.read_bytes())
-    for library in RUNTIME:
-        digest.update(f"{library} {importlib.metadata.version(library)}\0".encode())
-    return digest.hexdigest()[:12]

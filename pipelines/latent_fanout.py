@@ -17,15 +17,16 @@ from typing import Any
 from kfp import compiler, dsl
 from kfp.dsl import PipelineTask
 
-from components import storage
-from components.cells import Family
 from components.compare.component import compare
-from components.errors import InputError
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
+from components.judge.component import judge
 from components.publish.component import publish
 from components.sample.component import sample
-from components.train.component import judge, train_autoencoder, train_dcgan, train_vae
+from components.train.component import train_autoencoder, train_dcgan, train_vae
+from genpipe import storage
+from genpipe.cells import Family
+from genpipe.errors import InputError
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
 from pipelines.placement import pipeline_config

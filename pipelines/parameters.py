@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from components.cells import Cell, Family, parse_family
-from components.errors import InputError, shown
-from components.storage import Address
-from components.train.settings import (
+from genpipe.cells import Cell, Family, parse_family
+from genpipe.errors import InputError, shown
+from genpipe.families.settings import (
     RANGES,
     AutoencoderSettings,
     DCGANSettings,
     VAESettings,
 )
+from genpipe.storage import Address
 
 
 def _number(kind: str, default: float, description: str) -> Any:

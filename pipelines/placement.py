@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kfp import dsl, kubernetes
 
-from components.cells import Family
-from components.surroundings import variables_of_results
+from genpipe.cells import Family
+from genpipe.surroundings import variables_of_results
 from pipelines.environments import TRAINING, Environment, Pool, Toleration
 
 if TYPE_CHECKING:

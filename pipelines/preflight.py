@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from components.errors import InputError, StepError
-from components.places import check, places
-from components.storage import NoCredentialsError
-from components.tracking.account import check_variables
+from genpipe.errors import InputError, StepError
+from genpipe.storage import NoCredentialsError
+from genpipe.storage.access import check, places
+from genpipe.tracking.account import check_variables
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
 from pipelines.placement import variables

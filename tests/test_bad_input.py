@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import wandb
 
-from components.ingest.dataset import file_digest
+from genpipe.data.dataset import file_digest
 from pipelines.environments import LARGEST_FILE
 from tests.components.publish.made_run import MadeRun, write_json
 

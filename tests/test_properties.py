@@ -18,16 +18,16 @@ from cronsim import CronSim
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from components.cells import Cell, Family
-from components.compare.leaderboard import format_metric
-from components.documents import parse_document
-from components.errors import InputError, StepError, shown, told
-from components.ingest.dataset import SPLITS, open_dataset, write_dataset
-from components.publish.ledger import Decision
-from components.train.settings import RANGES, SETTINGS
+from genpipe.cells import Cell, Family
+from genpipe.data.dataset import SPLITS, open_dataset, write_dataset
+from genpipe.documents import parse_document
+from genpipe.errors import InputError, StepError, shown, told
+from genpipe.families.settings import RANGES, SETTINGS
+from genpipe.metrics.registry import format_metric
+from genpipe.registry.champions import Decision
 from pipelines.cluster.schedules import CRON_FIELDS, Schedule, kubeflow_cron
 from pipelines.environments import Environment
-from pipelines.local import NAME, LocalRun
+from pipelines.local.run import NAME, LocalRun
 from pipelines.parameters import Parameters
 
 keys = st.text(max_size=5)

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = [path for name in ("components", "pipelines") for path in (ROOT / name).rglob("*.py")]
+SOURCES = [
+    path for name in ("genpipe", "components", "pipelines") for path in (ROOT / name).rglob("*.py")
+]
 # Reads arrays and nothing else (see ``_ArrayUnpickler``).
-RESTRICTED = "components/ingest/wheel.py"
+RESTRICTED = "genpipe/data/readers/wheel.py"
 # What makes a call safe; None where nothing does.
 UNSAFE: dict[str, str | None] = {
     "pickle.load": None,
@@ -105,5 +107,5 @@ def test_a_key_that_was_left_in_a_file_is_found(key: str, tmp_path: Path) -> Non
 
 
 def test_what_is_no_key_is_not_called_one() -> None:
-    code = ROOT / "components" / "tracking" / "account.py"
+    code = ROOT / "genpipe" / "tracking" / "account.py"
     assert scan(ROOT / "requirements.lock", code).returncode == 0

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 import trustme
 
-from components import surroundings
-from components.ingest.dataset import Dataset
-from components.tracking.account import Account
-from pipelines.local import _cache_for
+from genpipe import surroundings
+from genpipe.data.dataset import Dataset
+from genpipe.tracking.account import Account
+from pipelines.local.run import _cache_for
 from tests.recording_proxy import recording_proxy
 
 GENPIPE = Path(sys.executable).with_name("genpipe")
@@ -210,8 +210,8 @@ def test_plots_do_not_follow_settings_of_the_folder(odd: Path, tmp_path: Path) -
 import sys
 from pathlib import Path
 import numpy as np
-from components.evaluate.latent import Plane
-from components.evaluate.scatter import draw_scatter
+from genpipe.metrics.latent import Plane
+from genpipe.reporting.scatter import draw_scatter
 points = np.random.default_rng(0).normal(size=(200, 2))
 plane = Plane(points, ("z1", "z2"))
 labels, names = np.arange(200) % 10, [*"0123456789"]
@@ -274,14 +274,15 @@ CONNECTIONS = {
 }
 SCRIPTS = {
     "TFDS": """
-from components.ingest.sources import check_reachable
+from genpipe.data.readers.sources import check_reachable
 check_reachable("https://asked.invalid/mnist.gz", seconds=30)
 """,
     "Cloud Storage": """
 import os
-from components import storage
+from genpipe import storage
+from genpipe.storage import gcs
 os.environ["STORAGE_EMULATOR_HOST"] = "https://asked.invalid"
-storage.SECONDS_OF_RETRIES = 0.5
+gcs.SECONDS_OF_RETRIES = 0.5
 storage.exists("gs://models/best")
 """,
 }

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from components.cells import Cell
-from components.compare.leaderboard import (
+from genpipe.cells import Cell
+from genpipe.errors import InputError
+from genpipe.metrics.references import read_references
+from genpipe.reporting.embedding import read_picture
+from genpipe.reporting.leaderboard import (
     Result,
     best_results,
     leaderboard_document,
@@ -19,11 +22,8 @@ from components.compare.leaderboard import (
     step_metrics,
     write_leaderboard,
 )
-from components.compare.pictures import read_picture
-from components.compare.report import render_report
-from components.errors import InputError
-from components.references import read_references
-from components.tracking import Picture, Tracker
+from genpipe.reporting.report import render_report
+from genpipe.tracking import Picture, Tracker
 
 
 def compare(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.cells import Cell, parse_family
-from components.metrics import log_metrics
-from components.outputs import Artifact, joined
-from components.tracking import open_step
+from genpipe.cells import Cell, parse_family
+from genpipe.outputs import Artifact, joined, log_metrics
+from genpipe.tracking import open_step
 
 
 def run(

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from components.bootstrap import mean_interval
-from components.cells import Cell, Family
-from components.errors import InputError
-from components.evaluate import latent, likelihood, reconstruction
-from components.evaluate.scatter import draw_scatter
-from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
-from components.pictures import grid, write_png
-from components.tracking import Picture, Tracker
-from components.train.saved import SavedModel
+from genpipe.cells import Cell, Family
+from genpipe.data.dataset import RESCALINGS, Dataset, open_dataset
+from genpipe.errors import InputError
+from genpipe.metrics import latent, likelihood, reconstruction
+from genpipe.metrics.bootstrap import mean_interval
+from genpipe.reporting.images import grid, write_png
+from genpipe.reporting.scatter import draw_scatter
+from genpipe.tracking import Picture, Tracker
+from genpipe.training.saved import SavedModel
 
 SHOWN = 10
 FRESH_SAMPLES = 2000

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from components.cells import Family
-from components.explorer.pack import pack_cell
-from components.explorer.page import empty_page, explorer_page
-from components.ingest.dataset import open_dataset
-from components.tracking import Tracker
-from components.train.saved import SavedModel
+from genpipe.cells import Family
+from genpipe.data.dataset import open_dataset
+from genpipe.reporting.explorer.pack import pack_cell
+from genpipe.reporting.explorer.page import empty_page, explorer_page
+from genpipe.tracking import Tracker
+from genpipe.training.saved import SavedModel
 
 
 def explore(data: Path, model: Path, folder: Path, page: Path, tracker: Tracker) -> None:

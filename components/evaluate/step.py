@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.metrics import log_metrics
-from components.outputs import Artifact
-from components.tracking import open_step
-from components.train.saved import SavedModel
+from genpipe.outputs import Artifact, log_metrics
+from genpipe.tracking import open_step
+from genpipe.training.saved import SavedModel
 
 
 def run(

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from components.errors import InputError, StepError
-from components.ingest import wheel
-from components.ingest.archives import fetch_archives, write_archives
-from components.ingest.dataset import INFO_FILE, SPLITS, Dataset, open_dataset, write_dataset
-from components.ingest.prepared import PreparedDataset, default_cache, find_prepared
-from components.ingest.sources import check_reachable, check_source
-from components.storage import exists, whole_folder
-from components.tracking import Tracker
+from genpipe.data.dataset import INFO_FILE, SPLITS, Dataset, open_dataset, write_dataset
+from genpipe.data.readers import wheel
+from genpipe.data.readers.archives import fetch_archives, write_archives
+from genpipe.data.readers.sources import check_reachable, check_source
+from genpipe.data.readers.tfds import PreparedDataset, default_cache, find_prepared
+from genpipe.errors import InputError, StepError
+from genpipe.storage import exists, whole_folder
+from genpipe.tracking import Tracker
 
 VALIDATION_SIZE = 5_000
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from components.outputs import Artifact
-from components.places import check, places
-from components.tracking import Picture, open_step
+from genpipe.outputs import Artifact
+from genpipe.storage.access import check, places
+from genpipe.tracking import Picture, open_step
 
 
 def run(data: Artifact, wandb_run: Artifact, name: str, source: str, seed: int) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from components import storage
-from components.cells import Cell, Family
-from components.documents import parse_document
-from components.errors import InputError, StepError
-from components.frechet import judge_features
-from components.ingest.dataset import IMAGE_SHAPE, open_dataset
-from components.publish.comparison import compare_losses, compare_samples
-from components.publish.ledger import (
+from genpipe import storage
+from genpipe.cells import Cell, Family
+from genpipe.data.dataset import IMAGE_SHAPE, open_dataset
+from genpipe.documents import parse_document
+from genpipe.errors import InputError, StepError
+from genpipe.metrics.frechet import judge_features
+from genpipe.registry.champions import (
     METRIC_OF,
     Champions,
     Comparison,
@@ -25,9 +24,10 @@ from components.publish.ledger import (
     Outcome,
     new_name,
 )
-from components.publish.page import tell
-from components.tracking import Tracker
-from components.train.saved import SavedModel
+from genpipe.registry.comparison import compare_losses, compare_samples
+from genpipe.reporting.decisions import tell
+from genpipe.tracking import Tracker
+from genpipe.training.saved import SavedModel
 
 # Of ten publishers at once the last is the tenth to move the pointer.
 ATTEMPTS = 50

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from components.outputs import Artifact, joined
-from components.tracking import open_step
+from genpipe.outputs import Artifact, joined
+from genpipe.tracking import open_step
 
 
 def run(

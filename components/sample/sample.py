@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from components.cells import Cell, Family
-from components.errors import InputError
-from components.frechet import judged
-from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
-from components.pictures import grid, write_png
-from components.quality import Yardstick, merged
-from components.sample.samplers import FittedGaussian, FittedMixture, Sampler, StandardNormal
-from components.tracking import Picture, Tracker
-from components.train.saved import JUDGE, SavedModel
+from genpipe.cells import Cell, Family
+from genpipe.data.dataset import RESCALINGS, Dataset, open_dataset
+from genpipe.errors import InputError
+from genpipe.metrics.frechet import judged
+from genpipe.metrics.samples import Yardstick, merged
+from genpipe.reporting.images import grid, write_png
+from genpipe.sampling import FittedGaussian, FittedMixture, Sampler, StandardNormal
+from genpipe.tracking import Picture, Tracker
+from genpipe.training.saved import JUDGE, SavedModel
 
 SHOWN = 32
 MAX_SAMPLES = 1_000_000

@@ -1,4 +1,4 @@
-"""The training steps and the judge: between the adapters and ``train``, ``train_judge``."""
+"""The training steps: between the adapters and ``train``."""
 
 from __future__ import annotations
 
@@ -8,31 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import storage
-from components.cells import Cell, Family, parse_family
-from components.errors import InputError
-from components.metrics import log_metrics
-from components.outputs import Artifact
-from components.tracking import Tracker, open_step
-from components.tracking.step import run_id, step_name
+from genpipe import storage
+from genpipe.cells import Cell, Family, parse_family
+from genpipe.errors import InputError
+from genpipe.outputs import Artifact, log_metrics
+from genpipe.tracking import Tracker, open_step
+from genpipe.tracking.step import run_id, step_name
+from genpipe.training.devices import give_each_operation_a_thread
 
 if TYPE_CHECKING:
-    from components.train.checkpoints import Checkpoints
-
-
-def give_each_operation_a_thread() -> None:
-    """Have TensorFlow run operations side by side in this process, each in one thread.
-
-    For convolutional models, whose operations are many and small: a thread that is woken for half
-    of one comes late. On two cores a DCGAN's step takes 0.75 of the time that it does with two
-    threads an operation, one operation at a time, and its bits are the same on any number of
-    cores. The dense models are one large operation (see ``loop``), which XLA divides itself.
-
-    Must be called before TensorFlow runs its first operation; what the environment says stays.
-    """
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    # One more than there are cores, since one waits for the others: 0.88 of the time.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str((os.cpu_count() or 1) + 1))
+    from genpipe.training.checkpoints import Checkpoints
 
 
 def run(
@@ -58,40 +43,6 @@ def run(
     )
     model.metadata.update(facts)
     log_metrics(metrics, scores)
-
-
-def run_judge(
-    data: Artifact,
-    model: Artifact,
-    metrics: Artifact,
-    wandb_run: Artifact,
-    epochs: int,
-    seed: int,
-    samples: int,
-) -> None:
-    """Train the classifier that says which class a sample shows.
-
-    Args:
-        data: the data set.
-        model: gets the judge's folder.
-        metrics: gets its scores and what its training cost.
-        wandb_run: the W&B run's folder, where it runs offline.
-        epochs: passes over the training images.
-        seed: of weights, orders and the references' draws.
-        samples: that each reference is scored on.
-    """
-    give_each_operation_a_thread()
-    config = {"epochs": int(epochs), "seed": int(seed), "samples": int(samples)}
-    with open_step("judge", config=config, folder=wandb_run.path) as tracker:
-        from components.train.judge import train_judge
-
-        card = train_judge(Path(data.path), Path(model.path), **config, tracker=tracker)
-        tracker.uses("dataset", card["data"]["name"], data.uri)
-        scores = {**card["metrics"], **card["training"]}
-        tracker.summarize(scores)
-        tracker.makes("model", "judge", model.uri, card["metrics"])
-        log_metrics(metrics, scores)
-        model.metadata.update(name="judge", **card["metrics"])
 
 
 def train_cell(
@@ -122,7 +73,7 @@ def train_cell(
     if family == Family.DCGAN:
         give_each_operation_a_thread()
     with open_step(f"train_{family}", cell=cell, config=parameters, folder=wandb_folder) as tracker:
-        from components.train.settings import SETTINGS
+        from genpipe.families.settings import SETTINGS
 
         settings = SETTINGS[cell().family](**parameters)
         checkpoints = _checkpoints(step_name(f"train_{family}", settings.cell), tracker)
@@ -152,7 +103,7 @@ def _checkpoints(name: str, tracker: Tracker) -> Checkpoints | None:
     run = run_id(tracker.group, name)
     if not root or not run:
         return None
-    from components.train.checkpoints import SECONDS_BETWEEN, Checkpoints
+    from genpipe.training.checkpoints import SECONDS_BETWEEN, Checkpoints
 
     asked = os.environ.get("GENPIPE_CHECKPOINT_SECONDS") or str(SECONDS_BETWEEN)
     try:

@@ -13,20 +13,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.cells import Family, Status
-from components.errors import InputError
-from components.ingest.dataset import RESCALINGS, Dataset, open_dataset
-from components.pictures import grid
-from components.surroundings import variables_of_results
-from components.tracking import Picture, Tracker
-from components.train import saved
-from components.train.autoencoder import Autoencoder
-from components.train.checkpoints import Checkpoint, Checkpoints, Identity, Row
-from components.train.dcgan import DCGAN
-from components.train.layers import seed_kernels
-from components.train.loop import Batches, Tally, TrainingLoop
-from components.train.settings import AutoencoderSettings, DCGANSettings, Settings, VAESettings
-from components.train.vae import VAE
+from genpipe.cells import Family, Status
+from genpipe.data.dataset import RESCALINGS, Dataset, open_dataset
+from genpipe.errors import InputError
+from genpipe.families.autoencoder import Autoencoder
+from genpipe.families.dcgan import DCGAN
+from genpipe.families.layers import seed_kernels
+from genpipe.families.settings import AutoencoderSettings, DCGANSettings, Settings, VAESettings
+from genpipe.families.vae import VAE
+from genpipe.reporting.images import grid
+from genpipe.surroundings import variables_of_results
+from genpipe.tracking import Picture, Tracker
+from genpipe.training import saved
+from genpipe.training.checkpoints import Checkpoint, Checkpoints, Identity, Row
+from genpipe.training.devices import prepare_devices
+from genpipe.training.loop import Batches, Tally, TrainingLoop
 
 PICTURES = 10
 SAMPLES_SHOWN = 32
@@ -104,12 +105,6 @@ def train(
     if checkpoints:
         checkpoints.remove()
     return contents
-
-
-def prepare_devices() -> None:
-    """Let cells share a GPU: take its memory as it is needed, not all at once."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 class Training:

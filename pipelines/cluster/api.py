@@ -24,7 +24,7 @@ from kfp.client import ServiceAccountTokenVolumeCredentials
 from kfp_server_api.rest import RESTClientObject
 from requests.utils import get_environ_proxies, select_proxy
 
-from components.errors import InputError, StepError
+from genpipe.errors import InputError, StepError
 from pipelines.environments import Api, Environment
 
 TOKEN_VARIABLE = "GENPIPE_TOKEN"

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from components.errors import StepError
-from components.progress import format_seconds
+from genpipe.errors import StepError
+from genpipe.tracking.progress import format_seconds
 from pipelines.cluster.api import ApiError
 from pipelines.cluster.runs import ENDED
 from pipelines.cluster.workflow import State, Task, Workflow, read_workflow

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import kfp
 from rich.console import Console
 
-from components.errors import InputError
+from genpipe.errors import InputError
 from pipelines.cluster.follow import Followed
 from pipelines.cluster.logs import kubectl, read_log, without_chatter
 from pipelines.cluster.runs import link

@@ -11,7 +11,7 @@ from uuid import UUID
 import kfp
 import kfp_server_api
 
-from components.errors import InputError, StepError
+from genpipe.errors import InputError, StepError
 from pipelines.cluster.api import ApiError, ensure, listed, named
 from pipelines.environments import Environment
 from pipelines.latent_fanout import NAME, compile_to

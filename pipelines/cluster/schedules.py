@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from components.errors import InputError, StepError, shown
+from genpipe.errors import InputError, StepError, shown
 from pipelines.cluster import runs
 from pipelines.cluster.api import connect, ensure, listed
 from pipelines.environments import Environment, KubernetesName, Section, explain, read_yaml

@@ -20,13 +20,13 @@ from typing import Any
 
 import kfp
 
-from components.cells import Cell, Family
-from components.tracking.step import step_name
+from genpipe.cells import Cell, Family
+from genpipe.tracking.step import step_name
 from pipelines.cluster.api import ApiError, get_json, one_line
-from pipelines.environments import FOLDERS
+from pipelines.environments import STEPS
 
 # A DAG task's key: its step, and a number where a step stands in several loops.
-STEP = re.compile(rf"({'|'.join(step.replace('_', '-') for step in FOLDERS)})(-\d+)?")
+STEP = re.compile(rf"({'|'.join(step.replace('_', '-') for step in STEPS)})(-\d+)?")
 ATTEMPT = re.compile(r"\((\d+)\)$")  # ingest(0).executor(1): Argo numbers the attempts at a node
 ITERATION = re.compile(r"\((\d+):")  # iteration-iterations(0:0)
 DRIVER, EXECUTOR = "-driver", "executor"
@@ -306,7 +306,7 @@ class _Tree:
         if not path:
             return -1, -1, -1
         step, family, number = self._place(path)
-        return list(FOLDERS).index(step), list(Family).index(family) if family else -1, number
+        return list(STEPS).index(step), list(Family).index(family) if family else -1, number
 
     def _place(self, path: Path) -> tuple[str, Family | None, int]:
         """A step and, in a loop, the family of the training beside it and the iteration."""

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components import storage
-from components.cells import Cell
-from components.compare.leaderboard import leaderboard_document, read_json, read_results
-from components.errors import InputError
-from components.references import FILE as REFERENCES
-from components.references import read_references
-from pipelines.artifacts import Step, read_run
+from genpipe import storage
+from genpipe.cells import Cell
+from genpipe.errors import InputError
+from genpipe.metrics.references import FILE as REFERENCES
+from genpipe.metrics.references import read_references
+from genpipe.reporting.leaderboard import leaderboard_document, read_json, read_results
+from pipelines.console.terminal import parse_leaderboard
+from pipelines.runs.artifacts import Step, read_run
 from pipelines.runs.find import FoundRun
-from pipelines.terminal import parse_leaderboard
 
 # What a leaderboard is made of: of each artifact the file that says it.
 PARTS = {

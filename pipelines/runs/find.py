@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from components import storage
-from components.cells import Cell
-from components.errors import InputError, StepError
+from genpipe import storage
+from genpipe.cells import Cell
+from genpipe.errors import InputError, StepError
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import storage
-from components.errors import InputError, StepError
-from components.tracking.account import SYNC_SECONDS, Account, find_account, has_key, reach
-from components.tracking.run_log import LoggedRun, copy_run, log_of, read_run
-from components.tracking.upload import mark_sent, marks_of, send
+from genpipe import storage
+from genpipe.errors import InputError, StepError
+from genpipe.tracking.account import SYNC_SECONDS, Account, find_account, has_key, reach
+from genpipe.tracking.run_log import LoggedRun, copy_run, log_of, read_run
+from genpipe.tracking.upload import mark_sent, marks_of, send
 
 # What of a bucket's files W&B's runs are: a folder each, and the files of their tables.
 LOGGED = re.compile(r"(?:^|/)wandb/((?:offline-run-[^/]+|data)/.+)$")

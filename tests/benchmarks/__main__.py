@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from components.cells import Family
+from genpipe.cells import Family
 from tests.benchmarks import checkpoints, overhead
 from tests.benchmarks.loops import CASES, OURS, PLAIN, measure
 

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from components.cells import Family
-from components.evaluate.reconstruction import PCA, squared_errors
-from components.ingest.dataset import RESCALINGS, SPLITS, Dataset, open_dataset, write_dataset
-from components.tracking import Tracker
-from components.train.saved import SavedModel
+from genpipe.cells import Family
+from genpipe.data.dataset import RESCALINGS, SPLITS, Dataset, open_dataset, write_dataset
+from genpipe.metrics.reconstruction import PCA, squared_errors
+from genpipe.tracking import Tracker
+from genpipe.training.saved import SavedModel
 
 IMAGES = 2000
 NOISE = 0.3
@@ -124,8 +124,8 @@ def held_out_auroc(data: Dataset, digit: int, family: Family, **budget: int) -> 
         family: autoencoder or VAE, trained at latent size 10.
         budget: settings other than the default ones.
     """
-    from components.train.settings import SETTINGS
     from components.train.train import train
+    from genpipe.families.settings import SETTINGS
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

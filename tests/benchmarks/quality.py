@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.local import new_name
+from pipelines.local.run import new_name
 
 Cell = dict[str, Any]
 Bar = tuple[str, int, str, Callable[[Cell], float], str, Callable[[Cell], float]]

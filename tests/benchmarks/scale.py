@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.cells import Family
+from genpipe.cells import Family
 from tests.benchmarks.loops import OURS, Case, take_turns
 
 PICTURE = Path(__file__).parents[2] / "docs" / "scale.png"

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.cells import Family, Status
-from components.evaluate.reconstruction import PCA
-from components.ingest.dataset import Dataset, open_dataset
-from components.train import saved
+from genpipe.cells import Family, Status
+from genpipe.data.dataset import Dataset, open_dataset
+from genpipe.metrics.reconstruction import PCA
+from genpipe.training import saved
 from tests.benchmarks.applications import (
     auroc,
     held_out_auroc,

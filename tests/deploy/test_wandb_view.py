@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from components.compare.leaderboard import METRICS
-from pipelines.environments import FOLDERS
-from tests.components.fake_wandb import fake_wandb
-from tests.components.tracked_step import environment
+from genpipe.metrics.registry import METRICS
+from pipelines.environments import STEPS
+from tests.genpipe.tracking.fake_wandb import fake_wandb
+from tests.genpipe.tracking.tracked_step import environment
 
 ROOT = Path(__file__).parents[2]
 KEY = "notakey" * 6
@@ -86,7 +86,7 @@ def test_every_set_of_runs_is_of_the_run_asked_for_and_of_steps_that_there_are(
         assert values["group"] == "my-run"
         kinds |= set(values["jobType"])
 
-    assert kinds <= {*FOLDERS, "cell"}
+    assert kinds <= {*STEPS, "cell"}
     assert {"cell", "train_autoencoder", "train_vae", "train_dcgan", "evaluate"} <= kinds
 
 
@@ -101,9 +101,9 @@ def test_parallel_coordinates_go_from_the_latent_size_to_the_seconds(
     assert figures[-1] == "summary:train_seconds"
 
 
-def test_what_the_view_shows_is_what_the_readme_says_is_logged(report: dict[str, Any]) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    logged = set(re.findall(r"`([^`]+)`", readme.partition("| run | key |")[2]))
+def test_what_the_view_shows_is_what_the_docs_say_is_logged(report: dict[str, Any]) -> None:
+    page = (ROOT / "docs" / "wandb.md").read_text(encoding="utf-8")
+    logged = set(re.findall(r"`([^`]+)`", page.partition("| run | key |")[2]))
     (codes,) = (
         field["args"][0]["value"]
         for fields in inside(report, "fields")

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.components.fake_wandb import fake_wandb
+from tests.genpipe.tracking.fake_wandb import fake_wandb
 from tests.recording_proxy import recording_proxy
 
 GENPIPE = Path(sys.executable).with_name("genpipe")
@@ -357,10 +357,10 @@ def test_every_command_of_the_tutorial_runs(place, run, mnist_cache):
     assert {path.name for path in (docs / "tutorial").iterdir()} == set(shown)
 
 
-def test_the_lines_of_the_readme_open_each_kind_of_file(place, run):
+def test_the_lines_of_the_docs_open_each_kind_of_file(place, run):
     """In processes that know nothing of genpipe, but where the lines import it."""
-    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = page.partition("### A trained model, elsewhere")[2].partition("\n## ")[0]
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    section = page.partition("## A trained model, elsewhere")[2]
     snippets = re.findall(r"^```python\n(.*?)^```$", section, re.M | re.S)
     assert len(snippets) == 3
     for snippet in snippets:

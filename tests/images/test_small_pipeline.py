@@ -131,6 +131,6 @@ def test_the_image_holds_neither_pip_nor_a_compiler_nor_a_cache():
 
 
 def test_bytecode_is_ready_for_the_package_and_its_libraries():
-    script = "import components.tracking, numpy; print(numpy.__cached__, components.__cached__)"
+    script = "import genpipe.tracking, numpy; print(numpy.__cached__, genpipe.__cached__)"
     for path in in_container("python3", "-c", script).split():
         assert in_container("ls", path).strip() == path

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 from typing import Any
 
 import pytest
-import yaml
 
 from pipelines.parameters import Parameters
 from tests.pipelines import driver
-from tests.pipelines.golden import NAMES, compiled
+from tests.pipelines.golden import NAMES, compiled, documents
 
 PARAMETERS = Parameters.checked({"latent_sizes": [2, 10], "beta": 4, "publish_to": "gs://b/best"})
 
 
 def spec_of(environment: str) -> dict[str, Any]:
-    return next(yaml.safe_load_all(compiled(environment)))
+    return deepcopy(documents(compiled(environment))[0])
 
 
 @pytest.mark.parametrize("environment", NAMES)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components.errors import InputError
-from pipelines.environments import FOLDERS, TRAINING, Environment, shipped_environments
+from genpipe.errors import InputError
+from pipelines.environments import STEPS, TRAINING, Environment, shipped_environments
 
 MINIMAL: dict[str, Any] = {
     "name": "mine",
@@ -161,7 +161,7 @@ def test_the_shipped_environments_are_read_by_name_and_named_so() -> None:
 def test_training_runs_on_the_gpu_image_and_the_rest_on_the_cpu_image(tmp_path: Path) -> None:
     environment = Environment.read(write(tmp_path, {"gpu": {"count": 2}}))
 
-    images = {step: environment.image(step) for step in FOLDERS}
+    images = {step: environment.image(step) for step in STEPS}
 
     assert {step for step, image in images.items() if image == "genpipe-gpu:1"} == set(TRAINING)
     assert {image for step, image in images.items() if step not in TRAINING} == {"genpipe-cpu:1"}

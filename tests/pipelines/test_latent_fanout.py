@@ -6,21 +6,20 @@ import difflib
 import inspect
 
 import pytest
-import yaml
 
-from components.cells import Family
-from components.errors import InputError
 from components.train import component as train_components
-from components.train.settings import SETTINGS
-from pipelines.environments import FOLDERS, Environment, local_environment
+from genpipe.cells import Family
+from genpipe.errors import InputError
+from genpipe.families.settings import SETTINGS
+from pipelines.environments import Environment, local_environment
 from pipelines.latent_fanout import build, compile_to
 from pipelines.parameters import QUICK, Parameters
-from tests.pipelines.golden import GOLDEN, NAMES, compiled
+from tests.pipelines.golden import GOLDEN, NAMES, compiled, documents
 
 
 @pytest.fixture(scope="module")
 def spec():
-    return yaml.safe_load(compiled("local"))
+    return documents(compiled("local"))[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,7 +63,7 @@ def test_on_a_cluster_the_first_step_looks_at_the_place_to_publish_to(tmp_path):
     def ingest(environment, publish_to):
         file = tmp_path / "pipeline.yaml"
         compile_to(file, Environment.read(environment), Parameters(publish_to=publish_to))
-        spec = next(yaml.safe_load_all(file.read_text()))
+        spec = documents(file.read_text())[0]
         task = spec["root"]["dag"]["tasks"]["ingest"]
         container = spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]
         return task, {one["name"]: one["value"] for one in container.get("env", [])}
@@ -113,11 +112,6 @@ def test_a_training_component_has_the_defaults_of_its_settings(family):
     for name, parameter in inspect.signature(component.python_func).parameters.items():
         if parameter.default is not inspect.Parameter.empty:
             assert parameter.default == getattr(SETTINGS[family], name), name
-
-
-def test_every_step_has_a_folder_whose_code_its_image_name_digests():
-    image = local_environment().image
-    assert len({image(step) for step in FOLDERS}) == len(set(FOLDERS.values()))
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.environments import FOLDERS, TRAINING, Environment, shipped_environments
+from pipelines.environments import STEPS, TRAINING, Environment, shipped_environments
 from pipelines.latent_fanout import compile_to
 from pipelines.parameters import Parameters
 from pipelines.placement import variables
+from tests.pipelines.golden import documents
 
 CLUSTERS = ("cluster-cpu", "gke-gpu")
 # Step: image, CPU request and limit, memory request and limit, accelerators.
@@ -69,7 +70,7 @@ def compiled(folder: Path, environment: Environment) -> str:
 
 def executors(text: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Step, container and Kubernetes settings of every executor of a compiled pipeline."""
-    spec, *platforms = yaml.safe_load_all(text)
+    spec, *platforms = documents(text)
     kubernetes = platforms[0]["platforms"]["kubernetes"]["deploymentSpec"] if platforms else {}
     for name, executor in spec["deploymentSpec"]["executors"].items():
         step = executor["container"]["args"][-1]
@@ -78,7 +79,7 @@ def executors(text: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]
 
 def tasks(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Step and task of every task that has an executor, those in loops too."""
-    spec = next(yaml.safe_load_all(text))
+    spec = documents(text)[0]
     step_of = {
         name: spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]["args"][
             -1
@@ -135,7 +136,7 @@ def test_training_is_told_of_checkpoints_and_the_first_step_where_they_go() -> N
     environment = Environment.read("gke-gpu").model_copy(update={"checkpoint_seconds": 300})
     names = ("GENPIPE_CHECKPOINTS", "GENPIPE_CHECKPOINT_SECONDS")
 
-    for step in FOLDERS:
+    for step in STEPS:
         told = [variables(environment, step).get(name) for name in names]
         root = "gs://BUCKET/checkpoints" if step in (*TRAINING, "ingest") else None
         assert told == [root, "300" if step in TRAINING else None]
@@ -157,7 +158,7 @@ def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:
         assert kubernetes["fieldPathAsEnv"] == RUN_GROUP
         assert kubernetes["podMetadata"] == {"labels": {"app.kubernetes.io/part-of": "genpipe"}}
     policies = {step: task["retryPolicy"] for step, task in tasks(text)}
-    assert set(policies) == set(FOLDERS)
+    assert set(policies) == set(STEPS)
     for policy in policies.values():
         assert policy["maxRetryCount"] == retries
         # The whole time from the first attempt on: longer than an attempt may take.
@@ -230,7 +231,7 @@ def test_without_caching_no_step_comes_from_the_cache(tmp_path: Path) -> None:
     uncached = environment.model_copy(update={"caching": False})
 
     def cached(environment: Environment) -> set[str]:
-        spec = next(yaml.safe_load_all(compiled(tmp_path, environment)))
+        spec = documents(compiled(tmp_path, environment))[0]
         dags = [spec["root"]["dag"], *(one["dag"] for one in components(spec))]
         return {
             name
@@ -279,7 +280,7 @@ def test_a_container_hands_its_step_the_inputs_whatever_else_is_in_its_arguments
 
 def test_loops_are_as_wide_as_the_environment_says(cluster: Any) -> None:
     environment, text = cluster
-    loops = next(yaml.safe_load_all(text))["root"]["dag"]["tasks"].items()
+    loops = documents(text)[0]["root"]["dag"]["tasks"].items()
     widths = [
         task["iteratorPolicy"]["parallelismLimit"] for name, task in loops if "for-loop" in name
     ]
@@ -294,7 +295,7 @@ def test_the_compiled_size_does_not_grow_with_the_latent_sizes(cluster: Any) -> 
     )
     # The sizes are an argument of a run: what is compiled knows the default only.
     assert few.keys() == many.keys()
-    spec = next(yaml.safe_load_all(text))
+    spec = documents(text)[0]
     sizes = spec["root"]["inputDefinitions"]["parameters"]["latent_sizes"]
     assert sizes["defaultValue"] == [2, 10, 100]
     assert len(json.dumps(many)) - len(json.dumps(few)) < 250

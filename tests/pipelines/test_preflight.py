@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from components import storage
-from components.errors import StepError
+from genpipe import storage
+from genpipe.errors import StepError
 from pipelines.environments import Environment, local_environment
 from pipelines.parameters import Parameters
 from pipelines.preflight import check_cluster, check_local
@@ -32,8 +32,8 @@ def _own_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     for name in ("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(storage, "SECONDS_TO_ANSWER", 0.5)
-    monkeypatch.setattr(storage, "SECONDS_TO_WAIT", (0.02, 0.1))
+    monkeypatch.setattr("genpipe.storage.gcs.SECONDS_TO_ANSWER", 0.5)
+    monkeypatch.setattr("genpipe.storage.gcs.SECONDS_TO_WAIT", (0.02, 0.1))
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.cells import Cell, Family
-from components.compare import report as report_module
 from components.compare.compare import compare
-from components.compare.leaderboard import METRICS
-from components.errors import InputError
-from components.tracking import Picture, Tracker
+from genpipe.cells import Cell, Family
+from genpipe.errors import InputError
+from genpipe.metrics.registry import METRICS
+from genpipe.reporting import report as report_module
+from genpipe.tracking import Picture, Tracker
 
 SIZES = (2, 10, 100)
 CELLS = [Cell(family, size) for family in Family for size in SIZES]

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.cells import Family, Status
-from components.errors import InputError
-from components.evaluate import reconstruction
 from components.evaluate.evaluate import evaluate
 from components.evaluate.explore import explore
-from components.ingest.dataset import RESCALINGS, Dataset
-from components.progress import Progress
-from components.tracking import Picture, Tracker
-from components.train import saved
-from components.train.saved import SavedModel
-from components.train.settings import SETTINGS
+from genpipe.cells import Family, Status
+from genpipe.data.dataset import RESCALINGS, Dataset
+from genpipe.errors import InputError
+from genpipe.families.settings import SETTINGS
+from genpipe.metrics import reconstruction
+from genpipe.tracking import Picture, Tracker
+from genpipe.tracking.progress import Progress
+from genpipe.training import saved
+from genpipe.training.saved import SavedModel
 
 DENSE = {"hidden_size": 16, "epochs": 1, "batch_size": 32}
 TINY: dict[Family, dict[str, Any]] = {

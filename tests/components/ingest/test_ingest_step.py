@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components import storage
+from genpipe import storage
 
 STEP = """
 import sys

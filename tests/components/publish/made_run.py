@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from components.cells import Cell
-from components.ingest.dataset import SPLITS, file_digest, write_dataset
-from components.progress import Progress
-from components.publish.ledger import Decision
-from components.publish.page import PLACE
 from components.publish.publish import publish
-from components.tracking import Tracker
+from genpipe.cells import Cell
+from genpipe.data.dataset import SPLITS, file_digest, write_dataset
+from genpipe.registry.champions import Decision
+from genpipe.reporting.decisions import PLACE
+from genpipe.tracking import Tracker
+from genpipe.tracking.progress import Progress
 
 IMAGES = 300
 FEATURES = 8

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from components import storage
+from genpipe import storage
 from tests.components.publish.made_run import MadeRun
 
 FAMILY = "vae"

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from components import storage
-from components.cells import Family
-from components.errors import InputError, StepError
-from components.frechet import judge_features
-from components.progress import Progress
-from components.publish.comparison import compare_samples
-from components.publish.ledger import Champions, Outcome
-from components.tracking import Tracker
-from components.train.saved import SavedModel
+from genpipe import storage
+from genpipe.cells import Family
+from genpipe.errors import InputError, StepError
+from genpipe.metrics.frechet import judge_features
+from genpipe.registry.champions import Champions, Outcome
+from genpipe.registry.comparison import compare_samples
+from genpipe.tracking import Tracker
+from genpipe.tracking.progress import Progress
+from genpipe.training.saved import SavedModel
 from tests.components.publish.made_run import MadeRun, images, make_judge
 
 COSTS = {"autoencoder": 0.03, "vae": 100.0, "dcgan": 20.0}

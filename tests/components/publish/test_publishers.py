@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components import storage
-from components.cells import Family
-from components.publish.ledger import Champions, Outcome
+from genpipe import storage
+from genpipe.cells import Family
+from genpipe.registry.champions import Champions, Outcome
 from tests.components.publish.made_run import MadeRun
 from tests.components.publish.publishers import FAMILY, challenger, champion
 

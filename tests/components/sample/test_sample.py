@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.cells import Family, Status
-from components.compare.leaderboard import METRICS
-from components.errors import InputError
-from components.frechet import Gaussian, judge_features
-from components.ingest.dataset import SPLITS, Dataset, write_dataset
-from components.quality import judge_scores
 from components.sample.sample import MAX_SAMPLES, sample
-from components.tracking import Tracker
-from components.train import saved
-from components.train.judge import build_classifier, with_features
-from components.train.settings import SETTINGS
 from components.train.train import build
+from genpipe.cells import Family, Status
+from genpipe.data.dataset import SPLITS, Dataset, write_dataset
+from genpipe.errors import InputError
+from genpipe.families.settings import SETTINGS
+from genpipe.metrics.classifier import build_classifier, with_features
+from genpipe.metrics.frechet import Gaussian, judge_features
+from genpipe.metrics.registry import METRICS
+from genpipe.metrics.samples import judge_scores
+from genpipe.tracking import Tracker
+from genpipe.training import saved
 
 SCORES = {"mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"}
 OF_SETS = {*SCORES, "frechet_distance", "precision", "recall", "density", "coverage"}

@@ -23,11 +23,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.cells import Family
-from components.progress import Progress
-from components.tracking import Picture, Tracker
-from components.train import checkpoints, loop, train
-from components.train.settings import SETTINGS
+from components.train import train
+from genpipe.cells import Family
+from genpipe.families.settings import SETTINGS
+from genpipe.tracking import Picture, Tracker
+from genpipe.tracking.progress import Progress
+from genpipe.training import checkpoints, loop
 
 DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 30, "batch_size": 32}
 SETTINGS_OF: dict[Family, dict[str, Any]] = {

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from components.cells import Family
-from components.ingest.dataset import Dataset
-from components.train.saved import SavedModel
+from genpipe.cells import Family
+from genpipe.data.dataset import Dataset
+from genpipe.training.saved import SavedModel
 from tests.components.train.attempts import KILLS
 
 # Of how long a step took, and nothing else of a training differs.

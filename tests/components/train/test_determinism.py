@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from components.cells import Family
-from components.ingest.dataset import Dataset
+from genpipe.cells import Family
+from genpipe.data.dataset import Dataset
 
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from components.cells import Family
-from components.tracking import Tracker
-from components.train.settings import SETTINGS
+from genpipe.cells import Family
+from genpipe.tracking import Tracker
+from genpipe.families.settings import SETTINGS
 from components.train.train import train
 data, folder = map(Path, sys.argv[1:])
 digests = {}

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from components.errors import InputError
-from components.ingest.dataset import Dataset
-from components.tracking import Tracker
 from components.train import step
+from genpipe.data.dataset import Dataset
+from genpipe.errors import InputError
+from genpipe.tracking import Tracker
 
 EPOCHS = 160
 STEPS_IN_AN_EPOCH = 16  # of 512 images in batches of 32

@@ -14,18 +14,18 @@ import keras
 import numpy as np
 import pytest
 
-from components import storage
-from components.cells import Family, Status
-from components.errors import InputError
-from components.ingest.dataset import Dataset
-from components.progress import Progress
-from components.tracking import Picture, Tracker
-from components.train import saved
 from components.train import train as module
-from components.train.checkpoints import Checkpoints
-from components.train.saved import SavedModel
-from components.train.settings import SETTINGS, Settings, VAESettings
 from components.train.train import Training, build, decay, train
+from genpipe import storage
+from genpipe.cells import Family, Status
+from genpipe.data.dataset import Dataset
+from genpipe.errors import InputError
+from genpipe.families.settings import SETTINGS, Settings, VAESettings
+from genpipe.tracking import Picture, Tracker
+from genpipe.tracking.progress import Progress
+from genpipe.training import saved
+from genpipe.training.checkpoints import Checkpoints
+from genpipe.training.saved import SavedModel
 
 DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 2, "batch_size": 32}
 TINY: dict[Family, dict[str, Any]] = {
@@ -264,8 +264,8 @@ def test_a_training_that_broke_off_goes_on_from_a_bucket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It breaks off in its second epoch, when the call behind the last checkpoint is made."""
-    monkeypatch.setattr("components.train.checkpoints.LARGEST_SHARE", np.inf)
-    monkeypatch.setattr("components.train.loop.SECONDS_IN_A_CALL", np.inf)
+    monkeypatch.setattr("genpipe.training.checkpoints.LARGEST_SHARE", np.inf)
+    monkeypatch.setattr("genpipe.training.loop.SECONDS_IN_A_CALL", np.inf)
     settings, root = SETTINGS[family](**TINY[family]), f"{bucket}/checkpoints/train_vae-3"
     broken, tracker = Recorder(), Recorder()
     calls = iter([None, None, RuntimeError("the node is gone")])
@@ -304,7 +304,7 @@ def test_a_dcgan_has_the_same_bits_on_any_number_of_cores_and_beside_another(
 ) -> None:
     """Two processes at once, the second with more threads than there are cores."""
     train = (
-        "import sys; from pathlib import Path; from components.tracking import Tracker\n"
+        "import sys; from pathlib import Path; from genpipe.tracking import Tracker\n"
         "from components.train.step import give_each_operation_a_thread as divide; divide()\n"
         "from components.train.train import train, DCGANSettings\n"
         "train(DCGANSettings(latent_size=100, steps=5),"

@@ -12,7 +12,7 @@ import kfp
 import pytest
 import trustme
 
-from components.errors import InputError, StepError
+from genpipe.errors import InputError, StepError
 from pipelines.cluster import api as kfp_api
 from pipelines.cluster.api import TRIES, ApiError, connect
 from pipelines.cluster.runs import ensure_experiment

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from components.cells import Family
+from genpipe.cells import Family
 from pipelines.cluster import follow as module
 from pipelines.cluster.api import TRIES, ApiError
 from pipelines.cluster.follow import follow

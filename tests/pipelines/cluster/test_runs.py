@@ -15,6 +15,7 @@ from pipelines.cluster import runs
 from pipelines.cluster.api import ApiError
 from pipelines.cluster.runs import find_run
 from tests.pipelines.cluster.fake_api import PARAMETERS, FakeApi, started
+from tests.pipelines.golden import documents
 
 # --- submit
 
@@ -32,7 +33,7 @@ def test_a_run_is_submitted_as_the_environment_and_the_parameters_say(
     experiment = api.experiments[run.experiment_id]
     assert (experiment.display_name, experiment.namespace) == ("genpipe", "team")
     version = run.pipeline_version_reference.pipeline_version_id
-    compiled = next(yaml.safe_load_all(api.uploads[version]))
+    compiled = documents(api.uploads[version])[0]
     assert compiled["pipelineInfo"]["name"] == "latent-fanout"
     assert "comp-train-vae" in compiled["components"]
     assert "comp-train-dcgan" not in compiled["components"]

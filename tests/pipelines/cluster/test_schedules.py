@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from components.errors import InputError, StepError
+from genpipe.errors import InputError, StepError
 from pipelines.cli import main
 from pipelines.cluster.api import ApiError
 from pipelines.cluster.schedules import Schedule, apply, due, kubeflow_cron, read_schedules

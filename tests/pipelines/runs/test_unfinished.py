@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
-from components import storage
-from components.cells import Cell
-from components.errors import InputError
+from genpipe import storage
+from genpipe.cells import Cell
+from genpipe.errors import InputError
 from pipelines.cluster import api as kfp_api
 from pipelines.cluster import runs
 from pipelines.parameters import Parameters
 from pipelines.runs.board import read_board
 from pipelines.runs.find import FoundRun, find_run
 from tests.pipelines.cluster.fake_api import FakeApi
-from tests.pipelines.test_results import write_run
+from tests.pipelines.console.test_results import write_run
 
 UNKNOWN = "6f0e3a52-0c5b-4b0e-9d1f-2f6f5a1f8f11"
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from components import storage
-from components.tracking.run_log import read_run
-from components.tracking.step import run_id
-from tests.components.fake_wandb import FakeWandb, fake_wandb
-from tests.components.tracked_step import DRAWN, GROUP, LOGGING, environment, run
+from genpipe import storage
+from genpipe.tracking.run_log import read_run
+from genpipe.tracking.step import run_id
+from tests.genpipe.tracking.fake_wandb import FakeWandb, fake_wandb
+from tests.genpipe.tracking.tracked_step import DRAWN, GROUP, LOGGING, environment, run
 
 GENPIPE = Path(sys.executable).with_name("genpipe")
 RUN_ID = "0b1c2d3e-1111-4222-8333-444455556666"

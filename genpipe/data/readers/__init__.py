@@ -1,0 +1,1 @@
+"""Where published data comes from: TFDS, archives, the wheel on PyPI."""

@@ -1,0 +1,1 @@
+"""The model families: settings and networks of each."""

@@ -1,0 +1,1 @@
+"""What models are scored by: of reconstructions, codes and samples."""

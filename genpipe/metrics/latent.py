@@ -1,0 +1,143 @@
+"""What a latent space looks like, as numbers: where codes lie and what area each class holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from genpipe.metrics.neighbours import squared_distances
+
+CELLS = 64  # a side of the raster that areas are counted on
+ACTIVE_VARIANCE = 0.01
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Two axes through a latent space, and the codes seen along them.
+
+    Attributes:
+        points: (n, 2) float.
+        axes: what the two axes are, for the plot's labels.
+    """
+
+    points: np.ndarray
+    axes: tuple[str, str]
+
+
+def plane_of(codes: np.ndarray) -> Plane:
+    """The plane a scatter plot shows: the space itself at size 2, else two principal components.
+
+    Args:
+        codes: (n, latent_size) float; one code unit is drawn along the first axis.
+    """
+    size = codes.shape[1]
+    if size == 1:
+        return Plane(np.column_stack([codes[:, 0], np.zeros(len(codes))]), ("code unit 1", ""))
+    if size == 2:
+        return Plane(codes, ("code unit 1", "code unit 2"))
+    centred = codes - codes.mean(axis=0)
+    variances, directions = np.linalg.eigh(np.cov(centred, rowvar=False))
+    share = variances[::-1][:2] / max(variances.sum(), 1e-12)
+    points = centred @ directions[:, ::-1][:, :2]
+    return Plane(
+        points,
+        (
+            f"first principal component ({share[0]:.0%} of the variance)",
+            f"second principal component ({share[1]:.0%})",
+        ),
+    )
+
+
+def geometry(codes: np.ndarray) -> dict[str, float]:
+    """Where the codes lie: distance of their mean from 0, and how far they spread around it.
+
+    Args:
+        codes: (n, latent_size) float.
+
+    Returns:
+        ``code_mean_distance``, the length of the mean code, and ``code_spread``, the root of the
+        mean squared distance of a code from it. For N(0, I): 0 and the root of latent_size.
+    """
+    mean = codes.mean(axis=0)
+    spread = np.sqrt(np.square(codes - mean).sum(axis=1).mean())
+    return {"code_mean_distance": float(np.linalg.norm(mean)), "code_spread": float(spread)}
+
+
+def area_shares(plane: Plane, labels: np.ndarray, classes: int) -> tuple[np.ndarray, float]:
+    """What share of the occupied plane each class holds, and how much of the plane is gaps.
+
+    The box around the middle 99% of the points along each axis is cut into 64 x 64 cells. A cell
+    belongs to the class with the most codes in it.
+
+    Args:
+        plane: points of n codes.
+        labels: (n,) class of each code.
+        classes: how many classes there are.
+
+    Returns:
+        (classes,) shares that sum to 1, and the share of cells in the box that hold no code.
+    """
+    low, high = np.percentile(plane.points, [0.5, 99.5], axis=0)
+    width = np.maximum(high - low, 1e-9)
+    places = np.floor((plane.points - low) / width * CELLS).astype(int)
+    inside = ((places >= 0) & (places < CELLS)).all(axis=1)
+    counts = np.zeros((CELLS, CELLS, classes), int)
+    np.add.at(counts, (*places[inside].T, labels[inside]), 1)
+    occupied = counts.sum(axis=2) > 0
+    owners = counts.argmax(axis=2)[occupied]
+    shares = np.bincount(owners, minlength=classes) / max(len(owners), 1)
+    return shares, float(1 - occupied.mean())
+
+
+def dead_units(codes: np.ndarray) -> int:
+    """How many code units are 0 for every image: relu units that died."""
+    return int((codes == 0).all(axis=0).sum())
+
+
+def active_units(z_mean: np.ndarray) -> int:
+    """How many units of a VAE carry information: variance of z_mean over images above 0.01.
+
+    Burda et al. 2015, section 5.2.
+    """
+    return int((z_mean.var(axis=0) > ACTIVE_VARIANCE).sum())
+
+
+def neighbour_accuracy(
+    known: np.ndarray, known_labels: np.ndarray, codes: np.ndarray, labels: np.ndarray
+) -> float:
+    """How often the five nearest known codes tell a code's class, by majority.
+
+    Needs no training, so it measures the codes alone; of a tie the lowest class wins.
+
+    Args:
+        known: (m, latent_size) float32, m at least 5.
+        known_labels: (m,) classes.
+        codes: (n, latent_size) float32.
+        labels: (n,) classes.
+    """
+    votes = np.eye(int(max(known_labels.max(), labels.max())) + 1, dtype=np.int8)[known_labels]
+    right = 0
+    for rows, squares in squared_distances(codes, known):
+        nearest = np.argpartition(squares, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+        right += int((votes[nearest].sum(axis=1).argmax(axis=1) == labels[rows]).sum())
+    return right / len(codes)
+
+
+def collapse_note(z_mean: np.ndarray) -> str:
+    """One sentence on units whose posterior has collapsed to N(0, I); empty where none has.
+
+    Such a unit has the same code for every image, so the decoder learns to ignore it: what the KL
+    divergence costs exceeds what the unit would save (Lucas et al. 2019, "Don't blame the ELBO!").
+    """
+    size = z_mean.shape[1]
+    idle = size - active_units(z_mean)
+    if not idle:
+        return ""
+    if idle == size:
+        return "posterior collapse: no unit tells images apart, so all samples come from one code"
+    return (
+        f"{idle} of {size} units are idle: their posterior is N(0, I) whatever the image, "
+        "and the decoder ignores them"
+    )

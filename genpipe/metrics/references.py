@@ -1,0 +1,94 @@
+"""The scale that the figures of samples are read on: what other sets of images score.
+
+- ``training_images``: real images, as many as samples. What a perfect generator would score by the
+  judge, and what one would score that copies.
+- ``validation_images``: real images that nothing was trained on. They are fewer, and a Fréchet
+  distance grows as their number falls.
+- ``pixel_gaussian``: draws from the Gaussian with the training images' mean and covariance, that
+  is from all principal components of the pixels: what a linear model achieves.
+- ``noise``: every pixel drawn evenly from 0 to 255.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genpipe.data.dataset import IMAGE_SHAPE, RESCALINGS, Dataset
+from genpipe.documents import parse_document
+from genpipe.errors import InputError
+from genpipe.metrics.frechet import Gaussian
+from genpipe.metrics.samples import Yardstick, merged
+from genpipe.training.saved import SavedModel
+
+FILE = "references.json"
+MOST = 10_000
+
+
+def measure_references(
+    judge: SavedModel, dataset: Dataset, *, count: int, seed: int
+) -> dict[str, Any]:
+    """Score the references as samples are scored.
+
+    Args:
+        judge: the judge.
+        dataset: the data set.
+        count: how many samples the cells will draw; of the references at most 10,000 are.
+        seed: of what is drawn.
+
+    Returns:
+        ``{"data": digest, "references": {name: {"images", "metrics", "intervals"}}}``.
+    """
+    count = min(count, MOST)
+    generator = np.random.default_rng(seed)
+    train, validation = dataset.images("train"), dataset.images("validation")
+    chosen = np.sort(generator.permutation(len(train))[:count])
+    sets = {
+        "training_images": np.asarray(train[chosen]),
+        "validation_images": np.asarray(validation[:count]),
+        "pixel_gaussian": _pixel_gaussian(np.asarray(train[:MOST]), count, generator),
+        "noise": generator.integers(0, 256, (count, *IMAGE_SHAPE), np.uint8),
+    }
+    references = {}
+    yardsticks = {n: Yardstick(judge, dataset, n) for n in {len(own) for own in sets.values()}}
+    for name, images in sets.items():
+        yardstick = yardsticks[len(images)]
+        found = merged(yardstick.measure(images), yardstick.copying(images))
+        references[name] = {
+            "images": len(images),
+            "metrics": found.metrics,
+            "intervals": found.intervals,
+        }
+    return {"data": dataset.digest, "references": references}
+
+
+def write_references(folder: Path, contents: dict[str, Any]) -> None:
+    """Write ``references.json`` into the judge's folder."""
+    text = json.dumps(contents, indent=2, allow_nan=False)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_references(folder: Path) -> dict[str, Any]:
+    """The references in a judge's folder, by name; none if it is of an older version.
+
+    Raises:
+        InputError: the file is malformed.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    try:
+        return dict(parse_document(path.read_bytes(), "references")["references"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} holds no references ({error}): train the judge again") from None
+
+
+def _pixel_gaussian(images: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    unit = RESCALINGS["unit"]
+    fitted = Gaussian.fit(unit.apply(images).reshape(len(images), -1))
+    noise = generator.standard_normal((count, len(fitted.mean)), np.float32)
+    drawn = fitted.mean + noise @ fitted.root.astype(np.float32)
+    return unit.inverse(drawn).reshape(count, *IMAGE_SHAPE)

@@ -1,0 +1,327 @@
+"""What every metric is called, what it is measured in, and which way is better.
+
+The report's legend, the terminal and the README read it here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from genpipe.cells import Family
+from genpipe.tracking.progress import format_seconds
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a figure of the leaderboard is.
+
+    Args:
+        label: what tables and legends call it.
+        unit: what it is measured in; empty for a plain number.
+        better: ``lower``, ``higher``, or empty where neither is better in itself.
+        meaning: what it is, in a sentence.
+    """
+
+    label: str
+    unit: str
+    better: str
+    meaning: str
+
+
+_FIGURES: dict[str, Metric] = {
+    "mean_squared_error": Metric(
+        "Mean squared error",
+        "",
+        "lower",
+        "Mean squared difference of a test image's pixels, in [0, 1], and their reconstruction.",
+    ),
+    "pca_mean_squared_error": Metric(
+        "PCA mean squared error",
+        "",
+        "lower",
+        "The same error of a principal component analysis with as many components as the model "
+        "has latent units: what a linear model of this size achieves.",
+    ),
+    "binary_cross_entropy": Metric(
+        "Binary cross-entropy",
+        "nats",
+        "lower",
+        "Mean cross-entropy of a pixel of the test images and its reconstruction.",
+    ),
+    "reconstruction_loss": Metric(
+        "Reconstruction loss",
+        "",
+        "lower",
+        "The VAE's first loss term: 784 times the mean squared error, with sampled codes.",
+    ),
+    "kl_divergence": Metric(
+        "KL divergence",
+        "nats",
+        "",
+        "The VAE's second loss term: how far the encoder's distribution of a code lies from "
+        "N(0, I). Near 0 the code carries nothing.",
+    ),
+    "total_loss": Metric(
+        "Total loss",
+        "",
+        "lower",
+        "What the VAE minimises: reconstruction loss plus KL divergence.",
+    ),
+    "elbo": Metric(
+        "ELBO",
+        "nats",
+        "higher",
+        "The evidence lower bound on the log-likelihood of a test image.",
+    ),
+    "importance_weighted_bound": Metric(
+        "Importance-weighted bound, k = 50",
+        "nats",
+        "higher",
+        "A tighter lower bound on the same, from 50 codes an image (Burda et al. 2015); the ELBO "
+        "is that of one.",
+    ),
+    "active_units": Metric(
+        "Active units",
+        "units",
+        "",
+        "Latent units of the VAE whose code changes with the image.",
+    ),
+    "dead_units": Metric(
+        "Dead units",
+        "units",
+        "lower",
+        "Latent units of the autoencoder that are 0 for every test image.",
+    ),
+    "revived_units": Metric(
+        "Revived units",
+        "units",
+        "",
+        "Latent units of the autoencoder that died early in training and were started afresh.",
+    ),
+    "code_mean_distance": Metric(
+        "Code mean distance",
+        "",
+        "lower",
+        "Distance of the mean code from 0, where N(0, I) expects it.",
+    ),
+    "code_spread": Metric(
+        "Code spread",
+        "",
+        "",
+        "Root mean square distance of a code from the mean code; N(0, I) expects the root of the "
+        "latent size.",
+    ),
+    "smallest_class_area_share": Metric(
+        "Smallest class area",
+        "share",
+        "higher",
+        "Share of the latent plane that the most cramped class holds.",
+    ),
+    "largest_class_area_share": Metric(
+        "Largest class area",
+        "share",
+        "lower",
+        "Share of the latent plane that the most spread-out class holds.",
+    ),
+    "gap_share": Metric(
+        "Gaps in the plane",
+        "share",
+        "lower",
+        "Share of the latent plane that holds no code: what a decoder asked there has never seen.",
+    ),
+    "neighbour_accuracy": Metric(
+        "Accuracy of neighbours",
+        "share",
+        "higher",
+        "How often the five nearest codes, of 10,000 training images, tell the class of a test "
+        "image by majority: how well the code keeps classes apart.",
+    ),
+    "discriminator_accuracy_real": Metric(
+        "Discriminator accuracy, real",
+        "share",
+        "",
+        "Share of test images that the discriminator takes for real. Near 50% it can't tell.",
+    ),
+    "discriminator_accuracy_generated": Metric(
+        "Discriminator accuracy, generated",
+        "share",
+        "",
+        "Share of generated images that the discriminator recognises as generated.",
+    ),
+    "discriminator_loss": Metric(
+        "Discriminator loss",
+        "nats",
+        "",
+        "Binary cross-entropy of the discriminator on test images and generated ones.",
+    ),
+    "generator_loss": Metric(
+        "Generator loss",
+        "nats",
+        "",
+        "Binary cross-entropy of generated images against the answer that they are real.",
+    ),
+    "sample_variance_ratio": Metric(
+        "Sample variance ratio",
+        "",
+        "",
+        "Variance of generated images over that of test images. Far below 1 the generator makes "
+        "much the same image again and again.",
+    ),
+    "mean_confidence": Metric(
+        "Mean confidence",
+        "share",
+        "higher",
+        "The judge's mean probability of the class that it sees in a sample drawn from N(0, I).",
+    ),
+    "digits_covered": Metric(
+        "Digits covered",
+        "digits",
+        "higher",
+        "How many of the ten classes the judge finds among the samples.",
+    ),
+    "largest_digit_share": Metric(
+        "Largest digit share",
+        "share",
+        "lower",
+        "Share of the samples that fall to the most frequent class; 10% is even.",
+    ),
+    "digit_entropy": Metric(
+        "Entropy of digits",
+        "nats",
+        "higher",
+        "Entropy of the shares of the ten classes among the samples; 2.30 is even.",
+    ),
+    "frechet_distance": Metric(
+        "Fréchet distance",
+        "",
+        "lower",
+        "How far the samples lie from the test images, both as Gaussians in the judge's features. "
+        "It compares with distances by the same judge, of as many samples.",
+    ),
+    "precision": Metric(
+        "Precision",
+        "share",
+        "higher",
+        "Share of the samples that lie among the test images by the direction of the judge's "
+        "features: nearer to one than its third neighbour is. How real samples are "
+        "(Kynkäänniemi et al. 2019).",
+    ),
+    "recall": Metric(
+        "Recall",
+        "share",
+        "higher",
+        "Share of the test images that lie among the samples, likewise: how much of the data is "
+        "made. Far-off samples raise it; coverage is not fooled by them.",
+    ),
+    "density": Metric(
+        "Density",
+        "",
+        "higher",
+        "How densely test images lie around a sample, beside 1 around another real image; above 1 "
+        "samples crowd where most images are (Naeem et al. 2020).",
+    ),
+    "coverage": Metric(
+        "Coverage",
+        "share",
+        "higher",
+        "Share of the test images that have a sample nearer than their fifth neighbour; beside "
+        "as many real images, 95% do.",
+    ),
+    "training_closeness": Metric(
+        "Closeness to training images",
+        "",
+        "",
+        "How often a sample lies nearer, in pixels, to its nearest training image than a test "
+        "image does to its own: 0.5 as real images do, 1 always. Copies come near, and so does "
+        "what is blurred.",
+    ),
+    "nearest_is_training_share": Metric(
+        "Nearest image is a training one",
+        "share",
+        "",
+        "Share of the samples whose nearest real image, of training and test split together, is a "
+        "training image. Where nothing is copied that is the training split's share, 85% of "
+        "MNIST; blur does not change it.",
+    ),
+    "duplicate_share": Metric(
+        "Duplicates",
+        "share",
+        "lower",
+        "Share of the samples with another sample so near, in pixels, as only 1% of the test "
+        "images have another test image.",
+    ),
+    "reconstruction_frechet_distance": Metric(
+        "Fréchet distance, reconstructions",
+        "",
+        "lower",
+        "Fréchet distance of the reconstructed test images: what is lost in code and decoder, "
+        "however codes are drawn.",
+    ),
+    "train_seconds": Metric("Training time", "s", "lower", "Wall-clock time of the training."),
+    "images_per_second": Metric(
+        "Images per second", "images/s", "higher", "Training images seen in a second."
+    ),
+    "images_seen": Metric(
+        "Images seen", "images", "", "Training images seen, counting every repetition."
+    ),
+    "epochs": Metric("Epochs", "epochs", "", "Passes over the training images."),
+    "steps": Metric("Steps", "steps", "", "Batches learnt from."),
+}
+
+# Samplers beside N(0, I): what their figures and files are called, and what they draw from.
+SAMPLERS = {
+    "fitted_gaussian": ("fitted Gaussian", "a Gaussian fitted to the codes of the training images"),
+    "mixture": ("mixture", "a mixture of Gaussians fitted to the codes of the training images"),
+}
+# Of the references, those that the cells' figures are shown with.
+REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
+_OF_SAMPLERS = (
+    *("mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"),
+    *("frechet_distance", "precision", "recall", "density", "coverage"),
+)
+
+
+def _of_sampler(sampler: str) -> dict[str, Metric]:
+    """The figures of samples drawn by another sampler."""
+    title, source = SAMPLERS[sampler]
+    figures = {}
+    for name in _OF_SAMPLERS:
+        plain = _FIGURES[name]
+        meaning = f"{plain.label} of samples drawn from {source}."
+        figures[f"{sampler}_{name}"] = replace(
+            plain, label=f"{plain.label}, {title}", meaning=meaning
+        )
+    return figures
+
+
+METRICS: dict[str, Metric] = {
+    **_FIGURES,
+    **_of_sampler("fitted_gaussian"),
+    **_of_sampler("mixture"),
+}
+
+# What decides a family's best cell: the first figure, and the next one only where it is equal.
+DECIDING_METRICS: dict[Family, tuple[str, ...]] = {
+    Family.AUTOENCODER: ("mean_squared_error",),
+    Family.VAE: ("total_loss",),
+    Family.DCGAN: ("frechet_distance", "digits_covered", "largest_digit_share"),
+}
+
+_COUNTS = ("units", "digits", "images", "epochs", "steps")
+
+
+def format_metric(name: str, value: float | int | None) -> str:
+    """A figure as people read it: ``0.01234``, ``11.8%``, ``18``, ``3 min 20 s``.
+
+    An empty string stands for a figure that is not there.
+    """
+    if value is None:
+        return ""
+    unit = METRICS[name].unit if name in METRICS else ""
+    if unit == "share":
+        return f"{100 * value:.1f}%"
+    if unit == "s":
+        return f"{value:.1f} s" if value < 10 else format_seconds(value)
+    if unit == "images/s" or unit in _COUNTS:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"

@@ -1,0 +1,171 @@
+"""What the judge makes of a set of images beside the test split, each figure with its interval.
+
+The one list of figures for samples, and for the references that give them a scale. An interval is
+a 95% one (``genpipe.metrics.bootstrap``): over the images; of recall and coverage over the test
+images, whose shares they are, with the neighbourhoods left as they are; of the Fréchet distance
+over both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from genpipe.data.dataset import Dataset
+from genpipe.metrics.bootstrap import REPLICATIONS, margin, mean_interval
+from genpipe.metrics.copying import RealNeighbours
+from genpipe.metrics.frechet import Gaussian, distance_interval, judge_features, judged
+from genpipe.metrics.neighbours import Manifold
+from genpipe.training.saved import SavedModel
+
+# From this share of the images on a class counts as covered.
+COVERED_SHARE = 0.01
+# The k-NN figures compare all pairs: with 10,000 images a set takes four times as long.
+MOST_NEIGHBOURS = 5000
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Figures of one set of images.
+
+    Attributes:
+        metrics: by name.
+        intervals: 95% intervals, of the figures that have one.
+        by_digit: figures of each class, in the order of the classes: ``digit_shares``, the share of
+            the images that show it, and ``digit_coverage``, the coverage of its test images.
+    """
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    by_digit: dict[str, list[float]] = field(default_factory=dict)
+
+
+class Yardstick:
+    """The test split as sets of images are held against it.
+
+    Args:
+        judge: whose features and classes are used.
+        dataset: the data set.
+        count: how many images the sets have; as many test images have neighbourhoods, since
+            precision, recall, density and coverage are of sets of equal size.
+    """
+
+    def __init__(self, judge: SavedModel, dataset: Dataset, count: int) -> None:
+        self._judge, self._dataset, self._count = judge, dataset, count
+        self._features = judge_features(judge, dataset.images("test"))
+        self._gaussian = Gaussian.fit(self._features)
+        self._manifold = Manifold(directions(self._features[: min(count, MOST_NEIGHBOURS)]))
+
+    def frechet_distance(self, images: np.ndarray) -> Quality:
+        """The Fréchet distance alone, of (n, 28, 28, 1) uint8 images."""
+        return self._frechet_distance(judge_features(self._judge, images))
+
+    def measure(self, images: np.ndarray) -> Quality:
+        """All that the judge says of (n, 28, 28, 1) uint8 images."""
+        probabilities, features = judged(self._judge, images)
+        fidelity = self._manifold.compare(directions(features[: len(self._manifold.points)]))
+        of_items = {
+            "precision": fidelity.precise,
+            "recall": fidelity.recalled,
+            "density": fidelity.density,
+            "coverage": fidelity.covered,
+        }
+        labels = self._dataset.labels("test")[: len(fidelity.covered)]
+        classes = probabilities.shape[1]
+        covered = np.bincount(labels, weights=fidelity.covered, minlength=classes)
+        coverage = covered / np.maximum(np.bincount(labels, minlength=classes), 1)
+        return merged(
+            judge_scores(probabilities),
+            self._frechet_distance(features),
+            means({name: values.astype(np.float64) for name, values in of_items.items()}),
+            Quality({}, {}, {"digit_coverage": coverage.tolist()}),
+        )
+
+    def copying(self, images: np.ndarray) -> Quality:
+        """Whether (n, 28, 28, 1) uint8 images are copies (``genpipe.metrics.copying``)."""
+        return means(self._real.compare(images))
+
+    @cached_property
+    def _real(self) -> RealNeighbours:
+        return RealNeighbours.measure(self._dataset, self._count)
+
+    def _frechet_distance(self, features: np.ndarray) -> Quality:
+        distance = self._gaussian.distance(Gaussian.fit(features))
+        interval = distance_interval(self._features, features)
+        return Quality({"frechet_distance": distance}, {"frechet_distance": interval})
+
+
+def judge_scores(probabilities: np.ndarray) -> Quality:
+    """What the judge's class probabilities say of a set of samples.
+
+    Args:
+        probabilities: (n, classes), rows that sum to 1.
+
+    Returns:
+        ``mean_confidence``, the mean probability of each sample's likeliest class;
+        ``digits_covered``, how many classes at least 1% of the samples show;
+        ``largest_digit_share``, the share of the class that most samples show;
+        ``digit_entropy``, the entropy of the shares in nats, at most the logarithm of the number
+        of classes; and the share of every class.
+    """
+    count, classes = probabilities.shape
+    shares = np.bincount(probabilities.argmax(axis=1), minlength=classes) / count
+    confidence = probabilities.max(axis=1)
+    # As many classes drawn anew by their shares: what resampling the samples comes to.
+    replications = np.random.default_rng(0).multinomial(count, shares, REPLICATIONS) / count
+    largest, entropy = float(shares.max()), float(_entropy(shares))
+    reach = {
+        "largest_digit_share": margin(replications.max(axis=1)),
+        "digit_entropy": margin(_entropy(replications)),
+    }
+    most = {"largest_digit_share": 1.0, "digit_entropy": float(np.log(len(shares)))}
+    metrics = {
+        "mean_confidence": float(confidence.mean()),
+        "digits_covered": int((shares >= COVERED_SHARE).sum()),
+        "largest_digit_share": largest,
+        "digit_entropy": entropy,
+    }
+    intervals = {
+        name: (max(metrics[name] - reach[name], 0.0), min(metrics[name] + reach[name], most[name]))
+        for name in reach
+    }
+    intervals["mean_confidence"] = mean_interval(confidence)
+    return Quality(metrics, intervals, {"digit_shares": shares.tolist()})
+
+
+def means(of_items: dict[str, np.ndarray]) -> Quality:
+    """Figures that are means over items, (n,) float64 each, with their intervals."""
+    metrics = {name: float(values.mean()) for name, values in of_items.items()}
+    return Quality(metrics, {name: mean_interval(v) for name, v in of_items.items()})
+
+
+def merged(*parts: Quality) -> Quality:
+    """Figures of one set of images, brought together."""
+    metrics: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    by_digit: dict[str, list[float]] = {}
+    for part in parts:
+        metrics |= part.metrics
+        intervals |= part.intervals
+        by_digit |= part.by_digit
+    return Quality(metrics, intervals, by_digit)
+
+
+def directions(features: np.ndarray) -> np.ndarray:
+    """(n, d) features, each at unit length.
+
+    What is no digit hardly excites the judge (a length of 7, where digits have 20), and so lies
+    within the wide balls of a few odd digits: of noise 99.7% would be precise, by direction 2%.
+    """
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    found: np.ndarray = features / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return found
+
+
+def _entropy(shares: np.ndarray) -> np.ndarray:
+    """In nats, over the last axis."""
+    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    entropy: np.ndarray = 0.0 - (shares * logarithms).sum(axis=-1)
+    return entropy

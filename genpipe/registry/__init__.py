@@ -1,0 +1,1 @@
+"""The model registry: the champion of each family, its versions and decisions."""

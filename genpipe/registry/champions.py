@@ -1,0 +1,372 @@
+"""The champions below a publish target: what is published, which version counts, and why.
+
+    <target>/<family>/champion.json         the decision that made the champion: the pointer
+    <target>/<family>/versions/<version>/   model/, evaluation/, samples/, report.html, version.json
+    <target>/<family>/decisions/<id>.json   every decision, one object each
+
+A version and a decision are written once and never again; ``version.json`` comes last, so a version
+that was cut off has none. Only the pointer moves, on the condition that it is what its mover read.
+So a reader finds a whole champion at any time, and of two movers one wins whole. The pointer holds
+its decision, and whoever moves it first sees to that decision's record: a mover that dies before it
+wrote its own loses none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from genpipe import storage
+from genpipe.cells import Cell, Family
+from genpipe.documents import parse_document
+from genpipe.errors import InputError, StepError, shown
+
+# By which a family's models compare: what its training minimises, or what a GAN is judged by.
+METRIC_OF = {
+    Family.AUTOENCODER: "mean_squared_error",
+    Family.VAE: "elbo",
+    Family.DCGAN: "frechet_distance",
+}
+METRIC_LABELS = {
+    "mean_squared_error": "mean squared error",
+    "elbo": "ELBO",
+    "frechet_distance": "Fréchet distance",
+}
+NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{8}")
+
+
+class Outcome(StrEnum):
+    """What was decided."""
+
+    FIRST = "first"
+    PROMOTED = "promoted"
+    FORCED = "forced"
+    KEPT = "kept"
+    OTHER_DATA = "other data"
+    ROLLED_BACK = "rolled back"
+
+    @property
+    def moves(self) -> bool:
+        """Whether the pointer moves by it."""
+        return self not in (Outcome.KEPT, Outcome.OTHER_DATA)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A challenger beside the champion, on one test split.
+
+    Attributes:
+        metric: what they compare by, a name of the leaderboard.
+        champion: its figure.
+        challenger: its figure.
+        improvement: how much better the challenger is, in the metric's unit; below 0 it is worse.
+        low: lower end of the improvement's 95% interval.
+        high: upper end.
+        images: how many test images, or samples of each, they were compared on.
+    """
+
+    metric: str
+    champion: float
+    challenger: float
+    improvement: float
+    low: float
+    high: float
+    images: int
+
+    def __post_init__(self) -> None:
+        *figures, images = list(asdict(self).values())[1:]
+        known = self.metric in METRIC_LABELS and isinstance(images, int)
+        if not known or not all(isinstance(figure, (int, float)) for figure in figures):
+            raise ValueError("its comparison holds something else than figures")
+
+    @property
+    def better(self) -> bool:
+        """Whether the challenger is better beyond the interval."""
+        return self.low > 0
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in words."""
+        if self.better:
+            return "better beyond the interval"
+        return "worse" if self.high < 0 else "not better beyond the interval"
+
+    def __str__(self) -> str:
+        return (
+            f"{METRIC_LABELS[self.metric]} {self.challenger:.5g} against the champion's "
+            f"{self.champion:.5g}, improvement {self.improvement:.3g} "
+            f"(95% interval {self.low:.3g} to {self.high:.3g})"
+        )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about one model.
+
+    Attributes:
+        id: its name, which begins with the time in UTC.
+        family: the model's.
+        latent_size: the model's.
+        run: the run that made it.
+        model: digest of its weights.
+        data: digest of the data set it was measured on.
+        outcome: what was decided.
+        reason: why, in words.
+        champion: the version that is champion by the decision.
+        previous: the version that was champion before; empty if there was none.
+        previous_model: digest of its weights.
+        comparison: with the champion before; None where they were not compared.
+
+    Raises:
+        ValueError: the id or a version is none that was made here, or a text is none.
+    """
+
+    id: str
+    family: Family
+    latent_size: int
+    run: str
+    model: str
+    data: str
+    outcome: Outcome
+    reason: str
+    champion: str
+    previous: str = ""
+    previous_model: str = ""
+    comparison: Comparison | None = None
+
+    def __post_init__(self) -> None:
+        for name in (self.run, self.model, self.data, self.reason, self.previous_model):
+            if not isinstance(name, str):
+                raise ValueError(f"{shown(name)} is no text")
+        for name in (self.id, self.champion, *filter(None, [self.previous])):
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise ValueError(f"{shown(name)} names no version and no decision")
+        _ = self.when, self.cell  # raise
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self:
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            values = parse_document(content)
+            comparison = values["comparison"]
+            return cls(
+                **{
+                    **values,
+                    "family": Family(values["family"]),
+                    "outcome": Outcome(values["outcome"]),
+                    "comparison": comparison and Comparison(**comparison),
+                }
+            )
+        except KeyError as error:
+            raise ValueError(f"it has no {error}") from None
+        except TypeError:
+            raise ValueError("its fields are others") from None
+
+    def to_bytes(self) -> bytes:
+        """As JSON."""
+        return _as_json(asdict(self))
+
+    @property
+    def cell(self) -> Cell:
+        """The model's cell."""
+        return Cell(self.family, self.latent_size)
+
+    @property
+    def when(self) -> datetime:
+        """When it was decided."""
+        return datetime.strptime(self.id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+
+    def __str__(self) -> str:
+        compared = f": {self.comparison}" if self.comparison else ""
+        return f"{self.cell.name} {self.outcome.value}, {self.reason}{compared}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The pointer as it was read; ``decision`` is None where there is no champion yet."""
+
+    decision: Decision | None
+    snapshot: storage.Snapshot
+
+
+@dataclass(frozen=True)
+class Champions:
+    """The champions of one family.
+
+    Args:
+        target: an absolute folder, or a prefix in a bucket.
+        family: the family.
+
+    Every method raises a ``StepError`` where the target can't be read or written.
+    """
+
+    target: str
+    family: Family
+
+    def standing(self) -> Standing:
+        """Who is champion.
+
+        Raises:
+            StepError: also if the pointer holds no decision.
+        """
+        snapshot = storage.snapshot(self._pointer)
+        if snapshot.content is None:
+            return Standing(None, snapshot)
+        return Standing(_read_decision(self._pointer, snapshot.content), snapshot)
+
+    def decisions(self) -> list[Decision]:
+        """All decisions, the oldest first.
+
+        Raises:
+            StepError: also if a record holds no decision.
+        """
+        folder = self._at("decisions")
+        names = [
+            name
+            for name in storage.list_files(folder)
+            if NAME.fullmatch(name.removesuffix(".json"))
+        ]
+        found = {
+            name.removesuffix(".json"): _read_decision(storage.join(folder, name), content)
+            for name, content in storage.read_files(folder, names).items()
+        }
+        latest = self.standing().decision
+        if latest:  # its mover may have died before it wrote the record
+            found[latest.id] = latest
+        return [found[name] for name in sorted(found)]
+
+    def address(self, version: str, *parts: str) -> str:
+        """Where a version lies, or something in it."""
+        return self._at("versions", version, *parts)
+
+    def card(self, version: str) -> dict[str, Any]:
+        """The content of a version's ``version.json``.
+
+        Raises:
+            StepError: also if the version is not whole.
+        """
+        place = self.address(version, "version.json")
+        try:
+            return parse_document(storage.read_bytes(place), "metrics")
+        except ValueError as error:
+            raise StepError(f"{place} is damaged ({error}): roll back to another version") from None
+
+    def add_version(
+        self, version: str, folders: Mapping[str, Path], page: str, card: Mapping[str, Any]
+    ) -> None:
+        """Publish a version; nothing points at it yet.
+
+        Args:
+            version: its name, a new one.
+            folders: what it is made of, by the names it gets there.
+            page: the report of the run that made it.
+            card: what ``version.json`` says of it.
+        """
+        for name, folder in folders.items():
+            storage.upload_folder(folder, self.address(version, name))
+        storage.write_bytes(self.address(version, "report.html"), page.encode())
+        content = _as_json({"version": version, "family": self.family.value, **card})
+        storage.write_bytes(self.address(version, "version.json"), content)
+
+    def move(self, standing: Standing, decision: Decision) -> bool:
+        """Make a decision's version the champion, and record the decision.
+
+        Returns:
+            Whether it is: it is not if the pointer was moved since ``standing`` was read. Nothing
+            is recorded then.
+        """
+        if standing.decision:
+            self.record(standing.decision)
+        if not storage.write_if_unchanged(self._pointer, decision.to_bytes(), standing.snapshot):
+            return False
+        self.record(decision)
+        return True
+
+    def record(self, decision: Decision) -> None:
+        """Keep a decision, unless it is kept already."""
+        place = self._at("decisions", f"{decision.id}.json")
+        if not storage.exists(place):
+            storage.write_bytes(place, decision.to_bytes())
+
+    def roll_back(self, version: str = "") -> Decision:
+        """Make a former champion the champion again.
+
+        Args:
+            version: which; the one before the present champion if empty.
+
+        Returns:
+            The decision.
+
+        Raises:
+            InputError: there is none, it was never champion, or it is champion now.
+            StepError: also if it is not whole, or the champion changed meanwhile.
+        """
+        past = self.decisions()
+        standing = self.standing()
+        if standing.decision is None:
+            raise InputError(f"{self.family.value} has no champion under {self.target}")
+        champion = standing.decision.champion
+        version = version or standing.decision.previous
+        made = {decision.champion: decision for decision in past if decision.outcome.moves}
+        if not version:
+            raise InputError(
+                f"{champion} is the first champion of {self.family.value}: none before"
+            )
+        if version == champion:
+            raise InputError(f"{version} is the champion of {self.family.value} already")
+        if version not in made:
+            known = ", ".join(name for name in made if name != champion) or "none"
+            raise InputError(
+                f"{version!r} was never champion of {self.family.value}: choose from {known}"
+            )
+        self.card(version)  # it is whole
+        decision = replace(
+            made[version],
+            id=new_name(),
+            outcome=Outcome.ROLLED_BACK,
+            reason="by hand",
+            previous=champion,
+            previous_model=standing.decision.model,
+            comparison=None,
+        )
+        if not self.move(standing, decision):
+            raise StepError(
+                f"the champion of {self.family.value} changed meanwhile: look at it, and try again"
+            )
+        return decision
+
+    def _at(self, *parts: str) -> str:
+        return storage.join(self.target, self.family.value, *parts)
+
+    @property
+    def _pointer(self) -> str:
+        return self._at("champion.json")
+
+
+def new_name() -> str:
+    """A name that no other has and that sorts by time: ``20261123-041502-123456-3f2a9c1b``."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{secrets.token_hex(4)}"
+
+
+def _as_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _read_decision(place: str, content: bytes) -> Decision:
+    try:
+        return Decision.parse(content)
+    except ValueError as error:
+        raise StepError(
+            f"{place} holds no decision ({error}): put back what it was, or move it away"
+        ) from None

@@ -1,0 +1,1 @@
+"""What people look at: leaderboard, report, charts, images, the latent explorer."""

@@ -1,0 +1,318 @@
+"""The leaderboard over all cells of a run: what they scored, in one order."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genpipe.cells import Cell, Family, Status
+from genpipe.documents import parse_document
+from genpipe.errors import InputError, StepError
+from genpipe.metrics.registry import DECIDING_METRICS, METRICS
+
+# Of what earlier steps wrote: names that hold figures and facts of their own.
+SECTIONS = ("data", "intervals", "metrics", "splits", "training")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run made of one cell.
+
+    Args:
+        cell: the cell.
+        status: complete only where model, evaluation and samples all arrived complete.
+        reason: why it is not complete; empty if it is.
+        metrics: every figure by its name; None where it was not a finite number.
+        intervals: 95% intervals, low and high, of the figures that have one.
+        facts: the cell's ``model.json``; empty if there is none.
+        model: folder of the model, if it arrived.
+        evaluation: folder of the evaluation, if it arrived.
+        samples: folder of the samples, if it arrived.
+    """
+
+    cell: Cell
+    status: Status
+    reason: str = ""
+    metrics: Mapping[str, float | int | None] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    model: Path | None = None
+    evaluation: Path | None = None
+    samples: Path | None = None
+
+
+def read_results(
+    expected: Sequence[Cell],
+    models: Iterable[Path],
+    evaluations: Iterable[Path],
+    samples: Iterable[Path],
+) -> list[Result]:
+    """Bring together what arrived of every cell.
+
+    Args:
+        expected: the cells that the run was asked for, in the order to show them.
+        models: model folders, each with ``model.json``.
+        evaluations: evaluation folders, each with ``metrics.json``.
+        samples: samples folders, each with ``metrics.json``.
+
+    Returns:
+        One result a cell: the expected ones in their order, any other behind them.
+
+    Raises:
+        InputError: two folders of one kind belong to the same cell.
+        StepError: a folder's JSON file is not there or can't be read.
+    """
+    model_of = _folders_by_cell(models, "model.json")
+    evaluation_of = _folders_by_cell(evaluations, "metrics.json")
+    samples_of = _folders_by_cell(samples, "metrics.json")
+    cells = dict.fromkeys([*expected, *model_of, *evaluation_of, *samples_of])
+    return [
+        _result(cell, model_of.get(cell), evaluation_of.get(cell), samples_of.get(cell))
+        for cell in cells
+    ]
+
+
+def best_results(results: Sequence[Result]) -> dict[Family, Result]:
+    """The best complete cell of each family, by ``DECIDING_METRICS``.
+
+    A family without a complete cell that has the deciding figure is left out. Of two equal cells
+    the smaller one is best.
+    """
+    best: dict[Family, Result] = {}
+    for family in Family:
+        complete = [
+            result
+            for result in results
+            if result.cell.family == family
+            and result.status == Status.COMPLETE
+            and result.metrics.get(DECIDING_METRICS[family][0]) is not None
+        ]
+        if complete:
+            best[family] = min(complete, key=_rank)
+    return best
+
+
+def leaderboard_document(
+    run: str,
+    dataset: Mapping[str, Any],
+    results: Sequence[Result],
+    references: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of ``leaderboard.json``.
+
+    Args:
+        run: name of the pipeline run.
+        dataset: content of the data set's ``dataset.json``.
+        results: the cells, in the order to list them.
+        references: what real images, a Gaussian and noise score by the same judge.
+
+    Returns:
+        ``{"run", "data": {"name", "digest", "images"}, "cells": [{"family", "latent_size",
+        "status", "reason" unless complete, "metrics", "intervals"}, …], "best": {family: latent
+        size}, "references": {name: {"images", "metrics", "intervals"}}}``, free of NaN and
+        infinity.
+    """
+    return {
+        "run": run,
+        "data": {
+            "name": dataset.get("name", ""),
+            "digest": dataset.get("digest", ""),
+            "images": split_sizes(dataset),
+        },
+        "cells": [
+            {
+                "family": result.cell.family.value,
+                "latent_size": result.cell.latent_size,
+                "status": result.status.value,
+                **({"reason": result.reason} if result.reason else {}),
+                "metrics": dict(result.metrics),
+                "intervals": {name: list(both) for name, both in result.intervals.items()},
+            }
+            for result in results
+        ],
+        "best": {
+            family.value: result.cell.latent_size
+            for family, result in best_results(results).items()
+        },
+        "references": dict(references or {}),
+    }
+
+
+def split_sizes(dataset: Mapping[str, Any]) -> dict[str, int]:
+    """How many images each split holds.
+
+    Args:
+        dataset: content of the data set's ``dataset.json``.
+
+    Raises:
+        StepError: it does not say so.
+    """
+    try:
+        return {name: int(split["size"]) for name, split in dataset.get("splits", {}).items()}
+    except (TypeError, KeyError, ValueError, OverflowError):
+        raise StepError("dataset.json names no sizes of its splits: ingest again") from None
+
+
+def leaderboard_table(results: Sequence[Result]) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of the leaderboard as a flat table, a row a cell.
+
+    The columns are the same for every run: the cell, its state, all of ``METRICS`` in their
+    order. A figure that is not in ``METRICS`` has its column behind them.
+    """
+    others = sorted({name for result in results for name in result.metrics} - METRICS.keys())
+    names = [*METRICS, *others]
+    columns = ["cell", "family", "latent_size", "status", "reason", *names]
+    rows = [
+        [
+            result.cell.name,
+            result.cell.family.value,
+            result.cell.latent_size,
+            result.status.value,
+            result.reason,
+            *(result.metrics.get(name) for name in names),
+        ]
+        for result in results
+    ]
+    return columns, rows
+
+
+def step_metrics(results: Sequence[Result]) -> dict[str, float | int]:
+    """The scalars that runs are compared by: cells by state, and each family's best figures.
+
+    Returns:
+        ``cells_complete``, ``cells_diverged``, ``cells_missing``, and for each family with a
+        complete cell ``<family>_best_latent_size`` and ``<family>_best_<deciding metric>``.
+    """
+    states = [result.status for result in results]
+    scalars: dict[str, float | int] = {
+        f"cells_{status.value}": states.count(status) for status in Status
+    }
+    for family, result in best_results(results).items():
+        scalars[f"{family.value}_best_latent_size"] = result.cell.latent_size
+        for name in DECIDING_METRICS[family]:
+            value = result.metrics.get(name)
+            if value is not None:
+                scalars[f"{family.value}_best_{name}"] = value
+    return scalars
+
+
+def write_leaderboard(folder: Path, document: Mapping[str, Any], results: Sequence[Result]) -> None:
+    """Write ``leaderboard.json`` and ``leaderboard.csv`` into a folder, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=2, allow_nan=False)
+    (folder / "leaderboard.json").write_text(text + "\n", encoding="utf-8")
+    columns, rows = leaderboard_table(results)
+    with (folder / "leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that an earlier step wrote.
+
+    Raises:
+        StepError: the file is not there, or holds something else.
+    """
+    try:
+        return parse_document(path.read_bytes(), *SECTIONS)
+    except (OSError, ValueError) as error:
+        raise StepError(
+            f"can't read {path}, which an earlier step should have written: {error}; "
+            "run that step again"
+        ) from error
+
+
+def _folders_by_cell(folders: Iterable[Path], file: str) -> dict[Cell, tuple[Path, dict[str, Any]]]:
+    found: dict[Cell, tuple[Path, dict[str, Any]]] = {}
+    for folder in folders:
+        content = read_json(folder / file)
+        try:
+            cell = Cell(content["family"], content["latent_size"])
+        except KeyError as error:
+            raise StepError(f"{folder / file} does not say its {error}: train again") from error
+        if cell in found:
+            raise InputError(
+                f"two folders hold the same cell {cell.name}: {found[cell][0]} and {folder}; "
+                "pass each cell once"
+            )
+        found[cell] = (folder, content)
+    return found
+
+
+def _result(
+    cell: Cell,
+    model: tuple[Path, dict[str, Any]] | None,
+    evaluation: tuple[Path, dict[str, Any]] | None,
+    samples: tuple[Path, dict[str, Any]] | None,
+) -> Result:
+    arrived = {"model": model, "evaluation": evaluation, "samples": samples}
+    contents = [part[1] for part in arrived.values() if part]
+    metrics: dict[str, float | int | None] = {}
+    intervals: dict[str, Sequence[float]] = {}
+    for content in contents:
+        metrics |= finite_numbers(content.get("metrics", {}))
+        intervals |= _intervals(content.get("intervals", {}))
+    training: dict[str, Any] = next(
+        (content["training"] for content in contents if "training" in content), {}
+    )
+    metrics |= finite_numbers(training)
+
+    absent = [name for name, part in arrived.items() if part is None]
+    diverged = [content for content in contents if content.get("status") == Status.DIVERGED]
+    if diverged:
+        status = Status.DIVERGED
+        reason = next((str(c["reason"]) for c in diverged if c.get("reason")), "no reason given")
+    elif absent:
+        status = Status.MISSING
+        reason = "no artifact arrived" if len(absent) == 3 else f"no {' and no '.join(absent)}"
+    else:
+        status, reason = Status.COMPLETE, ""
+    return Result(
+        cell=cell,
+        status=status,
+        reason=reason,
+        metrics=metrics,
+        facts=model[1] if model else {},
+        intervals=intervals,
+        model=model[0] if model else None,
+        evaluation=evaluation[0] if evaluation else None,
+        samples=samples[0] if samples else None,
+    )
+
+
+def finite_numbers(values: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """The numbers of a document; NaN and infinity, which JSON does not know, become None."""
+    return {
+        name: value if value is not None and math.isfinite(value) else None
+        for name, value in values.items()
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    }
+
+
+def _intervals(values: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """Those of a document's intervals that are two finite numbers."""
+    return {
+        name: both
+        for name, both in values.items()
+        if isinstance(both, list)
+        and len(both) == 2
+        and all(isinstance(end, int | float) and math.isfinite(end) for end in both)
+    }
+
+
+def _rank(result: Result) -> tuple[float, ...]:
+    """Sort key of a complete cell within its family: the smaller, the better."""
+    ranks: list[float] = []
+    for name in DECIDING_METRICS[result.cell.family]:
+        value = result.metrics.get(name)
+        if value is None:
+            ranks.append(math.inf)
+        else:
+            ranks.append(-value if METRICS[name].better == "higher" else value)
+    return (*ranks, result.cell.latent_size)

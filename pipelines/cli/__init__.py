@@ -1,0 +1,68 @@
+"""The ``genpipe`` command: a thin layer over the modules of ``pipelines``.
+
+Heavy modules are imported inside the commands that need them, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from genpipe.errors import InputError, told
+from pipelines.cli.artifacts import artifacts
+from pipelines.cli.champions import champions
+from pipelines.cli.cluster import follow, logs, retry, runs, stop, submit
+from pipelines.cli.local import compile_pipeline, list_parameters, run, train
+from pipelines.cli.options import EXIT_FAILURE, EXIT_USAGE
+from pipelines.cli.results import compare, leaderboard, report
+from pipelines.cli.schedule import schedule
+from pipelines.cli.wandb import wandb
+
+START = """
+\b
+Start here:
+  genpipe run --quick      a first look: autoencoder and VAE at latent size 2, briefly
+  genpipe run              the whole pipeline with the full budgets
+  genpipe report RUN       what a finished run scored and makes, in the terminal
+  genpipe submit --help    the same on a cluster
+"""
+
+
+@click.group(
+    epilog=START, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="genpipe")
+def main() -> None:
+    """Train, schedule and inspect generative models on Kubeflow Pipelines."""
+
+
+for command in (
+    *(run, compile_pipeline, list_parameters, train, submit, follow, logs, stop, retry, runs),
+    *(leaderboard, report, compare, schedule, artifacts, champions, wandb),
+):
+    main.add_command(command)
+
+
+def entry_point() -> None:
+    """The ``genpipe`` command: expected errors in one line, without a traceback."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        # A file may be called what the terminal can't show.
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+    # A notebook's is for the notebook's own process: here pictures go to files.
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            raise InputError("the current folder is gone: go to another one") from None
+        main(standalone_mode=True)
+    except Exception as error:
+        line = told(error)
+        if not line:
+            raise
+        click.echo(f"error: {line}", err=True)
+        sys.exit(EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILURE)

@@ -1,0 +1,91 @@
+"""``genpipe artifacts``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pipelines.cli.options import browse, of_a_run
+
+ARTIFACTS_LIST_EXAMPLES = """
+\b
+Examples:
+  genpipe artifacts list my-run
+  genpipe artifacts list gs://bucket/pipeline-root/latent-fanout/RUN-ID
+  genpipe artifacts list minio://mlpipeline/v2/artifacts/latent-fanout/RUN-ID
+  genpipe artifacts list RUN-ID --environment gke-gpu
+"""
+
+
+ARTIFACTS_PULL_EXAMPLES = """
+\b
+Examples:
+  genpipe artifacts pull RUN-ID --environment gke-gpu --output results
+  genpipe artifacts pull my-run train_vae evaluate-dcgan-10 --output results
+  genpipe artifacts pull my-run vae-10 --output results      all that was made for one cell
+"""
+
+
+ARTIFACTS_OPEN_EXAMPLES = """
+\b
+Examples:
+  genpipe artifacts open my-run
+  genpipe artifacts open RUN-ID --environment gke-gpu
+"""
+
+
+@click.group(epilog=ARTIFACTS_LIST_EXAMPLES)
+def artifacts() -> None:
+    """List, pull and open what the steps of a run made.
+
+    RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
+    or with --environment its name or id. s3:// and minio:// need genpipe[s3] and AWS's variables:
+    AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
+    """
+
+
+@artifacts.command("list", epilog=ARTIFACTS_LIST_EXAMPLES)
+@of_a_run
+def list_artifacts(run: str, runs: Path, environment: str | None) -> None:
+    """List a run's steps, cells and artifacts, with sizes and metrics."""
+    from pipelines.runs.artifacts import read_run, show_run
+    from pipelines.runs.find import find_run
+
+    uri = find_run(run, runs, environment).uri
+    show_run(uri, read_run(uri))
+
+
+@artifacts.command("pull", epilog=ARTIFACTS_PULL_EXAMPLES)
+@of_a_run
+@click.argument("steps", nargs=-1, metavar="[STEP]...")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder to write to; what is there whole already is not copied again.",
+)
+def pull_artifacts(
+    run: str, runs: Path, environment: str | None, steps: Sequence[str], output: Path
+) -> None:
+    """Copy what a run's steps made to a folder of this machine.
+
+    STEP is a step's name (evaluate-vae-10), its kind (evaluate) or a cell (vae-10). Default: all.
+    """
+    from pipelines.runs.artifacts import choose, pull, read_run
+    from pipelines.runs.find import find_run
+
+    uri = find_run(run, runs, environment).uri
+    count = pull(uri, choose(read_run(uri), steps), output)
+    click.echo(f"{output}: {count} files, whole")
+
+
+@artifacts.command("open", epilog=ARTIFACTS_OPEN_EXAMPLES)
+@of_a_run
+def open_artifacts(run: str, runs: Path, environment: str | None) -> None:
+    """Show a run's report in the browser."""
+    from pipelines.runs.artifacts import fetch_report
+    from pipelines.runs.find import find_run
+
+    browse(fetch_report(find_run(run, runs, environment).uri))

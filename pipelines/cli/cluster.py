@@ -1,0 +1,293 @@
+"""Commands of a cluster: submit, follow, logs, stop, retry, runs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from genpipe.errors import InputError, StepError
+from pipelines.cli.options import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_TIMED_OUT,
+    assigned,
+    force_promote,
+    no_cache,
+    no_preflight,
+    of_families,
+    on_environment,
+    print_table,
+    target_of,
+    wait_limit,
+    warn,
+    with_tag,
+)
+
+SUBMIT_EXAMPLES = """
+\b
+Examples:
+  genpipe submit --environment my-cluster.yaml
+  genpipe submit --environment gke-gpu --tag 3f2a91c --wait
+  genpipe submit --environment cluster-cpu --families vae --param latent_sizes=2,5 --param beta=4
+  genpipe submit --environment cluster-cpu --wait --timeout 7200 || echo "status $?"
+
+\b
+Exit status with --wait:
+  0  the run succeeded
+  1  it failed or was stopped, or the cluster can't be asked
+  3  it goes on after --timeout
+  130  Ctrl-C: it goes on
+"""
+
+
+FOLLOW_EXAMPLES = """
+\b
+Examples:
+  genpipe follow 20260101-120000-ab12 --environment cluster-cpu
+  genpipe follow 6f0e3a52-0c5b-4b0e-9d1f-2f6f5a1f8f11 --environment gke-gpu --timeout 600
+
+\b
+Exit status:
+  0  the run succeeded
+  1  it failed or was stopped, or the cluster can't be asked
+  3  it goes on after --timeout
+  130  Ctrl-C: it goes on
+"""
+
+
+LOGS_EXAMPLES = """
+\b
+Examples:
+  genpipe logs 20260101-120000-ab12 --environment cluster-cpu               what failed
+  genpipe logs 20260101-120000-ab12 train_vae-10 --environment cluster-cpu
+  genpipe logs 20260101-120000-ab12 evaluate --tail 20 --environment cluster-cpu
+"""
+
+
+STOP_EXAMPLES = """
+\b
+Examples:
+  genpipe stop 20260101-120000-ab12 --environment cluster-cpu
+"""
+
+
+RETRY_EXAMPLES = """
+\b
+Examples:
+  genpipe retry 20260101-120000-ab12 --environment cluster-cpu
+"""
+
+
+RUNS_EXAMPLES = """
+\b
+Examples:
+  genpipe runs --environment cluster-cpu
+  genpipe runs --environment gke-gpu --limit 50
+"""
+
+
+@click.command(epilog=SUBMIT_EXAMPLES)
+@on_environment
+@click.option(
+    "--param",
+    "extra",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
+)
+@of_families
+@force_promote
+@with_tag
+@click.option("--name", help="Name of the run. Default: date, time and four letters.")
+@no_cache
+@no_preflight
+@click.option("--wait", is_flag=True, help="Show each step's changes until the run ends.")
+@wait_limit
+def submit(
+    environment: str,
+    extra: Sequence[str],
+    families: Sequence[str] | None,
+    force_promote: bool | None,
+    tag: str | None,
+    name: str | None,
+    no_cache: bool,
+    no_preflight: bool,
+    wait: bool,
+    timeout: int | None,
+) -> None:
+    """Run the pipeline on a cluster.
+
+    The same pipeline is uploaded once, as a version that is named by its content. First the gs://
+    buckets that the run will use are looked at, with the credentials of this machine; without any,
+    they are not.
+    """
+    from pipelines.parameters import Parameters
+
+    if timeout and not wait:
+        raise InputError("--timeout is for --wait: without it, submit waits for nothing")
+    options = {"families": families, "force_promote": force_promote}
+    given = assigned(extra) | {name: value for name, value in options.items() if value}
+    parameters = Parameters.checked(given)
+    target = target_of(environment, tag)
+    if no_cache:
+        target = target.model_copy(update={"caching": False})
+
+    from pipelines.preflight import check_cluster, check_settings
+
+    check_settings(target, parameters)
+    if not no_preflight:
+        check_cluster(target, parameters, warn)
+
+    from pipelines.cluster import runs
+    from pipelines.cluster.api import connect
+    from pipelines.cluster.workflow import retry_warning
+    from pipelines.local.run import new_name
+
+    client = connect(target)
+    run = runs.submit(client, target, parameters, name or new_name())
+    click.echo(f"{run.display_name}  {run.run_id}")
+    click.echo(runs.link(client, run.run_id))
+    warning = retry_warning(client, run.run_id) if target.retries.count else ""
+    if warning:
+        warn(f"retries: on this cluster {warning}; deploy/README.md says how to change that")
+    if wait:
+        _follow(client, environment, run, timeout)
+    else:
+        click.echo(f"genpipe follow {run.run_id} --environment {shlex.quote(environment)}")
+
+
+@click.command(epilog=FOLLOW_EXAMPLES)
+@click.argument("run")
+@on_environment
+@wait_limit
+def follow(run: str, environment: str, timeout: int | None) -> None:
+    """Show how far each step of a cluster's run is, until it ends.
+
+    RUN is its id or name.
+    """
+    client, found = _cluster_run(environment, run)
+    _follow(client, environment, found, timeout)
+
+
+@click.command(epilog=LOGS_EXAMPLES)
+@click.argument("run")
+@click.argument("steps", nargs=-1, metavar="[STEP]...")
+@on_environment
+@click.option("--tail", type=click.IntRange(min=1), metavar="LINES", help="Only the last lines.")
+@click.option("--raw", is_flag=True, help="With what Argo and KFP say of themselves.")
+def logs(run: str, steps: Sequence[str], environment: str, tail: int | None, raw: bool) -> None:
+    """Print what the pods of a cluster's run printed.
+
+    RUN is its id or name, STEP a step's name (evaluate-vae-10) or kind (evaluate). Without one, it
+    is what failed.
+    """
+    from pipelines.cluster.follow import look
+    from pipelines.cluster.logs import without_chatter
+    from pipelines.cluster.outcome import logs as logs_of
+
+    client, found = _cluster_run(environment, run)
+    workflow = look(client, found.run_id).workflow
+    if workflow is None:
+        raise StepError(f"the API does not tell the pods of run {found.display_name}")
+    for heading, text in logs_of(client, found.run_id, workflow, steps):
+        lines = text.splitlines() if raw else list(without_chatter(text))
+        click.echo(f"== {heading}")
+        click.echo("\n".join(lines[-tail:] if tail else lines))
+
+
+@click.command(epilog=STOP_EXAMPLES)
+@click.argument("run")
+@on_environment
+def stop(run: str, environment: str) -> None:
+    """Stop a cluster's run.
+
+    RUN is its id or name. What its finished steps made stays.
+    """
+    from pipelines.cluster import runs
+
+    client, found = _cluster_run(environment, run)
+    runs.stop(client, found)
+    click.echo(f"stopping {found.display_name}  {found.run_id}")
+
+
+@click.command(epilog=RETRY_EXAMPLES)
+@click.argument("run")
+@on_environment
+def retry(run: str, environment: str) -> None:
+    """Run the failed steps of a cluster's run again.
+
+    RUN is its id or name. The steps after them run too.
+    """
+    from pipelines.cluster import runs
+
+    client, found = _cluster_run(environment, run)
+    runs.retry(client, found)
+    click.echo(f"retrying {found.display_name}  {found.run_id}")
+
+
+@click.command(epilog=RUNS_EXAMPLES)
+@on_environment
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many."
+)
+def runs(environment: str, limit: int) -> None:
+    """List the newest runs of a cluster's experiment."""
+    from itertools import islice
+
+    from pipelines.cluster.api import connect
+    from pipelines.cluster.runs import list_runs
+    from pipelines.environments import Environment
+
+    target = Environment.read(environment)
+    rows = [
+        (
+            run.display_name,
+            run.run_id,
+            run.state or "",
+            f"{run.created_at.astimezone():%Y-%m-%d %H:%M}" if run.created_at else "",
+        )
+        for run in islice(list_runs(connect(target), target), limit)
+    ]
+    print_table(rows)
+    if not rows:
+        where = f"experiment {target.experiment} of {target.name}"
+        how = f"genpipe submit --environment {shlex.quote(environment)}"
+        click.echo(f"no runs yet in {where}: `{how}` starts one")
+
+
+def _cluster_run(environment: str, run: str) -> tuple[Any, Any]:
+    """The client of an environment, and a run there by its id or name."""
+    from pipelines.cluster import runs
+    from pipelines.cluster.api import connect
+    from pipelines.environments import Environment
+
+    target = Environment.read(environment)
+    client = connect(target)
+    return client, runs.find_run(client, target, run)
+
+
+def _follow(client: Any, environment: str, run: Any, timeout: int | None) -> None:
+    """Show a run until it ends, and exit with the status that says how."""
+    from pipelines.cluster.follow import TimedOutError
+    from pipelines.cluster.follow import follow as follow_run
+    from pipelines.cluster.outcome import show_outcome
+    from pipelines.console.terminal import open_console
+
+    console = open_console()
+    again = f"{run.run_id} --environment {shlex.quote(environment)}"
+    how = f"  genpipe follow {again}\n  genpipe stop {again}"
+    try:
+        followed = follow_run(client, run.run_id, console, timeout)
+    except KeyboardInterrupt:
+        click.echo(f"\nthe run goes on; to follow or stop it:\n{how}", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except TimedOutError as error:
+        click.echo(f"error: {error}; to follow or stop it:\n{how}", err=True)
+        sys.exit(EXIT_TIMED_OUT)
+    show_outcome(client, followed, environment, console)
+    if followed.run.state != "SUCCEEDED":
+        sys.exit(EXIT_FAILURE)

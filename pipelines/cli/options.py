@@ -1,0 +1,155 @@
+"""What the commands share: options, values, exit statuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from genpipe.errors import InputError, shown
+
+EXIT_FAILURE = 1
+
+EXIT_USAGE = 2
+
+EXIT_TIMED_OUT = 3
+
+EXIT_INTERRUPTED = 130
+
+
+class Listing(click.ParamType):
+    """Values separated by commas, as ``2,10,100``."""
+
+    name = "list"
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Split a value."""
+        if not isinstance(value, str):
+            return tuple(value)
+        try:
+            return tuple(self.kind(part.strip()) for part in value.split(",") if part.strip())
+        except ValueError:
+            self.fail(
+                f"{shown(value)} is not a list of {self.kind.__name__}s like 2,10,100", param, ctx
+            )
+
+
+on_environment = click.option(
+    "--environment",
+    required=True,
+    metavar="FILE",
+    help="Where it runs: a file, or the name of one in deploy/environments.",
+)
+
+
+wait_limit = click.option(
+    "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Wait no longer than this."
+)
+
+
+with_tag = click.option("--tag", help="Tag of the images, in place of the environment's.")
+
+
+no_cache = click.option(
+    "--no-cache", is_flag=True, help="Take no step from the cache of earlier runs."
+)
+
+
+force_promote = click.option(
+    "--force",
+    "force_promote",
+    is_flag=True,
+    default=None,
+    help="Make the best cells champions even where they are not better.",
+)
+
+
+no_preflight = click.option(
+    "--no-preflight",
+    is_flag=True,
+    help="Do not look first whether the run's gs:// buckets can be used from here.",
+)
+
+
+of_families = click.option(
+    "--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all."
+)
+
+
+runs_folder = click.option(
+    "--runs",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder that local runs are kept in.",
+)
+
+
+def of_a_run(command: Any) -> Any:
+    """The argument and options that name a run, here or in a bucket."""
+    for decorate in (
+        click.option(
+            "--environment", metavar="FILE", help="Where RUN is a run's name or id on that cluster."
+        ),
+        runs_folder,
+        click.argument("run"),
+    ):
+        command = decorate(command)
+    return command
+
+
+def target_of(environment: str, tag: str | None) -> Any:
+    """The environment that a command names, with the images of another tag if it gives one."""
+    from pipelines.environments import Environment
+
+    target = Environment.read(environment)
+    return target.with_tag(tag) if tag else target
+
+
+def assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    """The values of ``--param NAME=VALUE``."""
+    given = {}
+    for assignment in assignments:
+        name, separator, value = assignment.partition("=")
+        if not separator:
+            raise InputError(f"--param {shown(assignment)}: write NAME=VALUE")
+        given[name] = _parse(value)
+    return given
+
+
+def _parse(value: str) -> Any:
+    """A value as JSON where it is JSON, a list where it has commas, else a string."""
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return [_parse(part) for part in value.split(",")] if "," in value else value
+
+
+def warn(text: str) -> None:
+    """Say something beside what a command prints."""
+    click.echo(text, err=True)
+
+
+def browse(page: Path) -> None:
+    """Open a page in the browser, and say where it is."""
+    import webbrowser
+
+    click.echo(page)
+    if not webbrowser.open(page.as_uri()):
+        click.echo("no browser on this machine: open that file in one elsewhere", err=True)
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows with each column as wide as its longest text, for people and for `awk`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,136 @@
+"""Commands that show what runs scored: leaderboard, report, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pipelines.cli.options import browse, of_a_run, runs_folder
+
+LEADERBOARD_EXAMPLES = """
+\b
+Examples:
+  genpipe leaderboard runs/20260101-120000-ab12
+  genpipe leaderboard my-run --metrics
+  genpipe leaderboard RUN --environment gke-gpu      by name or id, finished or not
+"""
+
+
+REPORT_EXAMPLES = """
+\b
+Examples:
+  genpipe report my-run
+  genpipe report my-run --open                       the page with all pictures, in the browser
+  genpipe report gs://bucket/pipeline-root/latent-fanout/RUN-ID
+  genpipe report RUN --environment gke-gpu           by name or id, finished or not
+"""
+
+
+COMPARE_EXAMPLES = """
+\b
+Examples:
+  genpipe compare my-run long-vae
+  genpipe compare my-run long-vae --open             as a page, with curves and pictures
+  genpipe compare my-run long-vae --output compared.html
+  genpipe compare my-run gs://bucket/pipeline-root/latent-fanout/RUN-ID
+"""
+
+
+@click.command(epilog=LEADERBOARD_EXAMPLES)
+@of_a_run
+@click.option("--metrics", is_flag=True, help="Say what each figure means.")
+def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) -> None:
+    """Print a run's leaderboard.
+
+    RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
+    or with --environment its name or id. Of a run that failed, or goes on, it is that of the cells
+    that ended.
+    """
+    from pipelines.console.terminal import open_console, print_leaderboard, show_metrics
+    from pipelines.runs.board import read_board
+    from pipelines.runs.find import find_run
+
+    print_leaderboard(read_board(find_run(run, runs, environment)), open_console())
+    if metrics:
+        show_metrics()
+
+
+@click.command(epilog=REPORT_EXAMPLES)
+@of_a_run
+@click.option("--open", "in_browser", is_flag=True, help="Show the report's page in the browser.")
+def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> None:
+    """Print a run's leaderboard, curves and samples.
+
+    RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
+    or with --environment its name or id. A run that failed, or goes on, shows the cells that ended.
+    """
+    from pipelines.runs.find import find_run
+
+    found = find_run(run, runs, environment)
+    if in_browser:
+        from pipelines.runs.artifacts import fetch_report
+
+        browse(fetch_report(found.uri))
+        return
+    from pipelines.console.results import read_results, show_report
+    from pipelines.console.terminal import open_console
+
+    show_report(read_results(found), open_console())
+
+
+@click.command(epilog=COMPARE_EXAMPLES)
+@click.argument("chosen", nargs=-1, required=True, metavar="RUN RUN...")
+@runs_folder
+@click.option(
+    "--environment", metavar="FILE", help="Where the RUNs are names or ids on that cluster."
+)
+@click.option("--open", "in_browser", is_flag=True, help="Show them on a page in the browser.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write that page to this file.",
+)
+def compare(
+    chosen: Sequence[str],
+    runs: Path,
+    environment: str | None,
+    in_browser: bool,
+    output: Path | None,
+) -> None:
+    """Show runs side by side, here or on a page.
+
+    Settings that differ, figures, curves and samples of each cell.
+
+    Each RUN is a local run's name or folder, the address of a run on a cluster, or with
+    --environment a run's name or id.
+    """
+    from pipelines.runs.find import find_run
+
+    found = [find_run(run, runs, environment) for run in chosen]
+
+    from pipelines.console.results import (
+        check_comparable,
+        comparison_page,
+        read_results,
+        show_comparison,
+    )
+
+    check_comparable([run.uri for run in found])
+    results = [read_results(run) for run in found]
+    if not (in_browser or output):
+        from pipelines.console.terminal import open_console
+
+        show_comparison(results, open_console())
+        return
+    import tempfile
+
+    page = output or Path(tempfile.mkdtemp(prefix="genpipe-compare-")) / "compare.html"
+    from genpipe.storage import write_bytes
+
+    write_bytes(page, comparison_page(results).encode("utf-8", "backslashreplace"))
+    if in_browser:
+        browse(page.absolute())
+    else:
+        click.echo(page)

@@ -1,0 +1,131 @@
+"""``genpipe schedule``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines.cli.options import no_preflight, on_environment, print_table, warn
+
+if TYPE_CHECKING:
+    from pipelines.cluster.schedules import Schedules
+
+
+SCHEDULE_EXAMPLES = """
+\b
+Examples:
+  genpipe schedule apply deploy/schedules --environment cluster-cpu --tag 3f2a91c --dry-run
+  genpipe schedule apply deploy/schedules/weekly.yaml --environment cluster-cpu --tag 3f2a91c
+  genpipe schedule list --environment cluster-cpu
+  genpipe schedule trigger weekly --environment cluster-cpu     one run now
+  genpipe schedule pause weekly --environment cluster-cpu       until `schedule resume`
+"""
+
+
+@click.group(epilog=SCHEDULE_EXAMPLES)
+def schedule() -> None:
+    """Run the pipeline on a cluster by the clock.
+
+    Files such as those in deploy/schedules say when.
+    """
+
+
+@schedule.command("apply", epilog=SCHEDULE_EXAMPLES)
+@click.argument("path", metavar="FILE|FOLDER", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--environment",
+    metavar="FILE",
+    help="Where schedules run that do not say it: a file, or a name of deploy/environments.",
+)
+@click.option("--tag", help="Tag of the images, in place of the environments'.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and send nothing.")
+@no_preflight
+def apply_schedules(
+    path: Path, environment: str | None, tag: str | None, dry_run: bool, no_preflight: bool
+) -> None:
+    """Make the cluster match a schedule, or all schedules of a folder.
+
+    What has not changed is left alone, and so are schedules that others made. A changed schedule
+    becomes a new recurring run; the old one is disabled, and deleted once no run of it is in
+    flight (by the next apply, if need be). First the runs' gs:// buckets are looked at, as
+    `submit` does.
+    """
+    from pipelines.cluster.schedules import apply, read_schedules
+    from pipelines.preflight import check_cluster, check_settings
+
+    targets = read_schedules(path, environment, tag)
+    for schedule, target in targets:
+        check_settings(target, schedule.parameters)
+    for schedule, target in targets if not no_preflight else []:
+        check_cluster(target, schedule.parameters, warn)
+    for line in apply(targets, dry_run=dry_run):
+        click.echo(line)
+
+
+@schedule.command("list", epilog=SCHEDULE_EXAMPLES)
+@on_environment
+def list_schedules(environment: str) -> None:
+    """List a cluster's schedules: next run, states of the last ones."""
+    headings, *rows = _schedules(environment).overview()
+    if rows:
+        print_table([headings, *rows])
+    else:
+        click.echo("no schedules there: `genpipe schedule apply FILE` makes one")
+
+
+@schedule.command(epilog=SCHEDULE_EXAMPLES)
+@click.argument("name")
+@on_environment
+def pause(name: str, environment: str) -> None:
+    """Start no more runs of a schedule; those in flight go on."""
+    cluster = _schedules(environment)
+    enabled = [one for one in cluster.named(name) if one.enabled]
+    for one in enabled:
+        click.echo(cluster.switch(one, on=False))
+    click.echo(f"{name} is paused{'' if enabled else ' already'}; apply enables it again, unless")
+    click.echo("its file says enabled: false")
+
+
+@schedule.command(epilog=SCHEDULE_EXAMPLES)
+@click.argument("name")
+@on_environment
+def resume(name: str, environment: str) -> None:
+    """Start runs of a paused schedule again.
+
+    If runs were missed, the last of them starts at once (each of them with catch_up).
+    """
+    cluster = _schedules(environment)
+    current = cluster.named(name)[0]
+    done = "enabled already" if current.enabled else cluster.switch(current, on=True)
+    click.echo(f"{name}: {done}")
+
+
+@schedule.command(epilog=SCHEDULE_EXAMPLES)
+@click.argument("name")
+@on_environment
+def delete(name: str, environment: str) -> None:
+    """Delete a schedule.
+
+    While runs of it are in flight, which that would end, it is only disabled.
+    """
+    _schedules(environment).delete(name)
+    click.echo(f"deleted {name}")
+
+
+@schedule.command(epilog=SCHEDULE_EXAMPLES)
+@click.argument("name")
+@on_environment
+def trigger(name: str, environment: str) -> None:
+    """Start one run of a schedule now, paused or not."""
+    cluster = _schedules(environment)
+    run = cluster.trigger(cluster.named(name)[0])
+    click.echo(f"started run {run.display_name} ({run.run_id})")
+
+
+def _schedules(environment: str) -> Schedules:
+    from pipelines.cluster.schedules import Schedules
+    from pipelines.environments import Environment
+
+    return Schedules(Environment.read(environment))

@@ -1,0 +1,41 @@
+"""``genpipe wandb``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from genpipe.tracking.account import SYNC_SECONDS
+from pipelines.cli.options import of_a_run
+
+WANDB_SYNC_EXAMPLES = """
+\b
+Examples:
+  WANDB_API_KEY=... genpipe wandb sync my-run
+  WANDB_API_KEY=... genpipe wandb sync RUN-ID --environment gke-gpu
+"""
+
+
+@click.group(epilog=WANDB_SYNC_EXAMPLES)
+def wandb() -> None:
+    """Weights & Biases: upload what a run logged and did not send."""
+
+
+@wandb.command("sync", epilog=WANDB_SYNC_EXAMPLES)
+@of_a_run
+@click.option(
+    "--timeout",
+    type=click.IntRange(min=1),
+    default=SYNC_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give the upload no longer than this.",
+)
+def sync_wandb(run: str, runs: Path, environment: str | None, timeout: int) -> None:
+    """Upload the W&B runs of a run's steps that are not on W&B yet."""
+    from pipelines.runs.find import find_run
+    from pipelines.runs.wandb_sync import sync_wandb as sync
+
+    sent = sync(find_run(run, runs, environment).uri, timeout)
+    click.echo(f"wandb sync went through {sent} runs")

@@ -1,0 +1,1 @@
+"""What is printed about runs and champions."""

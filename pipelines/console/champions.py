@@ -1,0 +1,92 @@
+"""The published champions: list them, tell how they came about, put a former one back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from genpipe import storage
+from genpipe.cells import Family, parse_family
+from genpipe.errors import InputError, StepError
+from genpipe.registry.champions import METRIC_LABELS, METRIC_OF, Champions, Decision
+from pipelines.console.terminal import open_console
+
+
+def open_target(target: str, family: str = "") -> list[Champions]:
+    """The champions at a publish target.
+
+    Args:
+        target: a folder, or an address in a bucket.
+        family: only this one's.
+
+    Returns:
+        Of each family that has one, in the order of the families.
+
+    Raises:
+        InputError: there is none, or no such family.
+        StepError: the target can't be read.
+    """
+    families = [parse_family(family)] if family else list(Family)
+    place = target if storage.is_remote(target) else str(Path(target).expanduser().absolute())
+    found = [Champions(place, one) for one in families]
+    found = [champions for champions in found if champions.standing().decision]
+    if not found:
+        whose = f"champion of {family}" if family else "champion"
+        raise InputError(f"no {whose} at {place}: check the address that --publish-to was given")
+    return found
+
+
+def show_champions(all_of: Iterable[Champions]) -> None:
+    """Print who is champion: version, run, figure, since when and by what decision."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("model", "version", "run", "figure", "since", "by"):
+        table.add_column(heading, no_wrap=heading != "figure", overflow="fold")
+    for champions in all_of:
+        decision = champions.standing().decision
+        if decision:
+            cell, version, run = decision.cell.name, decision.champion, escape(decision.run)
+            figure = escape(_figure(champions, version))
+            table.add_row(cell, version, run, figure, _when(decision), decision.outcome.value)
+    open_console().print(table)
+
+
+def show_history(all_of: Iterable[Champions]) -> None:
+    """Print every decision, the oldest first, and which version is champion by it."""
+    console = open_console()
+    decisions = [decision for champions in all_of for decision in champions.decisions()]
+    for decision in sorted(decisions, key=lambda decision: decision.id):
+        run = f" ({decision.run})" if decision.run else ""
+        console.print(f"{_when(decision)}  {escape(str(decision) + run)}", soft_wrap=True)
+        console.print(f"    champion: {decision.champion}", style="dim")
+
+
+def roll_back(target: str, family: str, version: str = "") -> Decision:
+    """Make a former champion the champion again.
+
+    Args:
+        target: a folder, or an address in a bucket.
+        family: the family.
+        version: which; the one before the present champion if empty.
+
+    Raises:
+        InputError: there is none, it was never champion, or it is champion now.
+        StepError: it is not whole, the champion changed meanwhile, or the target can't be written.
+    """
+    (champions,) = open_target(target, family)
+    return champions.roll_back(version)
+
+
+def _figure(champions: Champions, version: str) -> str:
+    metric = METRIC_OF[champions.family]
+    try:
+        value = champions.card(version).get("metrics", {}).get(metric)
+    except StepError as error:
+        return str(error)
+    return f"{METRIC_LABELS[metric]} {value:.5g}" if isinstance(value, (int, float)) else ""
+
+
+def _when(decision: Decision) -> str:
+    return f"{decision.when.astimezone():%Y-%m-%d %H:%M}"

@@ -1,0 +1,422 @@
+"""Run the compiled pipeline on this machine, through kfp.local.
+
+``run`` lays out the run's folder, starts one worker process that does nothing but
+``kfp.local``, and follows what the steps say of themselves (``genpipe.tracking.progress``). The
+worker is a process of its own so that kfp's output goes to a file, and so that one signal ends it
+with all the steps it started.
+
+    runs/<name>/            what people look at: a folder for each step and cell, the report,
+                            the leaderboard, logs/ and wandb/
+    runs/.kfp/              what kfp.local made, and its cache; run folders hold hard links to it,
+                            so a run is whole without it, and it may be deleted at any time
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from genpipe.errors import InputError, StepError, shown
+from genpipe.surroundings import variables_of_results
+from genpipe.tracking.account import OF_ONE_RUN, Account, find_account
+from pipelines.parameters import Parameters
+
+CACHE_HIT = re.compile(r"Task \S+ cache hit \(key=([0-9a-f]+)\)")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+GRACE_SECONDS = 5.0
+
+
+@dataclass
+class StepState:
+    """What is known of one step of the run.
+
+    Attributes:
+        name: such as ``train_vae-10``.
+        status: ``running``, ``done``, ``failed`` or ``cached``.
+        seconds: how long it took, in the run that did the work.
+        progress: the newest progress event, empty if none came.
+        note: the newest line that the step wants read.
+        error: what went wrong, one line.
+        folder: what kfp.local made of its outputs.
+    """
+
+    name: str
+    status: str = "running"
+    seconds: float = 0.0
+    progress: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+    error: str = ""
+    folder: Path | None = None
+
+
+class LocalRun:
+    """One run on this machine.
+
+    Args:
+        runs: the folder all runs lie in.
+        name: of the run and its folder.
+        parameters: of the pipeline.
+        image: container image that the steps run in, as ``containers.find_image`` names it; empty
+            for processes of this machine.
+        caching: whether steps may come from the cache of earlier runs, and go into it.
+
+    Attributes:
+        account: where the steps log on W&B.
+
+    Raises:
+        InputError: the name can't be a folder's, the run exists already, or wandb refuses one of
+            its settings.
+        StepError: the folder can't be written.
+    """
+
+    def __init__(
+        self,
+        runs: Path,
+        name: str,
+        parameters: Parameters,
+        *,
+        image: str = "",
+        caching: bool = True,
+    ) -> None:
+        if not NAME.fullmatch(name):
+            raise InputError(
+                f"run name {shown(name)}: use letters, digits, '.', '_' and '-', at most 63, "
+                "and begin with a letter or a digit"
+            )
+        self.account = find_account()
+        self.name = name
+        self.folder = runs.absolute() / name
+        self.parameters = parameters
+        self.image = image
+        self._cache = _cache_for(self.account) if caching else ""
+        self.steps: dict[str, StepState] = {}
+        self.peak_memory = 0
+        self.seconds = 0.0
+        self._store = runs.absolute() / ".kfp"
+        try:
+            self.folder.mkdir(parents=True)
+            self.logs.mkdir()
+        except FileExistsError:
+            raise InputError(
+                f"run {name!r} exists already in {runs}: choose another --name"
+            ) from None
+        except OSError as error:
+            raise StepError(f"the run's folder can't be made: {error}") from None
+
+    @property
+    def logs(self) -> Path:
+        """Where kfp's log and each step's own lie."""
+        return self.folder / "logs"
+
+    @property
+    def failed(self) -> list[StepState]:
+        """Steps that failed."""
+        return [step for step in self.steps.values() if step.status == "failed"]
+
+    def log_of(self, step: StepState) -> Path:
+        """The step's own log, or kfp's if the step died before it could write one."""
+        own = self.logs / f"{step.name}.log"
+        return own if own.exists() else self.logs / "kfp.log"
+
+    def start(self) -> None:
+        """Compile the pipeline and start the worker.
+
+        Raises:
+            StepError: the run's folder can't be written; it is gone then.
+        """
+        self._began = time.monotonic()
+        self._events = self.logs / "events.jsonl"
+        arguments = json.dumps(self.parameters.model_dump(mode="json"), indent=2) + "\n"
+        try:
+            self._events.touch()
+            (self.folder / "arguments.json").write_text(arguments)
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise StepError(
+                f"cannot write {self.folder}: {error.strerror}: check the path and the space left"
+            ) from None
+        environment = {
+            **{name: value for name, value in os.environ.items() if name not in OF_ONE_RUN},
+            "GENPIPE_EVENTS": str(self._events),
+            "GENPIPE_LOGS": str(self.logs),
+            "WANDB_RUN_GROUP": self.name,
+            # Names come again; what W&B knows a step's run by does not.
+            "GENPIPE_RUN": uuid4().hex,
+            **(self.account.variables() if self.image else {}),
+            # Of the worker and the steps it starts. The folder that the user stands in may have
+            # packages of its own called pipelines or components.
+            "PYTHONSAFEPATH": "1",
+            # kfp's shell commands take a folder that is not there as it is.
+            "TMPDIR": tempfile.gettempdir(),
+            "PYTHONUNBUFFERED": "1",
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
+        }
+        command = [sys.executable, "-m", "pipelines.local.run", str(self.folder), str(self._store)]
+        with (self.logs / "kfp.log").open("wb") as log:
+            self._worker = subprocess.Popen(
+                [*command, self.image, self._cache],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def follow(self) -> Iterator[tuple[StepState, str]]:
+        """Yield each step as its state changes, with what happened, until the worker ends.
+
+        What happened is ``start``, ``progress``, ``note``, ``end`` or ``cached``.
+        """
+        with self._events.open(encoding="utf-8") as events:
+            pending = ""
+            while True:
+                ended = self._worker.poll() is not None
+                pending += events.read()
+                *lines, pending = pending.split("\n")
+                for line in lines:
+                    yield from self._take(json.loads(line))
+                if ended and not lines:
+                    break
+                self._measure_memory()
+                time.sleep(0.2)
+        for step in self.steps.values():
+            if step.status == "running":
+                # It ended without a word: killed, or out of memory.
+                step.status, step.error = "failed", "the process ended without saying why"
+                yield step, "end"
+
+    def wait(self) -> bool:
+        """Wait for the worker's end, after ``follow``; returns whether it ended well."""
+        self.seconds = time.monotonic() - self._began
+        # kfp takes a container that is gone before it asks for the exit status to have ended well.
+        return self._worker.wait() == 0 and not self.failed
+
+    def stop(self) -> None:
+        """End the worker and all the steps it started; they get a moment to end by themselves."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._worker.pid, number)
+            except ProcessLookupError:
+                return
+            deadline = time.monotonic() + GRACE_SECONDS
+            while time.monotonic() < deadline:
+                self._worker.poll()
+                try:
+                    os.killpg(self._worker.pid, 0)
+                except ProcessLookupError:
+                    return
+                time.sleep(0.1)
+
+    def send_cached(self) -> str:
+        """Send the W&B runs of steps that came from the cache, where they are not on W&B yet.
+
+        Returns:
+            Why not, in one line; empty if they are.
+        """
+        cached = [step.folder for step in self.steps.values() if step.status == "cached"]
+        if self.account.mode != "online" or not cached:
+            return ""
+        from pipelines.runs.wandb_sync import send_unsent
+
+        try:
+            send_unsent([folder for folder in cached if folder], self.account)
+        except StepError as error:
+            return str(error)
+        return ""
+
+    def collect(self) -> None:
+        """Lay the run's folder out: a folder for each step, the report and the leaderboard."""
+        for step in self.steps.values():
+            if step.folder is None or not step.folder.is_dir():
+                continue
+            place = self.folder / step.name
+            _link_tree(step.folder, place)
+            runs = place / "wandb_run" / "wandb"
+            for logged in sorted(runs.iterdir()) if runs.is_dir() else []:
+                if logged.is_dir():  # a run, or the files of tables
+                    _link_tree(logged, self.folder / "wandb" / logged.name)
+            shutil.rmtree(place / "wandb_run", ignore_errors=True)
+        compared = self.folder / "compare"
+        for source, name in (
+            (compared / "report", "report.html"),
+            (self.folder / "publish" / "report", "report.html"),  # the same, with what it decided
+            (compared / "leaderboard" / "leaderboard.json", "leaderboard.json"),
+            (compared / "leaderboard" / "leaderboard.csv", "leaderboard.csv"),
+        ):
+            if source.is_file():
+                _link(source, self.folder / name)
+
+    def _take(self, event: dict[str, Any]) -> Iterator[tuple[StepState, str]]:
+        if event["event"] == "cached":
+            for entry in (self._store / self._cache).glob(f"{event['key']}*.json"):
+                folder = _folder_of(json.loads(entry.read_text()))
+                record = json.loads((folder / "step.json").read_text()) if folder else None
+                if record:
+                    state = StepState(record["step"], "cached", record["seconds"], folder=folder)
+                    self.steps[state.name] = state
+                    yield state, "cached"
+            return
+        step = self.steps.setdefault(event["step"], StepState(event["step"]))
+        if event["event"] == "start":
+            step.status, step.folder = "running", Path(event["folder"])
+        elif event["event"] == "progress":
+            step.progress = event
+        elif event["event"] == "note":
+            step.note = event["text"]
+        elif event["event"] == "end":
+            step.status, step.seconds = event["status"], event["seconds"]
+            step.error = event["error"]
+        yield step, event["event"]
+
+    def _measure_memory(self) -> None:
+        """Memory of the worker and its steps, shared pages counted in every process they are in."""
+        import psutil
+
+        try:
+            worker = psutil.Process(self._worker.pid)
+            tree = [worker, *worker.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        total = 0
+        for process in tree:
+            try:
+                total += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        self.peak_memory = max(self.peak_memory, total)
+
+
+def _cache_for(account: Account) -> str:
+    """The cache of earlier steps that a run may take from.
+
+    kfp's key of a step holds its code and its input. Results of other variables are others, and
+    what was made without a W&B run is not for runs that log.
+    """
+    variables = variables_of_results()
+    parts = ["cache"]
+    if account.mode == "disabled":
+        parts.append("disabled")
+    if variables:
+        parts.append(hashlib.sha256(json.dumps(variables).encode()).hexdigest()[:16])
+    return "-".join(parts)
+
+
+def new_name() -> str:
+    """A name for a run: when it began, and a few letters that no other run has."""
+    return f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _folder_of(outputs: dict[str, Any]) -> Path | None:
+    """The folder that holds a cached step's outputs; any of its artifacts lies in it."""
+    for output in outputs.values():
+        if isinstance(output, dict) and output.get("uri"):
+            folder = Path(output["uri"]).parent
+            if (folder / "step.json").is_file():
+                return folder
+    return None
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, copy_function=_link, symlinks=True, dirs_exist_ok=True)
+
+
+def _link(source: Path | str, target: Path | str) -> None:
+    """A hard link, or a copy where the file system has none."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+class _CacheHits(logging.Filter):
+    """Tells the run which steps kfp took from its cache: it says so in its log and nowhere else."""
+
+    def __init__(self, events: Path) -> None:
+        super().__init__()
+        self._events = events
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        hit = CACHE_HIT.match(record.getMessage())
+        if hit:
+            with self._events.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": "cached", "key": hit.group(1)}) + "\n")
+        return True
+
+
+def _end_with_parent() -> None:
+    """End this process group when the process that started it is gone (its pipe closes)."""
+    os.read(0, 1)
+    os.killpg(0, signal.SIGTERM)
+
+
+def _work(folder: Path, store: Path, image: str, cache: str) -> None:
+    """The worker: compile the pipeline to the run's folder, load it, and run it."""
+    from kfp import components, local
+
+    from pipelines.environments import local_environment
+    from pipelines.latent_fanout import compile_to
+    from pipelines.local.containers import container_environment
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # kfp puts its own handlers on the root logger and back; a filter of the logger stays.
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger().addFilter(_CacheHits(folder / "logs" / "events.jsonl"))
+    values = json.loads((folder / "arguments.json").read_text())
+    parameters = Parameters.checked(values)
+    compiled = folder / "pipeline.yaml"
+    environment = container_environment(image) if image else local_environment()
+    compile_to(compiled, environment, parameters)
+    # The run's own: kfp tells runs apart by the time they start alone.
+    outputs = store / "outputs" / folder.name
+    outputs.mkdir(parents=True, exist_ok=True)
+    local.init(
+        _containers(image, folder, outputs, parameters)
+        if image
+        else local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(outputs),
+        enable_caching=bool(cache),
+        cache_root=str(store / (cache or "cache")),
+    )
+    components.load_component_from_file(str(compiled))(**parameters.arguments())
+
+
+def _containers(image: str, folder: Path, outputs: Path, parameters: Parameters) -> Any:
+    """The runner for containers; the worker ends them when it is told to end."""
+    from pipelines.local.containers import docker_runner, stop_containers
+
+    def end(*_: object) -> None:
+        stop_containers(folder.name)
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    logs = folder / "logs"
+    given = [Path(at) for at in (parameters.source, parameters.publish_to) if at.startswith("/")]
+    return docker_runner(
+        image,
+        folder.name,
+        writable=[outputs, logs, logs / "events.jsonl"],
+        mounted=[logs, *(path for path in given if path.is_dir())],
+        readable=[outputs.parent],  # what a step takes from the cache lies in an earlier run's
+    )
+
+
+if __name__ == "__main__":
+    _work(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4])

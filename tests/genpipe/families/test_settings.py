@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from genpipe.cells import Family
+from genpipe.errors import InputError
+from genpipe.families.settings import (
+    RANGES,
+    SETTINGS,
+    AutoencoderSettings,
+    DCGANSettings,
+    Settings,
+    VAESettings,
+)
+
+OWNER: dict[str, type[Settings]] = {
+    name: next(kind for kind in SETTINGS.values() if name in kind.__dataclass_fields__)
+    for name in RANGES
+}
+WHOLE = sorted(set(RANGES) - {"learning_rate", "beta"})
+
+
+def settings(name: str, value: Any) -> Settings:
+    """The settings of a family that has the setting, all but it left as they are."""
+    return OWNER[name](**{"latent_size": 2, name: value})
+
+
+def refused(name: str, value: Any) -> Any:
+    return pytest.raises(InputError, match=rf"^{name} must .*, got {re.escape(repr(value))}$")
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_both_ends_of_a_range_are_taken_and_what_is_beyond_is_refused(name: str) -> None:
+    low, high = RANGES[name]
+    step = 1 if name in WHOLE else low / 2 or 1e-9
+
+    assert getattr(settings(name, low), name) == low
+    assert getattr(settings(name, high), name) == high
+    with refused(name, low - step):
+        settings(name, low - step)
+    with refused(name, high + (1 if name in WHOLE else 1e-3)):
+        settings(name, high + (1 if name in WHOLE else 1e-3))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), True, False, None, "3", [3]])
+@pytest.mark.parametrize("name", RANGES)
+def test_what_is_no_finite_number_is_refused(name: str, value: Any) -> None:
+    with refused(name, value):
+        settings(name, value)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_floats_become_ints_and_others_are_refused(name: str) -> None:
+    assert type(getattr(settings(name, 3.0), name)) is int
+    with refused(name, 3.5):
+        settings(name, 3.5)
+
+
+def test_an_int_beyond_every_float_is_refused_too() -> None:
+    with pytest.raises(InputError, match=r"^beta must"):
+        settings("beta", 10**400)
+
+
+def test_ints_become_floats_where_a_setting_is_a_float() -> None:
+    made = VAESettings(latent_size=2, learning_rate=1, beta=4)
+
+    assert (type(made.learning_rate), type(made.beta)) == (float, float)
+
+
+@pytest.mark.parametrize("value", ["tanh", "ReLU", "", None, 1])
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [("code_activation", "relu, linear"), ("precision", "auto, float32, bfloat16")],
+)
+def test_what_is_none_of_the_choices_is_refused(name: str, choices: str, value: Any) -> None:
+    with pytest.raises(InputError, match=rf"{name} must be one of {choices}, got {value!r}"):
+        AutoencoderSettings(latent_size=2, **{name: value})
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None])
+def test_a_switch_is_true_or_false_and_nothing_else(value: Any) -> None:
+    with pytest.raises(InputError, match="share_generator_pass must be true or false"):
+        DCGANSettings(latent_size=2, share_generator_pass=value)
+
+
+@pytest.mark.parametrize("family", Family)
+def test_settings_are_frozen_name_their_cell_and_are_rebuilt_from_what_is_saved(
+    family: Family,
+) -> None:
+    made = SETTINGS[family](latent_size=10, seed=3)
+
+    assert made.cell.name == f"{family.value}-10"
+    assert SETTINGS[family](**made.to_dict()) == made
+    with pytest.raises(AttributeError):
+        made.seed = 4  # type: ignore[misc]
+
+
+def test_the_dcgan_learns_as_its_source_does() -> None:
+    made = DCGANSettings(latent_size=100)
+
+    assert (made.batch_size, made.learning_rate) == (32, 2e-4)

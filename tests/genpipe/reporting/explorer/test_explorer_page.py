@@ -1,0 +1,242 @@
+"""The explorer as a reader uses it, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from genpipe.reporting.explorer.page import empty_page, explorer_page, packs_that_fit
+from tests.genpipe.reporting.explorer.packed import Packed
+
+CHROMIUM = shutil.which("chromium")
+EXPLORER = "document.querySelector('[data-explorer]').explorer"
+IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on PATH to open pages in")
+# Rounded weights, and pixels rounded to 256 greys.
+SMALL = 0.02
+
+
+@dataclass
+class Opened:
+    """A page in a browser, and all that it said and asked for."""
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def at(self, point: Sequence[float] | str) -> tuple[float, float]:
+        """Where a point of the plane, or an expression for one, is in the window."""
+        expression = point if isinstance(point, str) else json.dumps(list(point))
+        x, y = self.page.evaluate(f"{EXPLORER}.toScreen({expression})")
+        box = self.page.locator("[data-plane]").bounding_box()
+        assert box
+        return box["x"] + x, box["y"] + y
+
+    def images(self, selector: str) -> np.ndarray:
+        """The images on a canvas side by side, as (n, 784) in [0, 1]."""
+        self.page.evaluate("new Promise(requestAnimationFrame)")
+        uri = self.page.locator(selector).evaluate("canvas => canvas.toDataURL()")
+        greys = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))[..., 0]
+        return greys.reshape(28, -1, 28).transpose(1, 0, 2).reshape(-1, 784) / 255
+
+    def text(self, name: str) -> str:
+        return self.page.locator(f"[data-{name}]").inner_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def open_page(browser: Browser, path: Path, html: str, **options: Any) -> Opened:
+    page = browser.new_page(**options)
+    opened = Opened(page)
+    page.on("console", lambda message: opened.said.append(message.text))
+    page.on("pageerror", lambda error: opened.said.append(str(error)))
+    page.on("request", lambda request: opened.requests.append(request.url))
+    path.write_text(html, encoding="utf-8")
+    page.goto(path.as_uri())
+    return opened
+
+
+def open_cell(browser: Browser, folder: Path, packed: Packed, **options: Any) -> Opened:
+    opened = open_page(browser, folder / "page.html", explorer_page(packed.pack), **options)
+    opened.page.wait_for_function(f"{EXPLORER}.pack")
+    return opened
+
+
+def decoded(packed: Packed, code: np.ndarray) -> np.ndarray:
+    """What the model itself makes of a code: (784,) in [0, 1]."""
+    return packed.model.run("decoder", code[None].astype(np.float32)).reshape(784)
+
+
+def off(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).mean())
+
+
+@IN_A_BROWSER
+@pytest.mark.parametrize("name", ["vae", "autoencoder"])
+def test_pointing_at_a_code_shows_what_the_decoder_makes_of_it(
+    name: str, request: pytest.FixtureRequest, browser: Browser, tmp_path: Path
+) -> None:
+    packed: Packed = request.getfixturevalue(name)
+    opened = open_cell(browser, tmp_path, packed)
+
+    for index in (3, 60, 150):
+        opened.page.mouse.click(*opened.at(f"{EXPLORER}.points[{index}]"))
+        # Where codes lie on top of each other, the click chooses one of them.
+        chosen = opened.page.evaluate(f"{EXPLORER}.points.indexOf({EXPLORER}.held)")
+        [shown] = opened.images("[data-digit]")
+
+        assert off(shown, decoded(packed, packed.codes[chosen])) < SMALL
+        label = packed.labels[chosen]
+        others = [decoded(packed, code) for code in packed.codes[packed.labels != label][:20]]
+        assert np.median([off(shown, other) for other in others]) > 2 * SMALL
+        assert opened.text("near") == f"The code of a test image: {label}"
+    assert opened.said == []
+    assert opened.requests == [(tmp_path / "page.html").as_uri()]
+
+
+@IN_A_BROWSER
+def test_between_the_codes_the_plane_is_decoded_where_the_pointer_is(
+    vae: Packed, browser: Browser, tmp_path: Path
+) -> None:
+    opened = open_cell(browser, tmp_path, vae)
+
+    for code in np.array([[0.0, 0.0], [-1.5, 0.5], [1.0, 1.5]]):
+        opened.page.mouse.move(*opened.at(code))
+        [shown] = opened.images("[data-digit]")
+        assert off(shown, decoded(vae, code)) < SMALL
+
+
+@IN_A_BROWSER
+def test_a_generators_noise_is_explored_likewise(
+    dcgan: Packed, browser: Browser, tmp_path: Path
+) -> None:
+    opened = open_cell(browser, tmp_path, dcgan)
+
+    point = opened.page.evaluate(f"[...{EXPLORER}.at]")
+    [shown] = opened.images("[data-digit]")
+
+    # The directions, as the pack makes them: those that move the first layer most.
+    kernel, _ = dcgan.model.weights("generator")["dense"]
+    _, directions = np.linalg.eigh(kernel.astype(np.float64) @ kernel.T)
+    noise = (np.array(point) @ directions[:, ::-1].T)[None].astype(np.float32)
+    real = (dcgan.model.run("generator", noise).reshape(784) + 1) / 2
+    assert real.std() > 0.1
+    assert off(shown, real) < SMALL
+    assert "where a draw from N(0, I) is about 1.73" in opened.text("near")
+    assert opened.said == []
+
+
+@IN_A_BROWSER
+def test_a_drag_from_code_to_code_gives_the_interpolation_between_them(
+    autoencoder: Packed, browser: Browser, tmp_path: Path
+) -> None:
+    opened = open_cell(browser, tmp_path, autoencoder)
+    start, end = (opened.at(f"{EXPLORER}.points[{index}]") for index in (5, 70))
+
+    assert not opened.page.locator("[data-strip]").is_visible()
+    opened.page.mouse.move(*start)
+    opened.page.mouse.down()
+    opened.page.mouse.move(*end, steps=4)
+    opened.page.mouse.up()
+    opened.page.wait_for_selector("[data-images] canvas")
+    strip = opened.images("[data-images] canvas")
+
+    first, last = (
+        opened.page.evaluate(f"{EXPLORER}.points.indexOf({EXPLORER}.{name})")
+        for name in ("start", "end")
+    )
+    ends = autoencoder.codes[first], autoencoder.codes[last]
+    for share, shown in zip(np.linspace(0, 1, 9), strip, strict=True):
+        assert off(shown, decoded(autoencoder, ends[0] + share * (ends[1] - ends[0]))) < SMALL
+
+
+@IN_A_BROWSER
+def test_the_keyboard_does_all_that_a_pointer_does(
+    vae: Packed, browser: Browser, tmp_path: Path
+) -> None:
+    opened = open_cell(browser, tmp_path, vae)
+    plane, keyboard = opened.page.locator("[data-plane]"), opened.page.keyboard
+
+    while not plane.evaluate("plane => plane === document.activeElement"):
+        keyboard.press("Tab")
+    assert plane.evaluate("plane => getComputedStyle(plane).outlineStyle") == "solid"
+    before = opened.page.evaluate(f"[...{EXPLORER}.at]")
+    keyboard.press("ArrowRight")
+    keyboard.press("Shift+ArrowUp")
+    after = opened.page.evaluate(f"[...{EXPLORER}.at]")
+    assert after[0] > before[0]
+    assert after[1] - before[1] > 3 * (after[0] - before[0])
+    [shown] = opened.images("[data-digit]")
+    assert off(shown, decoded(vae, np.array(after))) < SMALL
+
+    keyboard.press("s")
+    strip = opened.images("[data-images] canvas")
+    assert off(strip[0], decoded(vae, np.array(before))) < SMALL
+    assert off(strip[-1], shown) < 1e-6
+    keyboard.press("Enter")
+    assert opened.page.evaluate(f"[...{EXPLORER}.held]") == after
+    # Where it is, and what lies there, is spoken: after a moment, not at every step.
+    opened.page.wait_for_function(
+        "document.querySelector('[data-live]').textContent.startsWith('Image decoded at ')"
+    )
+
+
+@IN_A_BROWSER
+def test_a_finger_does_too_on_a_phone_and_nothing_is_wider_than_the_window(
+    autoencoder: Packed, browser: Browser, tmp_path: Path
+) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "color_scheme": "dark"}
+    opened = open_cell(browser, tmp_path, autoencoder, **phone)
+    opened.page.locator("[data-plane]").scroll_into_view_if_needed()
+
+    opened.page.touchscreen.tap(*opened.at(f"{EXPLORER}.points[9]"))
+
+    assert opened.text("near").startswith("The code of a test image: ")
+    assert opened.page.evaluate("document.body.scrollWidth <= innerWidth")
+
+
+@IN_A_BROWSER
+def test_it_runs_in_the_frames_that_show_it_on_kubeflow_and_wandb(
+    vae: Packed, browser: Browser, tmp_path: Path
+) -> None:
+    # A frame without an origin, that may run scripts and nothing else.
+    frame = f'<iframe sandbox="allow-scripts" srcdoc="{escape(explorer_page(vae.pack))}">'
+    opened = open_page(browser, tmp_path / "frame.html", frame)
+
+    digit = opened.page.frame_locator("iframe").locator("[data-near]")
+    digit.filter(has_text="The code of a test image").wait_for()
+    assert opened.said == []
+
+
+def test_what_comes_from_outside_stays_text(vae: Packed) -> None:
+    hostile = "</script><script>alert(1)</script>"
+
+    page = explorer_page({**vae.pack, "title": hostile, "classes": [hostile] * 10})
+
+    assert hostile not in page
+    assert hostile not in empty_page(hostile, hostile)
+
+
+def test_the_cells_that_matter_most_are_given_room_first() -> None:
+    small, large = {"data": "x" * 100}, {"data": "x" * 1000}
+
+    assert packs_that_fit([large, small, small], 1200) == [large, small]
+    assert packs_that_fit([small, large, small], 400) == [small, small]
+    assert packs_that_fit([large], 400) == []

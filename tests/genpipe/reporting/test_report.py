@@ -1,0 +1,377 @@
+"""The report as a browser shows it, and what its sentences say of a run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genpipe.cells import Cell, Family, Status
+from genpipe.metrics.registry import DECIDING_METRICS, METRICS
+from genpipe.reporting.images import write_png
+from genpipe.reporting.leaderboard import Result, leaderboard_table
+from genpipe.reporting.report import CARD_METRICS, TABLE_METRICS, render_report
+
+DATASET = {"name": "mnist", "digest": "sha256:1", "splits": {"test": {"size": 10000}}}
+JUDGE = {"family": "judge", "metrics": {"test_accuracy": 0.9921}}
+HOSTILE = "<img src=x onerror=alert(1)><script>console.error(document.title)</script>"
+
+# What a real run's cells bring, by the names that its steps give them.
+TRAINING = {
+    "steps": 1287,
+    "epochs": 3.0,
+    "images_seen": 164736,
+    "train_seconds": 23.3,
+    "images_per_second": 7081.3,
+}
+SAMPLES = {
+    "mean_confidence": 0.81,
+    "digits_covered": 9,
+    "largest_digit_share": 0.23,
+    "frechet_distance": 4.5,
+    "digit_entropy": 2.2,
+    **dict.fromkeys(("precision", "recall", "density", "coverage"), 0.7),
+}
+COPYING = {"training_closeness": 0.5, "nearest_is_training_share": 0.85, "duplicate_share": 0.01}
+CODES = {
+    "mean_squared_error": 0.045,
+    "binary_cross_entropy": 0.21,
+    "pca_mean_squared_error": 0.056,
+    "code_mean_distance": 15.6,
+    "code_spread": 17.2,
+    "smallest_class_area_share": 0.009,
+    "largest_class_area_share": 0.35,
+    "gap_share": 0.58,
+    "neighbour_accuracy": 0.9,
+    **{f"fitted_gaussian_{name}": value for name, value in SAMPLES.items()},
+    **{f"mixture_{name}": value for name, value in SAMPLES.items()},
+    "reconstruction_frechet_distance": 2.0,
+}
+EVALUATION: dict[Family, dict[str, float]] = {
+    Family.AUTOENCODER: {
+        **CODES,
+        "dead_units": 0,
+        "revived_units": 0,
+    },
+    Family.VAE: {
+        **CODES,
+        "reconstruction_loss": 37.5,
+        "kl_divergence": 3.7,
+        "total_loss": 41.2,
+        "elbo": -489.9,
+        "importance_weighted_bound": -488.1,
+        "active_units": 2,
+    },
+    Family.DCGAN: {
+        "discriminator_accuracy_real": 0.96,
+        "discriminator_accuracy_generated": 0.4,
+        "discriminator_loss": 0.52,
+        "generator_loss": 0.78,
+        "sample_variance_ratio": 0.64,
+    },
+}
+
+
+def complete(cell: Cell, folder: Path | None = None, **metrics: float) -> Result:
+    """A complete cell with all figures of a real one; with its pictures and curves in a folder."""
+    if folder:
+        pixels = np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8)
+        grids = ("grid", "grid_fitted_gaussian", "grid_mixture")
+        rebuilt = ("reconstructions", "worst_reconstructions")
+        names = (*grids, *rebuilt, "latent_scatter")
+        for name in names:
+            write_png(folder / f"{name}.png", pixels)
+        (folder / "history.csv").write_text(
+            "epoch,step,loss,validation_loss,discriminator_loss,generator_loss\n"
+            "1,50,0.9,0.8,0.5,2.0\n2,100,0.7,0.6,0.6,1.9\n"
+        )
+    figures = {**EVALUATION[cell.family], **SAMPLES, **COPYING, **TRAINING, **metrics}
+    return Result(
+        cell, Status.COMPLETE, metrics=figures, model=folder, evaluation=folder, samples=folder
+    )
+
+
+def report(results: Sequence[Result], run: str = "run-1") -> str:
+    return render_report(run=run, dataset=DATASET, judge=JUDGE, results=results)
+
+
+def test_every_figure_of_a_real_run_is_documented_on_the_page() -> None:
+    results = [complete(Cell(family, 2)) for family in Family]
+
+    columns, _ = leaderboard_table(results)
+    html = report(results)
+
+    assert columns == ["cell", "family", "latent_size", "status", "reason", *METRICS]
+    for metric in METRICS.values():
+        assert f"<dt>{metric.label}" in html
+
+
+def test_intervals_and_what_gives_figures_a_scale_stand_in_the_leaderboard() -> None:
+    intervals = {"frechet_distance": [4.25, 4.75], "mean_squared_error": [0.04496, 0.04503]}
+    result = replace(complete(Cell(Family.VAE, 2)), intervals=intervals)
+    references = {"noise": {"metrics": {"frechet_distance": 403.0}}}
+
+    html = render_report(
+        run="run-1", dataset=DATASET, judge=JUDGE, results=[result], references=references
+    )
+
+    assert "<td>4.50<br><small" in html
+    assert "±0.25</small>" in html
+    assert "±0.00004</small>" in html
+    assert re.search(r"Noise</th>(\s*<td>.*</td>)*\s*<td>403.00</td>", html)
+    assert "For scale" not in report([result])
+
+
+def test_samples_of_each_sampler_are_shown_beside_those_of_n_0_i(tmp_path: Path) -> None:
+    html = report([complete(Cell(Family.VAE, 2), tmp_path, mixture_frechet_distance=3.25)])
+
+    first = html.index("<h4>Codes drawn from N(0, I)</h4>")
+    second = html.index("<h4>Codes drawn from a mixture of Gaussians fitted to the codes")
+    assert "Fréchet distance 4.50" in html[first:second]
+    assert "Fréchet distance 3.25" in html[second:]
+
+
+def test_a_figure_that_the_page_shows_is_documented() -> None:
+    shown = {name for names in CARD_METRICS.values() for name in names} | {*TABLE_METRICS}
+
+    assert shown <= METRICS.keys()
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_the_figure_in_large_type_is_the_one_that_decides(family: Family) -> None:
+    assert CARD_METRICS[family][0] == DECIDING_METRICS[family][0]
+
+
+@pytest.mark.parametrize(
+    ("active", "sentence"),
+    [
+        ({2: 2, 10: 10}, "uses all the units that it is given: 2 of 2 and 10 of 10 are active."),
+        ({2: 2, 10: 9, 100: 14}, "uses no more than 14 units, however many it is given: 2 of 2,"),
+        ({5: 3, 10: 10}, "does not use all the units that it is given: 3 of 5 and 10 of 10"),
+        ({10: 7}, "does not use all the units that it is given: 7 of 10 are active."),
+    ],
+    ids=["all", "a ceiling", "no ceiling", "one cell"],
+)
+def test_the_sentence_on_active_units_holds_for_the_figures(
+    active: dict[int, int], sentence: str
+) -> None:
+    results = [complete(Cell(Family.VAE, s), active_units=units) for s, units in active.items()]
+
+    assert f"The VAE {sentence}" in report(results).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_collapsed_figure_of_0_is_drawn_on_the_axis() -> None:
+    result = Result(Cell(Family.VAE, 2), Status.COMPLETE, metrics={"kl_divergence": 0.0})
+
+    html = report([result])
+
+    assert "KL divergence, latent size 2: 0<" in html
+    assert not re.search(r">-[\d.]+</text>", html)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "text"),
+    [
+        (Status.DIVERGED, "loss is NaN at step 7", "Diverged: loss is NaN at step 7"),
+        (Status.MISSING, "no samples", "Missing: no samples"),
+    ],
+)
+def test_the_place_of_a_picture_says_why_it_is_empty(
+    status: Status, reason: str, text: str
+) -> None:
+    html = report([Result(Cell(Family.DCGAN, 2), status, reason)])
+
+    assert f'<div class="absent">{text}</div>' in html
+
+
+def show(html: str, folder: Path) -> tuple[str, list[str]]:
+    """Load a page in a real browser, as wide as a phone: the document then, the console's lines."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("no `chromium` on PATH to load the report in")
+    (folder / "page.html").write_text(html, encoding="utf-8")
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
+    shown = subprocess.run(
+        [
+            *(browser, *options, f"--user-data-dir={folder / 'profile'}", "--window-size=400,800"),
+            *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000", "--dump-dom"),
+            (folder / "page.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return shown.stdout, [line for line in shown.stderr.splitlines() if ":CONSOLE" in line]
+
+
+def test_a_browser_shows_the_report_without_a_word_on_its_console(tmp_path: Path) -> None:
+    _, planted = show('<script>console.error("heard")</script>', tmp_path)
+    assert "heard" in "".join(planted)
+    results = [complete(Cell(family, 2), tmp_path) for family in Family]
+    results.append(Result(Cell(Family.VAE, 10), Status.DIVERGED, f"loss {HOSTILE}"))
+    # What this adds to the page runs in it: pictures that did not load become console lines.
+    check = (
+        "<script>for (const image of document.images)"
+        " if (!image.naturalWidth) console.error('broken: ' + image.alt);"
+        " if (document.body.scrollWidth > innerWidth) console.error('wider than the window');"
+        "</script></body>"
+    )
+
+    document, console = show(report(results, run=HOSTILE).replace("</body>", check), tmp_path)
+
+    assert console == []
+    assert "What the metrics mean" in document
+    assert document.count("<script") == 1
+    # Grids, those of fitted Gaussians and mixtures, reconstructions, the worst of them, scatters,
+    # and the cards'.
+    assert document.count("<img") == 3 + 2 + 2 + 2 + 2 + 2 + 3
+
+
+def with_explorer(result: Result, folder: Path, **changes: Any) -> Result:
+    """The result, and beside its pictures what ``evaluate`` packed of it."""
+    name = result.cell.name
+    pack = {
+        "cell": name,
+        "title": result.cell.title,
+        "arrays": [],
+        "data": f"data of {name}",
+        **changes,
+    }
+    (folder / name).mkdir()
+    (folder / name / "explorer.json").write_text(json.dumps(pack))
+    return replace(result, evaluation=folder / name)
+
+
+def test_the_explorer_shows_the_cells_that_there_is_room_for_and_names_the_others(
+    tmp_path: Path,
+) -> None:
+    small, large = Cell(Family.VAE, 2), Cell(Family.VAE, 100)
+    results = [
+        with_explorer(complete(small, total_loss=9), tmp_path),
+        with_explorer(complete(large, total_loss=5), tmp_path, data="x" * 1_000_000),
+        with_explorer(complete(Cell(Family.DCGAN, 2)), tmp_path, data="y" * 1_000_000),
+        with_explorer(complete(Cell(Family.DCGAN, 3), frechet_distance=0), tmp_path),
+    ]
+
+    html = report(results)
+
+    assert len(html) < 2_000_000
+    # The best VAE goes before a small one, and leaves room for one, but not for another large one.
+    titles = re.findall(r'<option value="\d">([^<]+)</option>', html)
+    assert titles == ["VAE 2", "VAE 100", "DCGAN 3"]
+    assert "<code>evaluate-dcgan-2/evaluation/explorer.html</code>" in html
+
+
+@pytest.mark.parametrize("changes", [{"cell": "vae-3"}, {"title": None}, {"data": 7}])
+def test_a_damaged_explorer_does_not_cost_the_report(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    damaged = with_explorer(complete(Cell(Family.VAE, 2)), tmp_path, **changes)
+
+    assert "Latent explorer" not in report([damaged])
+
+
+def with_losses(result: Result, folder: Path, losses: np.ndarray) -> Result:
+    """The result, and what each test image costs it."""
+    evaluation = folder / result.cell.name
+    evaluation.mkdir()
+    np.save(evaluation / "test_losses.npy", losses)
+    return replace(result, evaluation=evaluation)
+
+
+def test_the_best_cell_is_told_with_its_lead_and_how_sure_that_is(tmp_path: Path) -> None:
+    losses = np.random.default_rng(0).normal(1, 0.1, 400)
+    apart = losses + np.random.default_rng(1).normal(0.5, 0.1, 400)
+    small, large = Cell(Family.VAE, 2), Cell(Family.VAE, 10)
+
+    html = report(
+        [
+            with_losses(complete(small, total_loss=float(apart.mean())), tmp_path, apart),
+            with_losses(complete(large, total_loss=float(losses.mean())), tmp_path, losses),
+        ]
+    )
+
+    [(lead, reach)] = re.findall(r"([\d.]+) ± ([\d.]+) below latent size 2, the next", html)
+    assert float(lead) == pytest.approx((apart - losses).mean(), rel=0.01)
+    # Both have seen the same images: what counts is how the difference varies, not the losses.
+    assert float(reach) == pytest.approx(1.96 * (apart - losses).std() / 20, rel=0.15)
+
+
+def test_a_lead_that_may_be_chance_is_no_lead(tmp_path: Path) -> None:
+    losses = np.random.default_rng(0).normal(1, 0.1, 400)
+    shuffled = np.random.default_rng(1).permutation(losses) + 0.001
+    cells = {2: losses, 10: shuffled}
+
+    html = report(
+        [
+            with_losses(complete(Cell(Family.VAE, size), total_loss=cost.mean()), tmp_path, cost)
+            for size, cost in cells.items()
+        ]
+    )
+
+    assert "no better than latent size 10 beyond chance (0.0010 ±" in html
+
+
+def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
+    shares = [0.0, 0.5, *[0.07] * 7, 0.009]
+    coverage = [0.3, 0.031, *[0.2] * 8]
+    (tmp_path / "metrics.json").write_text(
+        json.dumps({"digit_shares": shares, "digit_coverage": coverage})
+    )
+
+    html = report([replace(complete(Cell(Family.DCGAN, 2)), samples=tmp_path)])
+
+    assert "9 of 10 digits (hardly a 0, 9), largest share" in html
+    assert "; least covered: 1, 3.1%" in html
+
+
+@pytest.mark.parametrize("coverage", [None, [], ["much"], 3, [None]])
+def test_a_coverage_that_is_none_is_left_out(coverage: object, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"digit_coverage": coverage}))
+
+    cell = replace(complete(Cell(Family.DCGAN, 2)), samples=tmp_path)
+
+    assert "least covered" not in report([cell])
+
+
+def test_the_curves_over_the_latent_size_have_their_intervals() -> None:
+    intervals = {
+        "mean_squared_error": (0.041, 0.049),
+        "pca_mean_squared_error": (0.05, 0.062),
+        "frechet_distance": (4.1, 4.9),
+    }
+
+    html = report(
+        [
+            replace(complete(Cell(Family.VAE, 2)), intervals=intervals),
+            complete(Cell(Family.VAE, 10)),
+        ]
+    )
+
+    assert "VAE, latent size 2: 0.045 (0.041 to 0.049)<" in html
+    assert "PCA, latent size 2: 0.056 (0.05 to 0.062)<" in html
+    assert "VAE, latent size 2: 4.5 (4.1 to 4.9)<" in html
+    assert "VAE, latent size 10: 0.045<" in html
+
+
+def test_the_lead_of_a_dcgan_is_as_sure_as_both_distances_are() -> None:
+    near, far = complete(Cell(Family.DCGAN, 2)), complete(Cell(Family.DCGAN, 10))
+    cells = [
+        replace(near, intervals={"frechet_distance": (4.2, 4.8)}),
+        replace(
+            far,
+            metrics={**far.metrics, "frechet_distance": 6.5},
+            intervals={"frechet_distance": (6.1, 6.9)},
+        ),
+    ]
+
+    assert "Fréchet distance: 2.00 ± 0.50 below latent size 10, the next" in report(cells)

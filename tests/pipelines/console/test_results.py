@@ -1,0 +1,269 @@
+"""`genpipe report` and `genpipe compare`, on runs written by hand, here and on a storage server."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from rich.console import Console
+
+from genpipe import storage
+from genpipe.cells import Cell
+from genpipe.reporting.images import grid
+from pipelines.cli import main
+from pipelines.console.results import comparison_page, read_results, show_comparison, show_report
+from pipelines.runs.find import FoundRun
+
+CELLS = {"autoencoder": (2, 10), "vae": (2,), "dcgan": (2,)}
+METRICS = {"frechet_distance": 100.0, "digits_covered": 10, "largest_digit_share": 0.2}
+
+
+def png(shade: int) -> bytes:
+    """A grid of 32 samples as the sample step draws it: squares of one shade."""
+    images = np.zeros((32, 28, 28), np.uint8)
+    images[:, 8:20, 8:20] = shade
+    file = io.BytesIO()
+    Image.fromarray(grid(images, 8, zoom=2)).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_run(folder: Path, *, error: float = 0.04, epochs: int = 3, judge: str = "j1") -> Path:
+    """A run of four cells; ``error`` is the mean squared error of each."""
+    rows: list[dict[str, Any]] = []
+    for family, sizes in CELLS.items():
+        for size in sizes:
+            cell = {"family": family, "latent_size": size, "status": "complete"}
+            metrics = dict(METRICS)
+            if family != "dcgan":
+                metrics["mean_squared_error"] = error
+            rows.append({**cell, "metrics": metrics})
+            model = folder / f"train_{family}-{size}" / "model"
+            model.mkdir(parents=True)
+            card = {**cell, "settings": {"latent_size": size, "epochs": epochs}}
+            (model / "model.json").write_text(json.dumps(card))
+            x, y = ("step", "generator_loss") if family == "dcgan" else ("epoch", "validation_loss")
+            lines = [f"{number},{1 / number}" for number in range(1, epochs + 1)]
+            (model / "history.csv").write_text("\n".join([f"{x},{y}", *lines]))
+            samples = folder / f"sample-{family}-{size}" / "samples"
+            samples.mkdir(parents=True)
+            (samples / "metrics.json").write_text(json.dumps(cell))
+            (samples / "grid.png").write_bytes(png(255))
+    (folder / "judge" / "model").mkdir(parents=True)
+    (folder / "judge" / "model" / "model.json").write_text(json.dumps({"weights_digest": judge}))
+    board = {
+        "run": folder.name,
+        "data": {"digest": "sha256:1"},
+        "cells": rows,
+        "best": {"autoencoder": 10, "vae": 2, "dcgan": 2},
+    }
+    place = folder / "compare" / "leaderboard"
+    place.mkdir(parents=True)
+    (place / "leaderboard.json").write_text(json.dumps(board))
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "here")
+
+
+def genpipe(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_report_shows_figures_curves_and_samples_of_every_cell(here: Path) -> None:
+    shown = genpipe("report", here)
+
+    assert shown.exit_code == 0, shown.output
+    assert "\x1b" not in shown.output
+    (row,) = [line for line in shown.output.splitlines() if line.split()[:2] == ["vae", "2"]]
+    assert row.split() == ["vae", "2", "█▃▁", "0.0400", "100.00", "10", "20.0%", "best"]
+    (first, *_) = [line for line in shown.output.splitlines() if "latent 2" in line]
+    assert first.split() == ["latent", "2", "latent", "10"]
+    assert shown.output.count("samples from N(0, I)") == 3
+    assert shown.output.count("\u28ff") >= 4
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_no_line_is_longer_than_the_terminal_is_wide(here: Path, width: int) -> None:
+    console = Console(
+        width=width, force_terminal=True, color_system="truecolor", file=io.StringIO()
+    )
+
+    show_report(read_results(FoundRun(str(here))), console)
+
+    text = re.sub(r"\x1b\[[0-9;]*m", "", console.file.getvalue())  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    rows = [line for line in text.splitlines() if re.match(r" +(autoencoder|vae|dcgan) +\d", line)]
+    assert len(rows) == 4
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_runs_side_by_side_fit_the_terminal_with_all_their_figures(
+    here: Path, tmp_path: Path, width: int
+) -> None:
+    errors = {name: (number + 1) / 100 for number, name in enumerate("abcdefg")}
+    others = [write_run(tmp_path / name, error=error) for name, error in errors.items()]
+    console = Console(width=width, file=io.StringIO())
+
+    show_comparison([read_results(FoundRun(str(at))) for at in (here, *others)], console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert all(f"0.0{number + 1}00" in text for number in range(len(errors)))
+
+
+def test_samples_from_the_mixture_stand_below_those_from_n_0_i(here: Path) -> None:
+    (here / "sample-vae-2" / "samples" / "grid_mixture.png").write_bytes(png(255))
+    console = Console(width=100, file=io.StringIO())
+
+    show_report(read_results(FoundRun(str(here))), console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    first, second = "VAE: samples from N(0, I)", "VAE: samples from a mixture fitted to its codes"
+    assert text.index(first) < text.index(second) < text.index("DCGAN: samples from N(0, I)")
+    assert "Autoencoder: samples from a mixture" not in text
+
+
+def test_what_there_is_no_room_for_is_named(here: Path) -> None:
+    console = Console(width=40, file=io.StringIO())
+
+    show_report(read_results(FoundRun(str(here))), console)
+
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert re.search(r"left out, for want of room: .*largest", text)
+
+
+def test_a_run_in_a_bucket_compares_with_one_here(here: Path, tmp_path: Path, bucket: str) -> None:
+    uri = f"{bucket}/there"
+    storage.upload_folder(write_run(tmp_path / "there", error=0.02, epochs=8), uri)
+
+    shown = genpipe("compare", here, uri)
+
+    assert shown.exit_code == 0, shown.output
+    assert "vae: epochs A 3, B 8" in shown.output
+    lines = [" ".join(line.split()) for line in shown.output.splitlines()]
+    assert "Mean squared error 0.0400 0.0200 B by 50.0%" in lines
+    assert "Fréchet distance 100.00 100.00" in lines
+    assert lines.index("autoencoder-10") < lines.index("vae-2") < lines.index("dcgan-2")
+    assert lines.count("A B") == 4
+
+
+def test_figures_that_do_not_compare_have_no_best_and_a_line_says_why(
+    here: Path, tmp_path: Path
+) -> None:
+    other = write_run(tmp_path / "other", error=0.03, judge="j2")
+    path = other / "compare" / "leaderboard" / "leaderboard.json"
+    path.write_text(path.read_text().replace("100.0", "50.0"))
+
+    judged = genpipe("compare", here, other).output
+    (other / "judge" / "model" / "model.json").unlink()
+    unknown = genpipe("compare", here, other).output
+    path.write_text(path.read_text().replace("sha256:1", "sha256:2"))
+    elsewhere = genpipe("compare", here, other).output
+
+    assert "different judges" in judged
+    assert "50.00" in judged
+    assert set(re.findall(r"[AB] by \S+", judged)) == {"B by 25.0%"}
+    assert "Not all of these runs show which judge they had" in unknown
+    assert set(re.findall(r"[AB] by \S+", unknown)) == {"B by 25.0%"}
+    assert "measured on different data" in elsewhere
+    assert not re.findall(r"[AB] by \S+", elsewhere)
+
+
+def test_the_page_shows_the_runs_side_by_side_and_loads_nothing(here: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "other <b>", error=0.02)
+    output = tmp_path / "compared.html"
+
+    shown = genpipe("compare", here, other, "--output", output)
+
+    assert shown.exit_code == 0, shown.output
+    page = output.read_text(encoding="utf-8")
+    assert page == comparison_page(
+        [read_results(FoundRun(str(here))), read_results(FoundRun(str(other)))]
+    )
+    assert len(re.findall(r'<img src="data:image/webp', page)) == 8
+    assert page.count("<polyline") == 8
+    assert "B by 50.0%" in page
+    assert "other &lt;b&gt;" in page
+    assert "other <b>" not in page
+    assert not re.search(r"(src|href)=.https?:", page)
+
+
+def test_a_folder_whose_name_is_no_text_has_its_page(here: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / os.fsdecode(b"caf\xe9") / "other")
+    output = tmp_path / "compared.html"
+
+    shown = genpipe("compare", here, other, "--output", output)
+
+    assert shown.exit_code == 0, shown.output
+    page = output.read_text(encoding="utf-8")
+    assert "caf\\udce9" in page
+    assert page.rstrip().endswith("</html>")
+
+
+def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
+    (here / "sample-vae-2" / "samples" / "grid.png").write_bytes(b"no picture")
+    (here / "train_vae-2" / "model" / "history.csv").unlink()
+
+    results = read_results(FoundRun(str(here)))
+    shown = genpipe("report", here)
+
+    assert shown.exit_code == 0, shown.output
+    assert Cell("vae", 2) not in results.samples
+    assert re.search(r"^  vae +2 +0.0400", shown.output, re.M)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["report", "nowhere"], "no run 'nowhere'"),
+        (["report", "{empty}"], "no steps of a run at"),
+        (["report", "{unfinished}"], "no leaderboard at .*, and no cell has left anything yet"),
+        (["leaderboard", "{unfinished}"], "no leaderboard at .*, and no cell has left anything"),
+        (["report", "{broken}"], "the leaderboard of .* is no leaderboard"),
+        (["report", "ftp://host/run"], "only gs://, s3:// and minio:// can be read"),
+        (["compare", "{here}"], "one run alone compares with nothing"),
+        (["compare", "{here}", "{here}"], "a run is named twice"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(
+    here: Path, tmp_path: Path, arguments: list[str], error: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "unfinished" / "ingest" / "data").mkdir(parents=True)
+    (tmp_path / "unfinished" / "ingest" / "data" / "dataset.json").write_text("{}")
+    board = tmp_path / "broken" / "compare" / "leaderboard" / "leaderboard.json"
+    board.parent.mkdir(parents=True)
+    board.write_text('{"cells": [{}]}')
+
+    names = ("empty", "unfinished", "broken", "here")
+    places = {name: str(tmp_path / name) for name in names}
+    failed = genpipe(*(argument.format(**places) for argument in arguments))
+
+    message = str(failed.exception)
+    assert failed.exit_code != 0
+    assert re.search(error, message)
+    assert "\n" not in message
+
+
+def test_open_shows_the_page_in_the_browser(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    (here / "report.html").write_text("<html>the report</html>")
+
+    report = genpipe("report", here, "--open")
+    compared = genpipe("compare", here, write_run(here.parent / "other"), "--open")
+
+    assert (report.exit_code, compared.exit_code) == (0, 0)
+    assert opened[0] == (here / "report.html").as_uri()
+    assert "2 runs side by side" in Path(opened[1].removeprefix("file://")).read_text()
