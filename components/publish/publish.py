@@ -193,12 +193,15 @@ def _contend(
         )
         if not outcome.moves:
             champions.record(decision)
+            if stored:  # somebody else's was better, and came first
+                champions.remove_version(version)
             return decision
         if not stored:
             champions.add_version(version, challenger.folders, report, challenger.card)
             stored = True
         if champions.move(standing, decision):
             return decision
+    champions.remove_version(version)
     raise StepError(
         f"the champion of {champions.family.value} under {champions.target} moved "
         f"{ATTEMPTS} times while {challenger.run} published: publish again"

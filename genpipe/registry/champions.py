@@ -13,6 +13,7 @@ wrote its own loses none.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -278,6 +279,11 @@ class Champions:
         storage.write_bytes(self.address(version, "report.html"), page.encode())
         content = _as_json({"version": version, "family": self.family.value, **card})
         storage.write_bytes(self.address(version, "version.json"), content)
+
+    def remove_version(self, version: str) -> None:
+        """Remove a version that nothing ever pointed at, as far as this account may remove it."""
+        with contextlib.suppress(StepError):
+            storage.remove(self.address(version))
 
     def move(self, standing: Standing, decision: Decision) -> bool:
         """Make a decision's version the champion, and record the decision.

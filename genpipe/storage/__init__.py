@@ -15,7 +15,7 @@ from pathlib import Path
 
 from genpipe.errors import InputError, StepError
 from genpipe.storage.gcs import CloudStorage
-from genpipe.storage.local import Folder, holds, sibling, taken, whole_folder
+from genpipe.storage.local import Folder, cache_folder, holds, sibling, taken, whole_folder
 from genpipe.storage.store import Address, File, NoCredentialsError, Snapshot, Store
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "File",
     "NoCredentialsError",
     "Snapshot",
+    "cache_folder",
     "check",
     "download",
     "exists",

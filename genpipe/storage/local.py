@@ -16,6 +16,12 @@ from genpipe.errors import InputError, StepError
 from genpipe.storage.store import File, Snapshot
 
 
+def cache_folder(name: str) -> Path:
+    """Where this user's programs keep what can be made again: ``~/.cache/genpipe/<name>``."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(base) / "genpipe" / name
+
+
 class Folder:
     """A ``Store``: a path of this machine."""
 

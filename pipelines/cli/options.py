@@ -116,12 +116,15 @@ def target_of(environment: str, tag: str | None) -> Any:
 
 def assigned(assignments: Sequence[str]) -> dict[str, Any]:
     """The values of ``--param NAME=VALUE``."""
+    from pipelines.parameters import Parameters
+
+    texts = {name for name, field in Parameters.model_fields.items() if field.annotation is str}
     given = {}
     for assignment in assignments:
         name, separator, value = assignment.partition("=")
         if not separator:
             raise InputError(f"--param {shown(assignment)}: write NAME=VALUE")
-        given[name] = _parse(value)
+        given[name] = value if name in texts else _parse(value)
     return given
 
 

@@ -124,10 +124,10 @@ def compare(
 
         show_comparison(results, open_console())
         return
-    import tempfile
-
-    page = output or Path(tempfile.mkdtemp(prefix="genpipe-compare-")) / "compare.html"
     from genpipe.storage import write_bytes
+    from pipelines.runs.artifacts import page_folder
+
+    page = output or page_folder(*(run.uri for run in found)) / "compare.html"
 
     write_bytes(page, comparison_page(results).encode("utf-8", "backslashreplace"))
     if in_browser:

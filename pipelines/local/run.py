@@ -7,8 +7,8 @@ with all the steps it started.
 
     runs/<name>/            what people look at: a folder for each step and cell, the report,
                             the leaderboard, logs/ and wandb/
-    runs/.kfp/              what kfp.local made, and its cache; run folders hold hard links to it,
-                            so a run is whole without it, and it may be deleted at any time
+    runs/.kfp/              what kfp.local made, and its cache; run folders hold copies of it, so
+                            either may be changed or deleted and leaves the other as it is
 """
 
 from __future__ import annotations
@@ -210,6 +210,8 @@ class LocalRun:
 
     def stop(self) -> None:
         """End the worker and all the steps it started; they get a moment to end by themselves."""
+        if not hasattr(self, "_worker"):
+            return  # it was not started yet
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self._worker.pid, number)
@@ -247,11 +249,11 @@ class LocalRun:
             if step.folder is None or not step.folder.is_dir():
                 continue
             place = self.folder / step.name
-            _link_tree(step.folder, place)
+            shutil.copytree(step.folder, place, dirs_exist_ok=True)
             runs = place / "wandb_run" / "wandb"
             for logged in sorted(runs.iterdir()) if runs.is_dir() else []:
                 if logged.is_dir():  # a run, or the files of tables
-                    _link_tree(logged, self.folder / "wandb" / logged.name)
+                    shutil.copytree(logged, self.folder / "wandb" / logged.name, dirs_exist_ok=True)
             shutil.rmtree(place / "wandb_run", ignore_errors=True)
         compared = self.folder / "compare"
         for source, name in (
@@ -261,7 +263,7 @@ class LocalRun:
             (compared / "leaderboard" / "leaderboard.csv", "leaderboard.csv"),
         ):
             if source.is_file():
-                _link(source, self.folder / name)
+                shutil.copy2(source, self.folder / name)
 
     def _take(self, event: dict[str, Any]) -> Iterator[tuple[StepState, str]]:
         if event["event"] == "cached":
@@ -331,19 +333,6 @@ def _folder_of(outputs: dict[str, Any]) -> Path | None:
             if (folder / "step.json").is_file():
                 return folder
     return None
-
-
-def _link_tree(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, copy_function=_link, symlinks=True, dirs_exist_ok=True)
-
-
-def _link(source: Path | str, target: Path | str) -> None:
-    """A hard link, or a copy where the file system has none."""
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 class _CacheHits(logging.Filter):

@@ -8,8 +8,8 @@ Neither names the cell of a task in a loop, so it is read from what the step wro
 
 from __future__ import annotations
 
+import hashlib
 import re
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -232,10 +232,16 @@ def fetch_report(uri: str) -> Path:
     for step in reversed(read_run(uri)):
         report = step.artifacts.get("report", {}).get("")
         if report:
-            folder = Path(tempfile.mkdtemp(prefix="genpipe-report-"))
+            folder = page_folder(uri)
             storage.pull(uri, folder, {"report.html": report})
             return folder / "report.html"
     raise InputError(f"no report at {uri}: did the run's compare step end?")
+
+
+def page_folder(*uris: str) -> Path:
+    """Where a page on runs is kept for the browser, in place of the last one on them."""
+    name = hashlib.sha256("\n".join(uris).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return storage.cache_folder("pages") / name
 
 
 def _kind(task: str) -> str:

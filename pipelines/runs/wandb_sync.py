@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -76,7 +75,7 @@ def sync_wandb(uri: str, seconds: float) -> int:
         if not unsent:
             raise InputError(
                 f"nothing to sync at {uri}: all that its steps logged was sent (the marks are in "
-                f"{_cache()}), or nothing was logged"
+                f"{storage.cache_folder('wandb-sent')}), or nothing was logged"
             )
         wanted = ("data/", *(f"{one.folder.name}/" for one in unsent))
         storage.pull(uri, root, {n: file for n, file in files.items() if n.startswith(wanted)})
@@ -184,9 +183,4 @@ def _mark(sent: _Unsent, *, beside: bool) -> None:
 def _marker(run: _Unsent) -> Path:
     content = hashlib.sha256(log_of(run.folder).read_bytes()).hexdigest()
     identity = "\n".join([run.place, run.run.run_id, content])
-    return _cache() / hashlib.sha256(identity.encode()).hexdigest()[:32]
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(base) / "genpipe" / "wandb-sent"
+    return storage.cache_folder("wandb-sent") / hashlib.sha256(identity.encode()).hexdigest()[:32]

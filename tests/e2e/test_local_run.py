@@ -374,6 +374,13 @@ def test_the_lines_of_the_docs_open_each_kind_of_file(place, run):
         assert done.stdout.splitlines()[-1] == f"(32, 28, 28, 1) {'dcgan' in snippet}"
 
 
+def test_a_run_shares_no_file_with_the_cache(run):
+    """A notebook that writes into a run's folder changes no other run."""
+    files = [path for path in run.rglob("*") if path.is_file()]
+    assert len(files) > 100
+    assert {path.stat().st_nlink for path in files} == {1}
+
+
 def test_an_identical_run_takes_its_steps_from_the_cache(place, run, mnist_cache):
     result = genpipe(place, mnist_cache, "run", *SMALL, "--name", "second")
     assert result.returncode == 0, result.stdout + result.stderr

@@ -86,3 +86,6 @@ def test_of_publishers_at_once_one_wins_whole_and_all_are_recorded(
     assert decision is not None
     assert version == decision.champion
     assert moves[""].outcome is Outcome.FIRST
+    # Who lost a race leaves nothing behind.
+    names = storage.list_files(storage.join(target, FAMILY, "versions"))
+    assert {name.partition("/")[0] for name in names} == {one.champion for one in moves.values()}
