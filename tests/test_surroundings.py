@@ -115,6 +115,7 @@ def test_the_same_model_comes_out_whatever_surrounds_the_training(
     result = train(
         odd,
         digits,
+        before=("sh", "-c", 'umask 0077; exec "$@"', "sh"),
         HOME=str(odd / "home"),
         KERAS_BACKEND="torch",
         KERAS_MAX_EPOCHS="0",
@@ -235,6 +236,23 @@ def test_closed_streams_stop_nothing(closed: str, tmp_path: Path) -> None:
 
     assert (made.returncode, made.stderr) == (0, "")
     assert (tmp_path / "p.yaml").is_file()
+
+
+def test_whoever_wants_no_cache_of_kfps_gets_none(tmp_path: Path) -> None:
+    compiled = ("compile", "--environment", "local", "--output", "p.yaml")
+    call(tmp_path, GENPIPE, *compiled)
+    assert "enableCache: true" in (tmp_path / "p.yaml").read_text()
+
+    call(tmp_path, GENPIPE, *compiled, variables={"KFP_DISABLE_EXECUTION_CACHING_BY_DEFAULT": "1"})
+    assert "enableCache: true" not in (tmp_path / "p.yaml").read_text()
+
+
+def test_a_package_of_pythonpath_that_is_called_as_ours_is_named(odd: Path) -> None:
+    """Python takes it for ours, as it is told to; it does not go unseen."""
+    failed = call(odd, GENPIPE, "parameters", variables={"PYTHONPATH": str(odd)})
+
+    assert failed.returncode != 0
+    assert "not this one" in failed.stderr
 
 
 def test_a_step_of_another_pipeline_can_start_one(tmp_path: Path) -> None:
