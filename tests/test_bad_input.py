@@ -88,7 +88,7 @@ COMMANDS = [
     (f"submit --environment {LONG}", 2, "File name too long"),
     ("submit --environment /dev/zero", 2, "it is larger than 1,048,576 bytes"),
     ("submit --environment local", 2, "environment local has no api: it is this machine"),
-    ("submit --environment cluster-cpu --timeout 3", 2, "--timeout is for --wait"),
+    ("submit --environment cluster-cpu --timeout 3", 2, "--timeout requires --wait"),
     ("submit --environment cluster-cpu --tag 'a b'", 2, "tag 'a b': an image's tag"),
     ("runs --environment cluster-cpu --limit 0", 2, "0 is not in the range x>=1"),
     ("compile --environment local --output x.txt", 2, "x.txt: name a .yaml file to write"),
@@ -103,7 +103,7 @@ COMMANDS = [
     (f"artifacts list {LONG}", 1, "File name too long"),
     ("artifacts list http://host/x", 2, "only gs://, s3:// and minio:// can be read here"),
     ("artifacts pull taken nothing --output out", 2, "no step 'nothing' in this run"),
-    ("artifacts pull linked --output out", 1, "is a link out of"),
+    ("artifacts pull linked --output out", 1, "is a symlink that points outside"),
     ("champions list none", 2, "check the address that --publish-to was given"),
     ("champions history runs gan", 2, "unknown model family 'gan'"),
     ("champions rollback shelf vae ../../x", 2, "'../../x' was never champion of vae"),
@@ -548,7 +548,7 @@ ARTIFACTS: list[tuple[str, str, Any, str]] = [
     ("publish", "vae-10/model/model.json", b"{", "model.json is malformed"),
     ("publish", "vae-10/model/model.json", {**CARD, "family": "gan"}, "no model of vae-10 arrived"),
     ("publish", "report", None, "cannot read"),
-    ("publish", "vae-10/samples/x", "link", "is a link out of"),
+    ("publish", "vae-10/samples/x", "link", "is a symlink that points outside"),
     ("publish", "shelf/vae/champion.json", b"{}", "champion.json holds no decision"),
 ]
 

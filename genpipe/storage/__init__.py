@@ -232,7 +232,8 @@ def pull(
 
     Raises:
         StepError: a file is missing, can't be read or written, arrives damaged, its name would
-            put it outside ``folder``, or it is a link out of the local folder that it is in.
+            put it outside ``folder``, or it is a symlink that points outside the local folder that
+            it is in.
     """
     for name, file in files.items():
         # An object may be called anything, "../x" included.
@@ -241,7 +242,9 @@ def pull(
                 f"{join(uri, file.name)} would land outside {folder}: rename the object"
             )
         if not is_remote(uri) and not holds(Path(uri), file.name):
-            raise StepError(f"{join(uri, file.name)} is a link out of {uri}: it is not copied")
+            raise StepError(
+                f"{join(uri, file.name)} is a symlink that points outside {uri}: it is not copied"
+            )
     # One store, and so one pool of connections, serves all.
     with _open(uri) as store, ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
         started = {
@@ -261,14 +264,16 @@ def files_to_upload(folder: Path) -> list[str]:
     """Names of all files below a folder of this machine, relative to it and sorted.
 
     Raises:
-        InputError: there are none, or one is a link out of the folder, to what is nobody's to see.
+        InputError: there are none, or one is a symlink that points outside the folder.
     """
     names = list_files(folder) if folder.is_dir() else []
     if not names:
         raise InputError(f"nothing to upload: {folder} is missing or empty")
     for name in names:
         if not holds(folder, name):
-            raise InputError(f"{folder / name} is a link out of {folder}: put the file there")
+            raise InputError(
+                f"{folder / name} is a symlink that points outside {folder}: put the file there"
+            )
     return names
 
 

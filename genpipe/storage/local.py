@@ -56,7 +56,7 @@ class Folder:
         """As ``Store``."""
         path = self.path / name
         if name and not holds(self.path, name):
-            raise StepError(f"{path} is a link out of {self.path}: it is not read")
+            raise StepError(f"{path} is a symlink that points outside {self.path}: it is not read")
         try:
             return path.read_bytes()
         except OSError as error:

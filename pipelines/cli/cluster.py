@@ -128,7 +128,7 @@ def submit(
     from pipelines.parameters import Parameters
 
     if timeout and not wait:
-        raise InputError("--timeout is for --wait: without it, submit waits for nothing")
+        raise InputError("--timeout requires --wait")
     options = {"families": families, "force_promote": force_promote}
     given = assigned(extra) | {name: value for name, value in options.items() if value}
     parameters = Parameters.checked(given)

@@ -269,7 +269,7 @@ class Wanted:
 
     @property
     def digest(self) -> str:
-        """Of all that a change of needs a new recurring run."""
+        """Digest of the fields that cannot be changed in place."""
         content = {**self.facts, "experiment": self.environment.experiment}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

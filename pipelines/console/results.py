@@ -111,7 +111,7 @@ def check_comparable(uris: Sequence[str]) -> None:
         InputError: there is but one run, one is named twice, or there are too many.
     """
     if len(uris) < 2:
-        raise InputError("one run alone compares with nothing: name two or more")
+        raise InputError("compare needs at least two runs")
     if len(set(uris)) < len(uris):
         raise InputError("a run is named twice: name different ones")
     if len(uris) > len(LETTERS):

@@ -117,7 +117,7 @@ def test_the_printed_command_is_one_in_a_shell_whatever_the_file_is_called(
         (("--param", "beta"), "write NAME=VALUE"),
         (("--families", "vqvae"), "vqvae"),
         (("--tag", "latest"), "tag 'latest'"),
-        (("--timeout", "5"), "--timeout is for --wait"),
+        (("--timeout", "5"), "--timeout requires --wait"),
     ],
 )
 def test_wrong_usage_is_refused_before_anything_is_sent(

@@ -232,7 +232,7 @@ def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
         (["leaderboard", "{unfinished}"], "no leaderboard at .*, and no cell has left anything"),
         (["report", "{broken}"], "the leaderboard of .* is no leaderboard"),
         (["report", "ftp://host/run"], "only gs://, s3:// and minio:// can be read"),
-        (["compare", "{here}"], "one run alone compares with nothing"),
+        (["compare", "{here}"], "compare needs at least two runs"),
         (["compare", "{here}", "{here}"], "a run is named twice"),
     ],
 )
