@@ -25,7 +25,8 @@ from genpipe.errors import InputError, StepError, shown, told
 from genpipe.families.settings import RANGES, SETTINGS
 from genpipe.metrics.registry import format_metric
 from genpipe.registry.champions import Decision
-from pipelines.cluster.schedules import CRON_FIELDS, Schedule, kubeflow_cron
+from pipelines.cluster.cron import CRON_FIELDS, kubeflow_cron
+from pipelines.cluster.schedule_files import Schedule
 from pipelines.environments import Environment
 from pipelines.local.run import NAME, LocalRun
 from pipelines.parameters import Parameters

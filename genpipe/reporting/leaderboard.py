@@ -316,3 +316,16 @@ def _rank(result: Result) -> tuple[float, ...]:
         else:
             ranks.append(-value if METRICS[name].better == "higher" else value)
     return (*ranks, result.cell.latent_size)
+
+
+def file_of(result: Result, name: str) -> Path | None:
+    """Where a file of a cell lies, if the step that writes it arrived."""
+    folder = result.samples if name.startswith("grid") else result.evaluation
+    return folder / name if folder else None
+
+
+def state_of(result: Result) -> str:
+    """Why a cell is not complete, as ``Diverged: loss is NaN at step 7``; empty if it is."""
+    if result.status == Status.COMPLETE:
+        return ""
+    return f"{result.status.value.capitalize()}: {result.reason}"

@@ -6,8 +6,6 @@ needs no network: pictures are data: URIs, charts are inline SVG, fonts are the 
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,23 +13,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from genpipe.cells import Family, Status
 from genpipe.documents import parse_document
-from genpipe.metrics.bootstrap import mean_interval
-from genpipe.metrics.registry import DECIDING_METRICS, METRICS, REFERENCES, SAMPLERS, format_metric
-from genpipe.metrics.samples import COVERED_SHARE
-from genpipe.reporting.charts import (
-    Point,
-    Series,
-    latent_size_chart,
-    thin_out,
-    training_chart,
+from genpipe.metrics.registry import METRICS, REFERENCES, SAMPLERS, format_metric
+from genpipe.reporting.captions import (
+    active_units,
+    areas_caption,
+    figures_of,
+    lead,
+    samples_caption,
+    why_the_standard_normal_fails,
 )
+from genpipe.reporting.curves import latent_size_charts, training_curves
 from genpipe.reporting.embedding import embed_pictures
 from genpipe.reporting.explorer.page import explorer, packs_that_fit
-from genpipe.reporting.leaderboard import Result, best_results, finite_numbers, split_sizes
+from genpipe.reporting.leaderboard import (
+    Result,
+    best_results,
+    file_of,
+    finite_numbers,
+    split_sizes,
+    state_of,
+)
 from genpipe.reporting.templates import open_template
 from genpipe.tracking.progress import format_seconds
 
@@ -63,25 +67,6 @@ CARD_METRICS: dict[Family, tuple[str, ...]] = {
     Family.DCGAN: ("frechet_distance", "digits_covered", "largest_digit_share"),
 }
 
-# Column of history.csv along x, and the curves: (column, legend, dashed).
-TRAINING_CURVES: dict[Family, tuple[str, tuple[tuple[str, str, bool], ...]]] = {
-    Family.AUTOENCODER: (
-        "epoch",
-        (("loss", "training loss", False), ("validation_loss", "validation loss", True)),
-    ),
-    Family.VAE: (
-        "epoch",
-        (("loss", "training loss", False), ("validation_loss", "validation loss", True)),
-    ),
-    Family.DCGAN: (
-        "step",
-        (
-            ("discriminator_loss", "discriminator loss", False),
-            ("generator_loss", "generator loss", True),
-        ),
-    ),
-}
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -100,16 +85,6 @@ class Figure:
     alt: str
     caption: str
     absent: str = ""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A drawing with its heading, legend and caption."""
-
-    title: str
-    drawing: Markup
-    legend: Sequence[Series]
-    caption: str
 
 
 def render_report(
@@ -152,9 +127,9 @@ def render_report(
             if any(result.cell.family == family for result in results)
         ],
         references=_references(references or {}, columns),
-        charts=_latent_size_charts(results),
-        active_units=_active_units(results),
-        gaussian=_why_the_standard_normal_fails(results),
+        charts=latent_size_charts(results),
+        active_units=active_units(results),
+        gaussian=why_the_standard_normal_fails(results),
         explorer=explorer(packs) if packs else "",
         left_out=left_out,
         legend_of_metrics=[
@@ -184,7 +159,7 @@ def _explorers(
 
 def _read_pack(result: Result) -> dict[str, Any] | None:
     """The cell as ``evaluate`` packed it, if it did; a damaged file must not cost the report."""
-    path = _file(result, "explorer.json")
+    path = file_of(result, "explorer.json")
     try:
         pack = parse_document(path.read_bytes()) if path else {}
     except (OSError, ValueError):
@@ -247,76 +222,26 @@ def _package_version() -> str:
         return ""
 
 
-def _file(result: Result, name: str) -> Path | None:
-    folder = result.samples if name.startswith("grid") else result.evaluation
-    return folder / name if folder else None
-
-
 def _card_file(result: Result) -> Path | None:
     if result.cell.family == Family.AUTOENCODER:
         for kind in ("mixture", "fitted_gaussian"):
-            fitted = _file(result, f"grid_{kind}.png")
+            fitted = file_of(result, f"grid_{kind}.png")
             if fitted and fitted.is_file():
                 return fitted
-    return _file(result, "grid.png")
+    return file_of(result, "grid.png")
 
 
 def _pictures_shown(results: Sequence[Result], best: Mapping[Family, Result]) -> list[Path]:
     names = ("grid.png", *(f"grid_{sampler}.png" for sampler in SAMPLERS))
     names += ("reconstructions.png", "worst_reconstructions.png", "latent_scatter.png")
-    shown = [_file(result, name) for result in results for name in names]
+    shown = [file_of(result, name) for result in results for name in names]
     shown += [_card_file(result) for result in best.values()]
     return [path for path in shown if path is not None]
 
 
 def _has(result: Result, name: str) -> bool:
-    path = _file(result, name)
+    path = file_of(result, name)
     return bool(path and path.is_file())
-
-
-def _lead(best: Result, results: Sequence[Result]) -> str:
-    """By how much the best cell of a family leads the next, as a sentence; empty if it is alone.
-
-    With the 95% interval of the difference. Of autoencoder and VAE it is that of a mean over the
-    test images, each of which both cells have rebuilt; else it comes from both figures' own.
-    """
-    name = DECIDING_METRICS[best.cell.family][0]
-    others = [
-        (float(value), result)
-        for result in results
-        if result.cell.family == best.cell.family
-        and result is not best
-        and result.status == Status.COMPLETE
-        and (value := result.metrics.get(name)) is not None
-    ]
-    own = best.metrics.get(name)
-    if not others or own is None:
-        return ""
-    value, following = min(others, key=lambda other: other[0])
-    text = format_metric(name, value - own)
-    losses = [_read_losses(result) for result in (best, following)]
-    if losses[0] is not None and losses[1] is not None and losses[0].shape == losses[1].shape:
-        low, high = mean_interval(losses[1] - losses[0])
-        reach = (high - low) / 2
-    else:
-        both = [result.intervals.get(name, (0.0, 0.0)) for result in (best, following)]
-        reach = math.hypot(*((high - low) / 2 for low, high in both))
-    if reach:
-        text += f" ± {reach:.{len(text.partition('.')[2])}f}"
-        if value - own <= reach:
-            return f"no better than latent size {following.cell.latent_size} beyond chance ({text})"
-    return f"{text} below latent size {following.cell.latent_size}, the next"
-
-
-def _read_losses(result: Result) -> np.ndarray | None:
-    """What each test image costs, (n,), as ``evaluate`` wrote it; None if it did not."""
-    path = _file(result, "test_losses.npy")
-    try:
-        losses = np.load(path, allow_pickle=False) if path else np.empty(0)
-    except (OSError, ValueError, EOFError):
-        return None
-    whole = losses.ndim == 1 and len(losses) and losses.dtype.kind == "f"
-    return losses.astype(np.float64) if whole else None
 
 
 def _card(
@@ -334,7 +259,7 @@ def _card(
         "family": family.label,
         "latent_size": result.cell.latent_size,
         "figures": figures,
-        "lead": _lead(result, results),
+        "lead": lead(result, results),
         "uri": pictures.get(file, "") if file else "",
         "alt": f"Images made by the {result.cell.family.label} with latent size "
         f"{result.cell.latent_size}, the best of its family",
@@ -389,7 +314,7 @@ def _group(
     longest = max((float(r.metrics.get("train_seconds") or 0) for r in own), default=0.0)
     overall = max((float(r.metrics.get("train_seconds") or 0) for r in results), default=0.0)
     standard = [
-        _figure(r, "grid.png", pictures, "made from codes drawn from N(0, I)", _samples_caption(r))
+        _figure(r, "grid.png", pictures, "made from codes drawn from N(0, I)", samples_caption(r))
         for r in own
     ]
     samplers = [
@@ -401,7 +326,7 @@ def _group(
                     f"grid_{sampler}.png",
                     pictures,
                     f"made from codes drawn from {source}",
-                    _samples_caption(result, f"{sampler}_"),
+                    samples_caption(result, f"{sampler}_"),
                 )
                 for result in own
             ],
@@ -434,7 +359,7 @@ def _group(
                 "reconstructions.png",
                 pictures,
                 "test images in the top row and their reconstructions below",
-                _figures_of(result, "mean_squared_error"),
+                figures_of(result, "mean_squared_error"),
             )
             for result in own
             if dense
@@ -456,309 +381,27 @@ def _group(
                 "latent_scatter.png",
                 pictures,
                 "latent codes of the test images, coloured by class",
-                _areas_caption(result),
+                areas_caption(result),
             )
             for result in own
             if dense
         ],
-        **_training_curves(family, own),
+        **training_curves(family, own),
     }
 
 
 def _figure(
     result: Result, name: str, pictures: Mapping[Path, str], what: str, caption: str
 ) -> Figure:
-    path = _file(result, name)
+    path = file_of(result, name)
     uri = pictures.get(path, "") if path else ""
     absent = ""
     if not uri:
-        absent = _state(result) or "No picture arrived"
+        absent = state_of(result) or "No picture arrived"
     return Figure(
         title=f"Latent size {result.cell.latent_size}",
         uri=uri,
         alt=f"{result.cell.family.label} with latent size {result.cell.latent_size}: {what}",
         caption=caption,
         absent=absent,
-    )
-
-
-def _state(result: Result) -> str:
-    """Why a cell is not complete, as ``Diverged: loss is NaN at step 7``; empty if it is."""
-    if result.status == Status.COMPLETE:
-        return ""
-    return f"{result.status.value.capitalize()}: {result.reason}"
-
-
-def _samples_caption(result: Result, prefix: str = "") -> str:
-    covered = result.metrics.get(f"{prefix}digits_covered")
-    if covered is None:
-        return ""
-    confidence = format_metric("mean_confidence", result.metrics.get(f"{prefix}mean_confidence"))
-    share = format_metric("largest_digit_share", result.metrics.get(f"{prefix}largest_digit_share"))
-    distance = format_metric("frechet_distance", result.metrics.get(f"{prefix}frechet_distance"))
-    missing = "" if prefix else _missing_digits(result)
-    told = f"{covered:.0f} of 10 digits{missing}, largest share {share}, confidence {confidence}"
-    told += "" if prefix else _least_covered(result)
-    return f"Fréchet distance {distance}; {told}" if distance else told
-
-
-def _missing_digits(result: Result) -> str:
-    """The digits that hardly any sample shows, as `` (hardly a 4, 5)``."""
-    shares = _read(result.samples).get("digit_shares")
-    try:
-        missing = [str(digit) for digit, share in enumerate(shares or ()) if share < COVERED_SHARE]
-    except TypeError:  # no list, or not of numbers
-        return ""
-    return f" (hardly a {', '.join(missing)})" if missing else ""
-
-
-def _least_covered(result: Result) -> str:
-    """The digit with the lowest coverage, as ``; least covered: 8, 3.1%``."""
-    coverage = _read(result.samples).get("digit_coverage")
-    try:
-        share, digit = min((float(share), digit) for digit, share in enumerate(coverage or ()))
-    except (TypeError, ValueError):  # no list, an empty one, or not of numbers
-        return ""
-    return f"; least covered: {digit}, {format_metric('coverage', share)}"
-
-
-def _areas_caption(result: Result) -> str:
-    smallest, largest = (
-        format_metric(name, result.metrics.get(name))
-        for name in ("smallest_class_area_share", "largest_class_area_share")
-    )
-    if not smallest or not largest:
-        return ""
-    gaps = result.metrics.get("gap_share")
-    holes = f"; {100 * gaps:.0f}% of the plane holds no code" if gaps is not None else ""
-    return f"A class holds {smallest} to {largest} of what the codes take up{holes}"
-
-
-def _figures_of(result: Result, name: str) -> str:
-    text = format_metric(name, result.metrics.get(name))
-    return f"{METRICS[name].label} {text}" if text else ""
-
-
-def _training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any]:
-    """The family's curves as small drawings on the same axes, so that cells compare at sight."""
-    x_name, curves = TRAINING_CURVES[family]
-    drawn: list[tuple[Result, list[Series]]] = []
-    for result in results:
-        columns = read_history(result.model / "history.csv") if result.model else {}
-        series = [
-            Series(label, family.value, thin_out(_curve(columns, x_name, name)), dashed)
-            for name, label, dashed in curves
-        ]
-        drawn.append((result, series))
-    # A diverged cell's curve must not squeeze the others flat; it is cut off at their range.
-    complete = [series for result, series in drawn if result.status == Status.COMPLETE]
-    everything = [series for _, series in drawn]
-    steps = [x for series in everything for line in series for x, _ in line.points]
-    values = [y for series in complete or everything for line in series for _, y in line.points]
-    x_range, y_range = (
-        (min(numbers, default=0.0), max(numbers, default=1.0)) for numbers in (steps, values)
-    )
-    charts = []
-    for result, series in drawn:
-        size = result.cell.latent_size
-        label = f"Training curves of the {family.label} with latent size {size}"
-        for line in series:
-            if line.points:
-                label += f"; {line.label} ends at {line.points[-1][1]:.4g}"
-        charts.append(
-            Chart(
-                title=f"Latent size {size}",
-                drawing=training_chart(
-                    series, label=label, x_unit=x_name, x_range=x_range, y_range=y_range
-                ),
-                legend=series,
-                caption=_state(result),
-            )
-        )
-    return {
-        "curves": charts,
-        "curve_legend": [Series(c[1], family.value, (), c[2]) for c in curves],
-    }
-
-
-def read_history(path: Path) -> dict[str, list[float]]:
-    """Read a training's ``history.csv``: its columns as numbers, NaN where there is none.
-
-    A file that is not there, or is no table, reads as no column at all.
-    """
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        try:
-            reader = csv.DictReader(file)
-            columns: dict[str, list[float]] = {name: [] for name in reader.fieldnames or ()}
-            for row in reader:
-                for name, values in columns.items():
-                    values.append(_number(row.get(name)))
-        except csv.Error:
-            return {}
-    return columns
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return math.nan
-
-
-def _curve(columns: Mapping[str, Sequence[float]], x_name: str, y_name: str) -> list[Point]:
-    pairs = zip(columns.get(x_name, ()), columns.get(y_name, ()), strict=False)
-    return [(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
-
-
-def _latent_size_charts(results: Sequence[Result]) -> list[Chart]:
-    complete = [result for result in results if result.status == Status.COMPLETE]
-
-    def line(family: Family, name: str, label: str = "", dashed: bool = False) -> Series:
-        own = [result for result in complete if result.cell.family == family]
-        intervals = _intervals(own, name)
-        return Series(label or family.label, family.value, _points(own, name), dashed, intervals)
-
-    charts = [
-        (
-            "Reconstruction error",
-            "Mean squared error of test images over the latent size; lower is better.",
-            "PCA with as many components is the linear baseline. Bars are 95% intervals over the "
-            "test images, mostly narrower than the markers.",
-            False,
-            [
-                line(Family.AUTOENCODER, "mean_squared_error"),
-                line(Family.VAE, "mean_squared_error"),
-                Series(
-                    "PCA",
-                    "pca",
-                    _points(complete, "pca_mean_squared_error"),
-                    dashed=True,
-                    intervals=_intervals(complete, "pca_mean_squared_error"),
-                ),
-            ],
-        ),
-        (
-            "What the VAE pays for",
-            "The VAE's two loss terms over the latent size.",
-            "A larger code buys a lower reconstruction loss at the price of a higher KL "
-            "divergence, until further units cost more than they give.",
-            False,
-            [
-                line(Family.VAE, "reconstruction_loss", "Reconstruction loss"),
-                line(Family.VAE, "kl_divergence", "KL divergence", dashed=True),
-            ],
-        ),
-        (
-            "How near samples come to test images",
-            "Fréchet distance of samples to the test images over the latent size; lower is better.",
-            "Dashed: codes drawn from a mixture fitted to the training codes, not from N(0, I). "
-            "Bars are 95% intervals.",
-            False,
-            [
-                line(Family.AUTOENCODER, "frechet_distance"),
-                line(
-                    Family.AUTOENCODER,
-                    "mixture_frechet_distance",
-                    "Autoencoder, mixture",
-                    dashed=True,
-                ),
-                line(Family.VAE, "frechet_distance"),
-                line(Family.VAE, "mixture_frechet_distance", "VAE, mixture", dashed=True),
-                line(Family.DCGAN, "frechet_distance"),
-            ],
-        ),
-        (
-            "How real the samples look",
-            "The judge's mean confidence in samples over the latent size; higher is better.",
-            "High confidence is worth little where few digits are covered.",
-            True,
-            [
-                line(Family.AUTOENCODER, "mean_confidence", "Autoencoder, N(0, I)"),
-                line(
-                    Family.AUTOENCODER,
-                    "fitted_gaussian_mean_confidence",
-                    "Autoencoder, fitted",
-                    dashed=True,
-                ),
-                line(Family.VAE, "mean_confidence"),
-                line(Family.DCGAN, "mean_confidence"),
-            ],
-        ),
-    ]
-    drawn = []
-    for title, label, caption, share, series in charts:
-        series = [line for line in series if line.points]
-        if series:
-            drawing = latent_size_chart(series, label=label, share=share)
-            drawn.append(Chart(title, drawing, series, f"{label} {caption}"))
-    return drawn
-
-
-def _points(results: Iterable[Result], name: str) -> list[Point]:
-    """(latent size, figure) of every result that has the figure, one point a latent size."""
-    points: dict[int, float] = {}
-    for result in results:
-        value = result.metrics.get(name)
-        if value is not None:
-            points[result.cell.latent_size] = float(value)
-    return sorted((float(size), value) for size, value in points.items())
-
-
-def _intervals(results: Iterable[Result], name: str) -> list[Sequence[float]]:
-    """The interval of each point of ``_points``; empty where there is none."""
-    intervals: dict[int, Sequence[float]] = {}
-    for result in results:
-        if result.metrics.get(name) is not None:
-            intervals[result.cell.latent_size] = result.intervals.get(name, ())
-    return [interval for _, interval in sorted(intervals.items())]
-
-
-def _read(folder: Path | None) -> dict[str, Any]:
-    """A step's ``metrics.json``; empty where there is none that can be read."""
-    try:
-        return parse_document((folder / "metrics.json").read_bytes()) if folder else {}
-    except (OSError, ValueError):
-        return {}
-
-
-def _active_units(results: Sequence[Result]) -> str:
-    """One sentence on how many of its units the VAE uses."""
-    points = _points(
-        (r for r in results if r.cell.family == Family.VAE and r.status == Status.COMPLETE),
-        "active_units",
-    )
-    if not points:
-        return ""
-    # No-break spaces: "18 of 100" stays on one line.
-    *others, last = [f"{active:.0f}\xa0of\xa0{size:.0f}" for size, active in points]
-    each = f"{', '.join(others)} and {last}" if others else last
-    most = max(active for _, active in points)
-    if all(active >= size for size, active in points):
-        return f"The VAE uses all the units that it is given: {each} are active."
-    if len(points) == 1 or most >= points[-1][0]:
-        return f"The VAE does not use all the units that it is given: {each} are active."
-    return (
-        f"The VAE uses no more than {most:.0f} units, however many it is given: {each} are active. "
-        "The KL divergence switches off a unit that does not pay for itself, so a larger code "
-        "changes little."
-    )
-
-
-def _why_the_standard_normal_fails(results: Sequence[Result]) -> str:
-    """One sentence on what the autoencoder's codes are like, with this run's own figures."""
-    best = best_results(results).get(Family.AUTOENCODER)
-    if best is None:
-        return ""
-    distance = best.metrics.get("code_mean_distance")
-    measured = (
-        f": at latent size {best.cell.latent_size} their mean lies {distance:.1f} away from 0"
-        if distance is not None
-        else ""
-    )
-    return (
-        "Nothing in an autoencoder's training asks its codes to follow N(0, I)"
-        f"{measured}. So codes drawn from N(0, I) fall where the decoder has seen few or none; "
-        "what is fitted to the training codes draws closer to where they are."
     )

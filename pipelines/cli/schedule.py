@@ -52,7 +52,8 @@ def apply_schedules(
     flight (by the next apply, if need be). First the runs' gs:// buckets are looked at, as
     `submit` does.
     """
-    from pipelines.cluster.schedules import apply, read_schedules
+    from pipelines.cluster.schedule_files import read_schedules
+    from pipelines.cluster.schedules import apply
     from pipelines.preflight import check_cluster, check_settings
 
     targets = read_schedules(path, environment, tag)

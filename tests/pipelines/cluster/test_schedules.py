@@ -15,7 +15,9 @@ from click.testing import CliRunner, Result
 from genpipe.errors import InputError, StepError
 from pipelines.cli import main
 from pipelines.cluster.api import ApiError
-from pipelines.cluster.schedules import Schedule, apply, due, kubeflow_cron, read_schedules
+from pipelines.cluster.cron import due, kubeflow_cron
+from pipelines.cluster.schedule_files import Schedule, read_schedules
+from pipelines.cluster.schedules import apply
 from tests.pipelines.cluster.fake_api import FakeApi
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "schedules"

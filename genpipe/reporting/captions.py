@@ -1,0 +1,165 @@
+"""What a report says of its pictures and charts, in sentences with the run's own figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genpipe.cells import Family, Status
+from genpipe.documents import parse_document
+from genpipe.metrics.bootstrap import mean_interval
+from genpipe.metrics.registry import DECIDING_METRICS, METRICS, format_metric
+from genpipe.metrics.samples import COVERED_SHARE
+from genpipe.reporting.curves import points_of
+from genpipe.reporting.leaderboard import Result, best_results, file_of
+
+
+def lead(best: Result, results: Sequence[Result]) -> str:
+    """By how much the best cell of a family leads the next, as a sentence; empty if it is alone.
+
+    With the 95% interval of the difference. Of autoencoder and VAE it is that of a mean over the
+    test images, each of which both cells have rebuilt; else it comes from both figures' own.
+    """
+    name = DECIDING_METRICS[best.cell.family][0]
+    others = [
+        (float(value), result)
+        for result in results
+        if result.cell.family == best.cell.family
+        and result is not best
+        and result.status == Status.COMPLETE
+        and (value := result.metrics.get(name)) is not None
+    ]
+    own = best.metrics.get(name)
+    if not others or own is None:
+        return ""
+    value, following = min(others, key=lambda other: other[0])
+    text = format_metric(name, value - own)
+    losses = [_read_losses(result) for result in (best, following)]
+    if losses[0] is not None and losses[1] is not None and losses[0].shape == losses[1].shape:
+        low, high = mean_interval(losses[1] - losses[0])
+        reach = (high - low) / 2
+    else:
+        both = [result.intervals.get(name, (0.0, 0.0)) for result in (best, following)]
+        reach = math.hypot(*((high - low) / 2 for low, high in both))
+    if reach:
+        text += f" ± {reach:.{len(text.partition('.')[2])}f}"
+        if value - own <= reach:
+            return f"no better than latent size {following.cell.latent_size} beyond chance ({text})"
+    return f"{text} below latent size {following.cell.latent_size}, the next"
+
+
+def _read_losses(result: Result) -> np.ndarray | None:
+    """What each test image costs, (n,), as ``evaluate`` wrote it; None if it did not."""
+    path = file_of(result, "test_losses.npy")
+    try:
+        losses = np.load(path, allow_pickle=False) if path else np.empty(0)
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = losses.ndim == 1 and len(losses) and losses.dtype.kind == "f"
+    return losses.astype(np.float64) if whole else None
+
+
+def samples_caption(result: Result, prefix: str = "") -> str:
+    """What the judge saw in the samples of a cell."""
+    covered = result.metrics.get(f"{prefix}digits_covered")
+    if covered is None:
+        return ""
+    confidence = format_metric("mean_confidence", result.metrics.get(f"{prefix}mean_confidence"))
+    share = format_metric("largest_digit_share", result.metrics.get(f"{prefix}largest_digit_share"))
+    distance = format_metric("frechet_distance", result.metrics.get(f"{prefix}frechet_distance"))
+    missing = "" if prefix else _missing_digits(result)
+    told = f"{covered:.0f} of 10 digits{missing}, largest share {share}, confidence {confidence}"
+    told += "" if prefix else _least_covered(result)
+    return f"Fréchet distance {distance}; {told}" if distance else told
+
+
+def _missing_digits(result: Result) -> str:
+    """The digits that hardly any sample shows, as `` (hardly a 4, 5)``."""
+    shares = _read(result.samples).get("digit_shares")
+    try:
+        missing = [str(digit) for digit, share in enumerate(shares or ()) if share < COVERED_SHARE]
+    except TypeError:  # no list, or not of numbers
+        return ""
+    return f" (hardly a {', '.join(missing)})" if missing else ""
+
+
+def _least_covered(result: Result) -> str:
+    """The digit with the lowest coverage, as ``; least covered: 8, 3.1%``."""
+    coverage = _read(result.samples).get("digit_coverage")
+    try:
+        share, digit = min((float(share), digit) for digit, share in enumerate(coverage or ()))
+    except (TypeError, ValueError):  # no list, an empty one, or not of numbers
+        return ""
+    return f"; least covered: {digit}, {format_metric('coverage', share)}"
+
+
+def areas_caption(result: Result) -> str:
+    """How the classes share the latent plane of a cell."""
+    smallest, largest = (
+        format_metric(name, result.metrics.get(name))
+        for name in ("smallest_class_area_share", "largest_class_area_share")
+    )
+    if not smallest or not largest:
+        return ""
+    gaps = result.metrics.get("gap_share")
+    holes = f"; {100 * gaps:.0f}% of the plane holds no code" if gaps is not None else ""
+    return f"A class holds {smallest} to {largest} of what the codes take up{holes}"
+
+
+def figures_of(result: Result, name: str) -> str:
+    """A metric of a cell with its name."""
+    text = format_metric(name, result.metrics.get(name))
+    return f"{METRICS[name].label} {text}" if text else ""
+
+
+def _read(folder: Path | None) -> dict[str, Any]:
+    """A step's ``metrics.json``; empty where there is none that can be read."""
+    try:
+        return parse_document((folder / "metrics.json").read_bytes()) if folder else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def active_units(results: Sequence[Result]) -> str:
+    """One sentence on how many of its units the VAE uses."""
+    points = points_of(
+        (r for r in results if r.cell.family == Family.VAE and r.status == Status.COMPLETE),
+        "active_units",
+    )
+    if not points:
+        return ""
+    # No-break spaces: "18 of 100" stays on one line.
+    *others, last = [f"{active:.0f}\xa0of\xa0{size:.0f}" for size, active in points]
+    each = f"{', '.join(others)} and {last}" if others else last
+    most = max(active for _, active in points)
+    if all(active >= size for size, active in points):
+        return f"The VAE uses all the units that it is given: {each} are active."
+    if len(points) == 1 or most >= points[-1][0]:
+        return f"The VAE does not use all the units that it is given: {each} are active."
+    return (
+        f"The VAE uses no more than {most:.0f} units, however many it is given: {each} are active. "
+        "The KL divergence switches off a unit that does not pay for itself, so a larger code "
+        "changes little."
+    )
+
+
+def why_the_standard_normal_fails(results: Sequence[Result]) -> str:
+    """One sentence on what the autoencoder's codes are like, with this run's own figures."""
+    best = best_results(results).get(Family.AUTOENCODER)
+    if best is None:
+        return ""
+    distance = best.metrics.get("code_mean_distance")
+    measured = (
+        f": at latent size {best.cell.latent_size} their mean lies {distance:.1f} away from 0"
+        if distance is not None
+        else ""
+    )
+    return (
+        "Nothing in an autoencoder's training asks its codes to follow N(0, I)"
+        f"{measured}. So codes drawn from N(0, I) fall where the decoder has seen few or none; "
+        "what is fitted to the training codes draws closer to where they are."
+    )

@@ -1,0 +1,134 @@
+"""The files that say what runs by the clock: ``deploy/schedules`` has some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from genpipe.errors import InputError
+from pipelines.cluster.cron import checked_time_zone, kubeflow_cron
+from pipelines.environments import Environment, KubernetesName, Section, explain, read_yaml
+from pipelines.parameters import Parameters
+
+
+def _parameters(value: Any) -> Any:
+    return Parameters.checked(value) if isinstance(value, Mapping) else value
+
+
+class Schedule(Section):
+    """When the pipeline runs, where and with what.
+
+    Attributes:
+        name: of the schedule and of its recurring run, unique in an environment.
+        cron: when it runs, in KFP's six fields (five and ``@daily`` are translated).
+        time_zone: that the cluster reads ``cron`` in. KFP has one for the whole cluster, UTC as
+            shipped; this says which, to show the next run's time, and can't change it.
+        environment: a file, from the schedule's folder, or the name of a shipped one.
+        parameters: of the runs.
+        max_concurrency: runs side by side; KFP takes 1 to 10.
+        catch_up: whether each run missed in a pause is made up for, or only the last.
+        caching: whether KFP may take steps from its cache, as the environment lets it; a run
+            that is to retrain is better without.
+        version: ``pinned`` runs what ``apply`` uploaded; ``latest`` the version of the pipeline
+            that was uploaded last when a run starts, whoever uploaded it.
+        enabled: whether it runs by itself.
+    """
+
+    name: KubernetesName
+    cron: Annotated[str, AfterValidator(kubeflow_cron)]
+    time_zone: Annotated[str, AfterValidator(checked_time_zone)] = "UTC"
+    environment: Annotated[str, StringConstraints(min_length=1)] | None = None
+    parameters: Annotated[Parameters, BeforeValidator(_parameters)] = Parameters()
+    max_concurrency: Annotated[int, Field(ge=1, le=10)] = 1
+    catch_up: bool = False
+    caching: bool = False
+    version: Literal["pinned", "latest"] = "pinned"
+    enabled: bool = True
+
+    @model_validator(mode="after")
+    def _families_need_a_pin(self) -> Self:
+        if self.version == "latest" and "families" in self.parameters.model_fields_set:
+            raise ValueError(
+                "version: latest runs the families of whichever version is newest; "
+                "leave families out or pin the version"
+            )
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a schedule of a YAML file.
+
+        Raises:
+            InputError: the file can't be read or is no schedule; the message names the file and
+                the field.
+        """
+        try:
+            content = read_yaml(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{path}: no schedule ({reason})") from None
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise InputError(f"{path}: {explain(error)}") from None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The runs' arguments: all of them, or for the latest version those that were given."""
+        everything = self.parameters.arguments()
+        if self.version == "pinned":
+            return everything
+        return {name: everything[name] for name in everything if self._gives(name)}
+
+    def _gives(self, parameter: str) -> bool:
+        return parameter in self.parameters.model_fields_set
+
+
+def read_schedules(
+    path: Path, default: str | None = None, tag: str | None = None
+) -> list[tuple[Schedule, Environment]]:
+    """Read a schedule, or all of a folder, each with its environment.
+
+    Args:
+        path: a YAML file, or a folder of them.
+        default: environment (a file, or a shipped one's name) of schedules that name none.
+        tag: of the images, in place of the environments'.
+
+    Raises:
+        InputError: a file is no schedule, there is none, one has no environment, or two of an
+            environment have the same name.
+    """
+    files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: no schedules (*.yaml) in this folder")
+    targets: list[tuple[Schedule, Environment]] = []
+    seen: dict[tuple[str, str], Path] = {}
+    for file in files:
+        schedule = Schedule.read(file)
+        environment = _environment(schedule, file, default)
+        known = seen.setdefault((environment.name, schedule.name), file)
+        if known != file:
+            raise InputError(f"{file}: name {schedule.name!r} is that of {known} too")
+        if not schedule.caching:
+            environment = environment.model_copy(update={"caching": False})
+        targets.append((schedule, environment.with_tag(tag) if tag else environment))
+    return targets
+
+
+def _environment(schedule: Schedule, file: Path, default: str | None) -> Environment:
+    if schedule.environment is None:
+        if default is None:
+            raise InputError(f"{file}: environment: give it here or with --environment")
+        return Environment.read(default)
+    beside = file.parent / schedule.environment
+    return Environment.read(beside if beside.exists() else schedule.environment)
