@@ -8,7 +8,8 @@ from kfp import dsl, kubernetes
 
 from genpipe.cells import Family
 from genpipe.surroundings import variables_of_results
-from pipelines.environments import TRAINING, Environment, Pool, Toleration
+from pipelines.environments import Environment
+from pipelines.settings import TRAINING, Pool, Toleration
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask

@@ -24,7 +24,7 @@ import pytest
 import wandb
 
 from genpipe.data.dataset import file_digest
-from pipelines.environments import LARGEST_FILE
+from pipelines.settings import LARGEST_FILE
 from tests.components.publish.made_run import MadeRun, write_json
 
 LONG = "a" * 5000

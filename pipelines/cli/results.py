@@ -110,12 +110,8 @@ def compare(
 
     found = [find_run(run, runs, environment) for run in chosen]
 
-    from pipelines.console.results import (
-        check_comparable,
-        comparison_page,
-        read_results,
-        show_comparison,
-    )
+    from pipelines.console.comparison import check_comparable, comparison_page, show_comparison
+    from pipelines.console.results import read_results
 
     check_comparable([run.uri for run in found])
     results = [read_results(run) for run in found]

@@ -25,7 +25,8 @@ from kfp_server_api.rest import RESTClientObject
 from requests.utils import get_environ_proxies, select_proxy
 
 from genpipe.errors import InputError, StepError
-from pipelines.environments import Api, Environment
+from pipelines.environments import Environment
+from pipelines.settings import Api
 
 TOKEN_VARIABLE = "GENPIPE_TOKEN"
 COOKIES_VARIABLE = "GENPIPE_COOKIES"

@@ -17,8 +17,9 @@ from pydantic import (
 
 from genpipe.errors import InputError
 from pipelines.cluster.cron import checked_time_zone, kubeflow_cron
-from pipelines.environments import Environment, KubernetesName, Section, explain, read_yaml
+from pipelines.environments import Environment
 from pipelines.parameters import Parameters
+from pipelines.settings import KubernetesName, Section, explain, read_yaml
 
 
 def _parameters(value: Any) -> Any:

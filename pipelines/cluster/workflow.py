@@ -23,7 +23,7 @@ import kfp
 from genpipe.cells import Cell, Family
 from genpipe.tracking.step import step_name
 from pipelines.cluster.api import ApiError, get_json, one_line
-from pipelines.environments import STEPS
+from pipelines.settings import STEPS
 
 # A DAG task's key: its step, and a number where a step stands in several loops.
 STEP = re.compile(rf"({'|'.join(step.replace('_', '-') for step in STEPS)})(-\d+)?")

@@ -20,8 +20,8 @@ from genpipe.errors import InputError
 from genpipe.tracking.account import DEFAULT_PROJECT
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.upload import marks_of
-from pipelines.environments import explain
 from pipelines.local.run import LocalRun, StepState
+from pipelines.settings import explain
 
 LAST_LINES = 25
 SECONDS_BETWEEN_LINES = 30.0

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from genpipe.errors import InputError
-from pipelines.environments import Environment, Images, explain, local_environment
+from pipelines.environments import Environment, local_environment
+from pipelines.settings import Images, explain
 
 if TYPE_CHECKING:
     from kfp import local

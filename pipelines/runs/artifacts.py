@@ -23,7 +23,7 @@ from genpipe.documents import parse_document
 from genpipe.errors import InputError
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.step import step_name
-from pipelines.environments import STEPS
+from pipelines.settings import STEPS
 
 EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Beside the steps' folders in a local run, and beside the artifacts in a step's.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from genpipe.metrics.registry import METRICS
-from pipelines.environments import STEPS
+from pipelines.settings import STEPS
 from tests.genpipe.tracking.fake_wandb import fake_wandb
 from tests.genpipe.tracking.tracked_step import environment
 

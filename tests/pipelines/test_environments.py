@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from genpipe.errors import InputError
-from pipelines.environments import STEPS, TRAINING, Environment, shipped_environments
+from pipelines.environments import Environment, shipped_environments
+from pipelines.settings import STEPS, TRAINING
 
 MINIMAL: dict[str, Any] = {
     "name": "mine",

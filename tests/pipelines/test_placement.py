@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.environments import STEPS, TRAINING, Environment, shipped_environments
+from pipelines.environments import Environment, shipped_environments
 from pipelines.latent_fanout import compile_to
 from pipelines.parameters import Parameters
 from pipelines.placement import variables
+from pipelines.settings import STEPS, TRAINING
 from tests.pipelines.golden import documents
 
 CLUSTERS = ("cluster-cpu", "gke-gpu")

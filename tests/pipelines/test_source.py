@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines import source
-from pipelines.environments import STEPS, local_environment
+from pipelines.environments import local_environment
+from pipelines.settings import STEPS
 
 
 def names(step: str) -> set[str]:

@@ -19,7 +19,8 @@ from genpipe import storage
 from genpipe.cells import Cell
 from genpipe.reporting.images import grid
 from pipelines.cli import main
-from pipelines.console.results import comparison_page, read_results, show_comparison, show_report
+from pipelines.console.comparison import comparison_page, show_comparison
+from pipelines.console.results import read_results, show_report
 from pipelines.runs.find import FoundRun
 
 CELLS = {"autoencoder": (2, 10), "vae": (2,), "dcgan": (2,)}

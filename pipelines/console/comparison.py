@@ -1,0 +1,280 @@
+"""Runs side by side: in the terminal, or as a page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from genpipe import storage
+from genpipe.cells import Cell, Family
+from genpipe.errors import InputError
+from genpipe.metrics.registry import METRICS, format_metric
+from pipelines.console.results import CURVE_WIDTH, CURVES, Results, show_samples
+from pipelines.console.sketches import sparkline
+from pipelines.console.terminal import print_prose
+
+# Characters of a comparison's first and last column.
+LABEL_WIDTH = 25
+BEST_WIDTH = 11
+FIGURES = (
+    "mean_squared_error",
+    "total_loss",
+    "frechet_distance",
+    "mixture_frechet_distance",
+    "digits_covered",
+    "largest_digit_share",
+    "train_seconds",
+)
+# Those that hold for one judge alone.
+JUDGED = (
+    *("frechet_distance", "mixture_frechet_distance"),
+    *("digits_covered", "largest_digit_share"),
+)
+# The pictures that a page shows of a cell: file, step's artifact, and what it is.
+PICTURES = (
+    ("grid.png", "samples", "Samples from N(0, I)"),
+    ("grid_mixture.png", "samples", "Samples from a mixture fitted to the codes"),
+    ("reconstructions.png", "evaluation", "Test images above, reconstructions below"),
+    ("latent_scatter.png", "evaluation", "Codes of the test images"),
+)
+LETTERS = "ABCDEFGH"
+
+
+def check_comparable(uris: Sequence[str]) -> None:
+    """Refuse what is no comparison.
+
+    Raises:
+        InputError: there is but one run, one is named twice, or there are too many.
+    """
+    if len(uris) < 2:
+        raise InputError("compare needs at least two runs")
+    if len(set(uris)) < len(uris):
+        raise InputError("a run is named twice: name different ones")
+    if len(uris) > len(LETTERS):
+        raise InputError(f"{len(uris)} runs are too many: name at most {len(LETTERS)}")
+
+
+def show_comparison(runs: Sequence[Results], console: Console) -> None:
+    """Print runs side by side: what differs in them, each cell's figures, and a few samples."""
+    console.print(f"[bold]{len(runs)} runs side by side[/bold]")
+    for letter, run in zip(LETTERS, runs, strict=False):
+        console.print(f"  [bold]{letter}[/bold]  {escape(run.name)}", soft_wrap=True)
+    for line in [*differences(runs), *warnings(runs)]:
+        print_prose(console, line)
+    at_once = max(1, (console.width - LABEL_WIDTH - BEST_WIDTH) // (CURVE_WIDTH + 2))
+    for first in range(0, len(runs), at_once):
+        console.print()
+        console.print(_comparison(runs, range(first, min(first + at_once, len(runs))), console))
+    text = (
+        "best: by how much it is better than the next; of one seed each, small differences may be "
+        "chance. Curve: validation loss (DCGAN: generator loss), a cell's runs on one scale."
+    )
+    print_prose(console, text)
+    letters = LETTERS[: len(runs)]
+    for cell in _all_cells(runs):
+        shown_runs = [
+            (letter, run.samples[cell])
+            for letter, run in zip(letters, runs, strict=True)
+            if cell in run.samples
+        ]
+        if shown_runs:
+            console.print(f"\n[bold]{cell.title}: samples from N(0, I)[/bold]")
+            show_samples(console, shown_runs)
+
+
+def _comparison(runs: Sequence[Results], places: range, console: Console) -> Table:
+    """A table of some of the runs, of all that their cells scored."""
+    with_best = console.width >= LABEL_WIDTH + CURVE_WIDTH + 2 + BEST_WIDTH
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("  cell", no_wrap=True)
+    for place in places:
+        table.add_column(LETTERS[place], justify="right", no_wrap=True)
+    if with_best:
+        table.add_column("best", no_wrap=True)
+    for cell in _all_cells(runs):
+        table.add_row(Text(f"  {cell.name}", style="bold"))
+        for name, texts, best in figures_of(cell, runs):
+            shown = [
+                Text(texts[place], style="bold" if LETTERS[place] == best[:1] else "")
+                for place in places
+            ]
+            table.add_row(f"    {METRICS[name].label}", *shown, *([best] if with_best else []))
+        curves = [[y for _, y in run.curves.get(cell, ())] for run in runs]
+        values = [value for curve in curves for value in curve]
+        if values:
+            span = min(values), max(values)
+            shown = [Text(sparkline(curves[place], CURVE_WIDTH, span)) for place in places]
+            table.add_row("    Curve", *shown)
+    return table
+
+
+def comparison_page(runs: Sequence[Results]) -> str:
+    """Write the page that shows runs side by side: figures, curves and pictures.
+
+    Returns:
+        An HTML document below 2 MB that loads nothing from anywhere.
+
+    Raises:
+        StepError: a picture can't be read.
+    """
+    from genpipe.reporting.embedding import embed_pictures
+    from genpipe.reporting.templates import open_template
+
+    cells = _all_cells(runs)
+    with tempfile.TemporaryDirectory(prefix="genpipe-compare-") as temporary:
+        places = _fetch_pictures(runs, Path(temporary))
+        uris = embed_pictures(list(places.values()))
+    shown = {key: uris[path] for key, path in places.items() if path in uris}
+    return open_template(Path(__file__).with_name("comparison.html.j2")).render(
+        runs=[
+            {"letter": letter, "name": run.name, "uri": run.uri}
+            for letter, run in zip(LETTERS, runs, strict=False)
+        ],
+        differences=differences(runs),
+        warnings=warnings(runs),
+        cells=[
+            {
+                "style": cell.family.value,
+                "title": cell.title,
+                "figures": [
+                    {"label": METRICS[name].label, "texts": texts, "best": best}
+                    for name, texts, best in figures_of(cell, runs)
+                ],
+                "chart": _chart(cell, runs),
+                "curve": CURVES[cell.family].replace("_", " "),
+                "pictures": [
+                    {
+                        "title": title,
+                        "uris": [shown.get((index, cell, name), "") for index in range(len(runs))],
+                    }
+                    for name, _, title in PICTURES
+                    if any((index, cell, name) in shown for index in range(len(runs)))
+                ],
+            }
+            for cell in cells
+        ],
+    )
+
+
+def figures_of(cell: Cell, runs: Sequence[Results]) -> list[tuple[str, list[str], str]]:
+    """Each figure that a run has of a cell: its name, as each run has it, and which is best.
+
+    The best is told as ``B by 12.0%``, against the next; empty where none is.
+    """
+    rows, incomparable = [], _incomparable(runs)
+    for name in FIGURES:
+        values = [run.metrics.get(cell, {}).get(name) for run in runs]
+        if any(value is not None for value in values):
+            texts = [format_metric(name, value) for value in values]
+            rows.append((name, texts, "" if name in incomparable else _best(name, values)))
+    return rows
+
+
+def differences(runs: Sequence[Results]) -> list[str]:
+    """What the runs were told differently, a line a family: ``vae: epochs A 11, B 40``."""
+    lines = []
+    for family in Family:
+        own = [
+            {
+                name: value
+                for cell, settings in run.settings.items()
+                if cell.family is family
+                for name, value in settings.items()
+                if name != "latent_size"
+            }
+            for run in runs
+        ]
+        there = [(letter, one) for letter, one in zip(LETTERS, own, strict=False) if one]
+        told = []
+        for name in dict.fromkeys(name for _, one in there for name in one):
+            # A run of an older version may lack a setting.
+            values = [(letter, one[name]) for letter, one in there if name in one]
+            if len({str(value) for _, value in values}) > 1:
+                each = ", ".join(f"{letter} {value}" for letter, value in values)
+                told.append(f"{name} {each}")
+        if told:
+            lines.append(f"{family.value}: {'; '.join(told)}")
+    return lines
+
+
+def warnings(runs: Sequence[Results]) -> list[str]:
+    """Why figures of these runs do not compare, where they do not."""
+    incomparable = _incomparable(runs)
+    if not incomparable:
+        return []
+    if incomparable == set(FIGURES):
+        return ["These runs were measured on different data: their figures do not compare."]
+    told = "Fréchet distances and shares of digits do not compare between them."
+    if all(run.judge for run in runs):
+        return [f"These runs have different judges: {told}"]
+    return [f"Not all of these runs show which judge they had; unless it is one, {told}"]
+
+
+def _incomparable(runs: Sequence[Results]) -> set[str]:
+    """The figures that mean something else in each of these runs, for all that is known."""
+    if len({run.board.get("data", {}).get("digest") for run in runs}) > 1:
+        return set(FIGURES)
+    judges = {run.judge for run in runs}
+    return set(JUDGED) if len(judges) > 1 or "" in judges else set()
+
+
+def _best(name: str, values: Sequence[float | None]) -> str:
+    better = METRICS[name].better
+    known = [
+        (value, letter) for value, letter in zip(values, LETTERS, strict=False) if value is not None
+    ]
+    if not better or len(known) < 2:
+        return ""
+    (first, letter), (second, _), *_ = sorted(known, reverse=better == "higher")
+    share = abs(first - second) / (abs(second) or abs(first) or 1.0)
+    return f"{letter} by {share:.1%}" if share >= 0.0005 else ""
+
+
+def _all_cells(runs: Iterable[Results]) -> list[Cell]:
+    order = list(Family)
+    cells = {cell for run in runs for cell in run.metrics}
+    return sorted(cells, key=lambda cell: (order.index(cell.family), cell.latent_size))
+
+
+def _fetch_pictures(runs: Sequence[Results], folder: Path) -> dict[tuple[int, Cell, str], Path]:
+    """The pictures that a page shows, by run, cell and name."""
+    places = {}
+    for index, run in enumerate(runs):
+        wanted = {
+            f"{index}/{cell.name}/{name}": (cell, name, own[name])
+            for cell, own in run.files.items()
+            for name, _, _ in PICTURES
+            if name in own
+        }
+        storage.pull(run.uri, folder, {at: file for at, (_, _, file) in wanted.items()})
+        for at, (cell, name, _) in wanted.items():
+            places[index, cell, name] = folder / at
+    return places
+
+
+def _chart(cell: Cell, runs: Sequence[Results]) -> Any:
+    """The curves of a cell's runs on one pair of axes."""
+    from genpipe.reporting.charts import Series, thin_out, training_chart
+
+    series = [
+        Series(run.name, f"run-{letter}", thin_out(run.curves.get(cell, ())))
+        for letter, run in zip(LETTERS, runs, strict=False)
+    ]
+    points = [point for line in series for point in line.points]
+    if not points:
+        return ""
+    across, up = zip(*points, strict=True)
+    return training_chart(
+        series,
+        label=f"Training of {cell.title}: " + ", ".join(line.label for line in series),
+        x_unit="step" if cell.family is Family.DCGAN else "epoch",
+        x_range=(min(across), max(across)),
+        y_range=(min(up), max(up)),
+    )

@@ -1,0 +1,255 @@
+"""What settings files are made of: sections, checked field by field, and how a file is read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from posixpath import normpath
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from genpipe.errors import shown
+from pipelines.quantities import CPU, Memory, amount
+
+STEPS = (
+    *("ingest", "judge", "train_autoencoder", "train_vae", "train_dcgan"),
+    *("evaluate", "sample", "compare", "publish"),
+)
+# The steps that a GPU is worth its node for; the judge learns in seconds on CPUs.
+TRAINING = ("train_autoencoder", "train_vae", "train_dcgan")
+SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+# Where KFP's launcher keeps artifacts, and what the image's steps write to or run from.
+TAKEN_PATHS = ("/gcs", "/s3", "/minio", "/tmp", "/opt", "/dev", "/kfp-launcher")
+LARGEST_FILE = 2**20
+
+
+def _tagged(image: str) -> str:
+    """An image whose content its name fixes: KFP's cache key holds the name and nothing else."""
+    if "@sha256:" in image:
+        return image
+    _, separator, tag = image.rpartition("/")[2].partition(":")
+    if not separator or not tag or tag == "latest":
+        raise ValueError("name the image's tag, and not latest: a cache key holds only the name")
+    return image
+
+
+def _mountable(path: str) -> str:
+    if any(PurePosixPath(path).is_relative_to(taken) for taken in TAKEN_PATHS):
+        raise ValueError(f"KFP and the image need {', '.join(TAKEN_PATHS)} for themselves")
+    return path
+
+
+def _api_address(url: str) -> str:
+    """What API requests begin with, out of that or of the address that a browser shows."""
+    url = re.sub(r"(/apis/v[12]\w*(/.*)?)?/?([?#].*)?$", "", url)
+    # Kubeflow's dashboard draws its frames' pages below /_/.
+    url = re.sub(r"/_/pipeline\b.*", "/pipeline", url)
+    try:
+        urlsplit(url).port  # noqa: B018  (it is taken apart only here)
+    except ValueError as error:
+        raise ValueError(f"no address of a server ({error})") from None
+    return url
+
+
+def _not_secret(variables: dict[str, str]) -> dict[str, str]:
+    for name in variables:
+        if SECRET_NAME.search(name):
+            raise ValueError(f"{name} looks like a secret, which only a Kubernetes Secret may hold")
+    return variables
+
+
+Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]+[smh]$")]
+
+
+Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=317)]
+
+
+KubernetesName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+]
+
+
+# As wandb takes a project's, and its server an entity's.
+WandbName = Annotated[str, StringConstraints(pattern=r"^[^/\\#?%:]{1,128}$")]
+
+
+Image = Annotated[str, StringConstraints(pattern=r"^[!-~]+$"), AfterValidator(_tagged)]
+
+
+Variables = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str],
+    AfterValidator(_not_secret),
+]
+
+
+class Section(BaseModel):
+    """A part of an environment: nothing unknown in it, and no value of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Api(Section):
+    """How the Kubeflow Pipelines API is reached; secrets come from environment variables.
+
+    ``authentication`` is as kfp's client offers it: ``none`` (a port-forward), ``token``
+    (``GENPIPE_TOKEN``), ``service-account`` (a token volume in a pod), ``iap`` (with the OAuth
+    client ``client_id``), ``cookies`` (``GENPIPE_COOKIES``, of a browser's login).
+    """
+
+    host: Annotated[
+        str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$"), AfterValidator(_api_address)
+    ]
+    namespace: KubernetesName
+    authentication: Literal["none", "token", "service-account", "iap", "cookies"] = "none"
+    client_id: str | None = None
+    ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _iap_needs_a_client(self) -> Self:
+        if self.authentication == "iap" and not self.client_id:
+            raise ValueError("authentication iap needs client_id, the OAuth client of the proxy")
+        return self
+
+
+class Images(Section):
+    """The images of the steps: ``gpu`` for training on a GPU pool, ``cpu`` for all else."""
+
+    cpu: Image
+    gpu: Image | None = None
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    pull_secrets: list[KubernetesName] = []
+
+
+class Step(Section):
+    """What one kind of step asks for.
+
+    ``threads`` bounds the threads that work on one operation (TensorFlow's and NumPy's);
+    ``shared`` divides the cores of the machine that compiles among the cells side by side.
+    """
+
+    cpu_request: CPU | None = None
+    cpu_limit: CPU | None = None
+    memory_request: Memory | None = None
+    memory_limit: Memory | None = None
+    threads: Annotated[int, Field(ge=1)] | Literal["shared"] | None = None
+
+
+class Toleration(Section):
+    """A Kubernetes toleration."""
+
+    key: Label | None = None
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Pool(Section):
+    """Which nodes take a step. ``spot`` asks for nodes that may be taken back (GKE's label)."""
+
+    node_selector: dict[Label, str] = {}
+    tolerations: list[Toleration] = []
+    spot: bool = False
+
+
+class GPUPool(Pool):
+    """Nodes with accelerators: the resource's name, and how many of it a step gets."""
+
+    resource: Label = "nvidia.com/gpu"
+    count: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class Retries(Section):
+    """How often a failed task is tried again, how long is waited before it, and until when.
+
+    ``max_duration`` is Argo's ``maxDuration``: the whole time since the first attempt began,
+    trainings included, after which a task that fails is not tried again.
+    """
+
+    count: Annotated[int, Field(ge=0, le=20)] = 0
+    backoff: Duration = "30s"
+    factor: Annotated[float, Field(ge=1, le=10)] = 2.0
+    max_duration: Duration = "24h"
+
+
+class Volume(Section):
+    """A PersistentVolumeClaim that steps mount: its name, where, and in which steps (all)."""
+
+    claim: KubernetesName
+    path: Annotated[str, StringConstraints(pattern=r"^(/[^/\s]+)+$"), AfterValidator(_mountable)]
+    steps: list[str] = list(STEPS)
+
+    def holds(self, path: str, step: str) -> bool:
+        """Whether a path of a step's pod lies in it."""
+        return step in self.steps and PurePosixPath(normpath(path)).is_relative_to(self.path)
+
+
+class Wandb(Section):
+    """Where the steps log. The key comes from ``secret_name``; without one, runs are offline."""
+
+    project: WandbName | None = None
+    entity: WandbName | None = None
+    base_url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
+    secret_name: KubernetesName | None = None
+    secret_key: str = "WANDB_API_KEY"
+
+
+def check_amounts(name: str, step: Step) -> None:
+    """Kubernetes refuses a pod that asks for more than it may use, after a run has started."""
+    for kind in ("cpu", "memory"):
+        request, limit = getattr(step, f"{kind}_request"), getattr(step, f"{kind}_limit")
+        if request and limit and amount(request) > amount(limit):
+            raise ValueError(
+                f"steps: {name} asks for {kind} {request} ({kind}_request), above its "
+                f"{kind}_limit {limit}"
+            )
+
+
+def seconds_of(duration: str) -> int:
+    """``30s``, ``10m`` or ``24h`` in seconds."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+def read_yaml(path: Path) -> Any:
+    """What a settings file holds.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is no YAML, or too large for settings.
+    """
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"it is larger than {LARGEST_FILE:,} bytes")
+    try:
+        return yaml.safe_load(content.decode())
+    except Exception as error:  # PyYAML raises anything of a value that does not fit its tag
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"it is no YAML: {reason}") from None
+
+
+def explain(error: ValidationError) -> str:
+    """One line on the first problem pydantic found: the field, what is wrong, what was given."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    what = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: no such field"
+    if problem["type"] == "missing":
+        return f"{where}: this field is required"
+    given = problem["input"]
+    value = f", got {shown(given)}" if isinstance(given, (str, int, float, type(None))) else ""
+    return f"{where}: {what}{value}" if where else what
