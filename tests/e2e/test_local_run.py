@@ -109,7 +109,7 @@ def test_nothing_is_asked_of_the_network_and_nobody_is_told(first, proxy, home):
         "champions list published",
         "champions history published",
         "champions rollback published vae first",
-        "train --family dcgan --latent-size 2 --steps 2 --data runs/first/ingest/data --name alone",
+        "train --family vae --latent-size 2 --epochs 1 --data runs/first/ingest/data --name one",
         "wandb sync first",
         "runs --environment local",
         "submit --environment local",
