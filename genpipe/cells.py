@@ -1,24 +1,16 @@
-"""What the fan-out is made of: model families, cells, and the state a cell ends in."""
+"""What the fan-out is made of: cells, how they are written, and the state one ends in."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from genpipe.errors import InputError, shown
-
-
-class Family(StrEnum):
-    """A model family of the pipeline."""
-
-    AUTOENCODER = "autoencoder"
-    VAE = "vae"
-    DCGAN = "dcgan"
-
-    @property
-    def label(self) -> str:
-        """The name as prose writes it: ``Autoencoder``, ``VAE``, ``DCGAN``."""
-        return {"autoencoder": "Autoencoder", "vae": "VAE", "dcgan": "DCGAN"}[self.value]
+from genpipe.families.registry import all_families, find_family
+from genpipe.families.spec import FamilySpec
 
 
 class Status(StrEnum):
@@ -29,31 +21,43 @@ class Status(StrEnum):
     MISSING = "missing"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, init=False)
 class Cell:
-    """One (family, latent size) of the fan-out.
+    """One (family, latent size) of the fan-out. Cells sort as reports show them.
+
+    Args:
+        family: a family, or its name.
+        latent_size: a whole number.
 
     Raises:
         InputError: the family is unknown or the latent size is below 1.
     """
 
-    family: Family
+    family: FamilySpec
     latent_size: int
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "family", parse_family(self.family))
-        size: object = self.latent_size
+    def __init__(self, family: FamilySpec | str, latent_size: object) -> None:
+        spec = family if isinstance(family, FamilySpec) else find_family(family)
+        size = latent_size
         whole = isinstance(size, int) or (isinstance(size, float) and size.is_integer())
         if isinstance(size, bool) or not whole:
             raise InputError(f"latent size must be a whole number, got {shown(size)}")
-        object.__setattr__(self, "latent_size", int(self.latent_size))
-        if self.latent_size < 1:
-            raise InputError(f"latent size must be at least 1, got {shown(self.latent_size)}")
+        if size < 1:  # type: ignore[operator]
+            raise InputError(f"latent size must be at least 1, got {shown(size)}")
+        object.__setattr__(self, "family", spec)
+        object.__setattr__(self, "latent_size", int(size))  # type: ignore[call-overload]
+
+    def __lt__(self, other: Cell) -> bool:
+        return self._place < other._place
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        return list(all_families()).index(self.family.name), self.latent_size
 
     @property
     def name(self) -> str:
         """``vae-10``: what folders, logs and W&B runs of the cell are named after."""
-        return f"{self.family.value}-{self.latent_size}"
+        return f"{self.family.name}-{self.latent_size}"
 
     @property
     def title(self) -> str:
@@ -61,14 +65,40 @@ class Cell:
         return f"{self.family.label} {self.latent_size}"
 
 
-def parse_family(name: object) -> Family:
-    """Turn a family's name into a ``Family``.
+def write_cell(cell: Cell, settings: Mapping[str, Any]) -> str:
+    """A cell, and settings of its training, as the pipeline's loop hands them over.
+
+    One string, since that is the one type of a loop's item that KFP's compiler, its local runner
+    and its driver agree upon; and since a training's inputs are its cache key: it holds nothing of
+    what another family was told.
+
+    Returns:
+        The cell's name, then the settings: ``vae-10 beta=4.0 epochs=40``.
+    """
+    return " ".join(
+        [cell.name, *(f"{name}={json.dumps(value)}" for name, value in sorted(settings.items()))]
+    )
+
+
+def read_cell(text: str) -> tuple[Cell, dict[str, Any]]:
+    """Read what ``write_cell`` writes, or people do: ``autoencoder-2 code_activation=linear``.
 
     Raises:
-        InputError: there is no such family.
+        InputError: the family, a setting or a value is none.
     """
-    found = next((family for family in Family if family == name), None)
-    if found is None:
-        known = ", ".join(family.value for family in Family)
-        raise InputError(f"unknown model family {shown(name)}: choose from {known}")
-    return found
+    name, *assignments = str(text).split()[:1000] or [""]
+    family, separator, size = name.rpartition("-")
+    if not separator or not size.isdecimal():
+        raise InputError(f"cell {shown(name)}: write a family and a latent size, such as vae-10")
+    cell = Cell(family, int(size[:9]))
+    settings = {}
+    for assignment in assignments:
+        setting, separator, value = assignment.partition("=")
+        if not separator:
+            raise InputError(f"cell {shown(text)}: write settings as epochs=40")
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = value
+        settings[setting] = cell.family.check(setting, parsed)
+    return cell, settings

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,11 +26,6 @@ class Artifact(Protocol):
 
     @property
     def uri(self) -> str: ...  # noqa: D102
-
-
-def joined(lists: Iterable[Sequence[Artifact] | None]) -> list[Artifact]:
-    """The artifacts of several lists that KFP collected; it hands None for one that is left out."""
-    return [artifact for artifacts in lists for artifact in artifacts or []]
 
 
 def leave_plain_files(folder: Path) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     StringConstraints,
     ValidationError,
@@ -19,10 +20,11 @@ from pydantic import (
 )
 
 from genpipe.errors import InputError
+from pipelines.parameters import Parameters
 from pipelines.quantities import Memory
 from pipelines.settings import (
     STEPS,
-    TRAINING,
+    TRAIN,
     Api,
     GPUPool,
     Images,
@@ -46,6 +48,14 @@ SOURCE_TAG = "{source}"
 SHIPPED = Path("deploy") / "environments"
 
 
+def _checked(parameters: dict[Any, Any]) -> dict[Any, Any]:
+    Parameters.checked(parameters)
+    return parameters
+
+
+Defaults = Annotated[dict[Any, Any], AfterValidator(_checked)]
+
+
 class Environment(Section):
     """Where the pipeline's tasks run, and how.
 
@@ -61,7 +71,8 @@ class Environment(Section):
         gpu: nodes of the training steps; None where there are no accelerators.
         retries: of each task.
         time_limit_seconds: of each task, after which its pod is ended.
-        parallelism: cells of a family that run side by side; 0 for all of them.
+        parallelism: cells that run side by side; 0 for all of them.
+        parameters: defaults of the pipeline's parameters here, in place of the package's own.
         caching: whether KFP may take a step's result from an earlier run with the same inputs. It
             keeps them for ever, and does not look behind an address.
         shared_memory: size of ``/dev/shm`` in training steps.
@@ -89,6 +100,7 @@ class Environment(Section):
     retries: Retries = Retries()
     time_limit_seconds: Seconds | None = None
     parallelism: Annotated[int, Field(ge=0, le=1000)] = 0
+    parameters: Defaults = Field(default_factory=dict)
     caching: bool = True
     shared_memory: Memory | None = None
     volumes: list[Volume] = Field(default_factory=list)
@@ -125,8 +137,7 @@ class Environment(Section):
                 f"retries.max_duration: {longest} s from the first attempt on are over before an "
                 f"attempt of time_limit_seconds, {limit}, is: it would not be tried again"
             )
-        for trained in TRAINING:
-            self.check_path("checkpoint_root", self.checkpoint_root or "", trained)
+        self.check_path("checkpoint_root", self.checkpoint_root or "", TRAIN)
 
     def check_path(self, setting: str, address: str, step: str) -> None:
         """Refuse a path that would be gone with a step's pod; a bucket's address passes.
@@ -189,7 +200,7 @@ class Environment(Section):
 
     def on_gpu(self, step: str) -> bool:
         """Whether a step runs on the GPU pool."""
-        return self.gpu is not None and step in TRAINING
+        return self.gpu is not None and step == TRAIN
 
     def image(self, step: str) -> str:
         """The image of a step."""

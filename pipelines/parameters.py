@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from genpipe.cells import Cell, Family, parse_family
+from genpipe.cells import Cell, write_cell
 from genpipe.errors import InputError, shown
-from genpipe.families.settings import (
-    RANGES,
-    AutoencoderSettings,
-    DCGANSettings,
-    VAESettings,
-)
+from genpipe.families.registry import all_families, find_family
+from genpipe.families.spec import EPOCHS, Settings, describe
 from genpipe.storage import Address
 
+SHARED = {field.name: field for field in fields(Settings)}
+# The parameters that the pipeline's loop is made of.
+CELLS = ("families", "latent_sizes", "settings")
 
-def _number(kind: str, default: float, description: str) -> Any:
+
+def _number(default: Any, within: tuple[float, float], description: str) -> Any:
     """A number with the range that the step itself checks."""
-    low, high = RANGES[kind]
+    low, high = within
     return Field(default, ge=low, le=high, allow_inf_nan=False, description=description)
+
+
+def _shared(name: str) -> Any:
+    """A setting that all families share."""
+    setting = SHARED[name]
+    return _number(setting.default, setting.metadata["range"], setting.metadata["about"])
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
@@ -32,7 +39,10 @@ def _listed(value: Any) -> tuple[Any, ...]:
 
 
 class Parameters(BaseModel):
-    """What a run can be told. ``families`` shapes the pipeline, the rest are its arguments."""
+    """What a run can be told.
+
+    Settings of a family are told by its name: ``vae.epochs``, or ``vae`` with a mapping.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -45,60 +55,25 @@ class Parameters(BaseModel):
         description="where it is read from: auto, tfds (download), wheel (MNIST only), or a "
         "folder or gs:// prefix with the four archives",
     )
-    families: tuple[Family, ...] = Field(
-        tuple(Family), min_length=1, description="model families to train"
+    families: tuple[str, ...] = Field(
+        default_factory=lambda: tuple(all_families()),
+        min_length=1,
+        description="model families to train",
     )
     latent_sizes: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         (2, 10, 100), min_length=1, max_length=1000, description="latent sizes to train each at"
     )
-    autoencoder_epochs: int = _number(
-        "epochs", AutoencoderSettings.epochs, "passes over the training images"
-    )
-    autoencoder_batch_size: int = _number(
-        "batch_size", AutoencoderSettings.batch_size, "images in a batch"
-    )
-    autoencoder_learning_rate: float = _number(
-        "learning_rate",
-        AutoencoderSettings.learning_rate,
-        "Adam's learning rate in the first epoch; it falls to a twentieth in the last",
-    )
-    code_activation: Literal["relu", "linear"] = Field(
-        "relu", description="activation of the autoencoder's code: relu or linear"
-    )
-    vae_epochs: int = _number("epochs", VAESettings.epochs, "passes over the training images")
-    vae_batch_size: int = _number("batch_size", VAESettings.batch_size, "images in a batch")
-    vae_learning_rate: float = _number(
-        "learning_rate",
-        VAESettings.learning_rate,
-        "Adam's learning rate in the first epoch; it falls to a twentieth in the last",
-    )
-    beta: float = _number("beta", VAESettings.beta, "weight of the VAE's KL divergence")
-    hidden_size: int = _number(
-        "hidden_size", VAESettings.hidden_size, "units in each hidden layer of autoencoder and VAE"
-    )
-    dcgan_steps: int = _number("steps", DCGANSettings.steps, "steps: one update of each network")
-    dcgan_batch_size: int = _number("batch_size", DCGANSettings.batch_size, "images in a batch")
-    dcgan_learning_rate: float = _number(
-        "learning_rate", DCGANSettings.learning_rate, "Adam's learning rate"
-    )
-    gen_interval: int = _number(
-        "gen_interval", DCGANSettings.gen_interval, "steps between the sample grids of the DCGAN"
-    )
-    share_generator_pass: bool = Field(
-        False,
-        description="the DCGAN's generator learns from the images that the discriminator was "
-        "shown: faster, and not Keras-GAN's algorithm",
+    settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="of each family, as far as they are not its defaults"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto",
-        description="what networks compute in while they learn: float32, bfloat16, or auto "
-        "(bfloat16 on GPUs that have it)",
+        "auto", description=SHARED["precision"].metadata["about"]
     )
-    judge_epochs: int = _number("epochs", 3, "passes of the judge over the training images")
+    judge_epochs: int = _number(3, EPOCHS, "passes of the judge over the training images")
     samples: Annotated[int, Field(ge=32, le=1_000_000)] = Field(
         10_000, description="samples drawn from each model"
     )
-    seed: int = _number("seed", 0, "of splits, weights, orders and noise")
+    seed: int = _number(0, SHARED["seed"].metadata["range"], "of splits, weights, orders and noise")
     publish_to: str = Field(
         "",
         description="folder or gs:// prefix of the champions, whose places the best cells take if "
@@ -110,8 +85,16 @@ class Parameters(BaseModel):
 
     @field_validator("families", mode="before")
     @classmethod
-    def _known_families(cls, value: Any) -> tuple[Family, ...]:
-        return tuple(dict.fromkeys(parse_family(name) for name in _listed(value)))
+    def _known_families(cls, value: Any) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(find_family(name).name for name in _listed(value)))
+
+    @field_validator("settings")
+    @classmethod
+    def _known_settings(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {
+            family: {name: find_family(family).check(name, one) for name, one in own.items()}
+            for family, own in value.items()
+        }
 
     @field_validator("latent_sizes", mode="before")
     @classmethod
@@ -142,20 +125,31 @@ class Parameters(BaseModel):
             raise ValueError("there is no such user") from None
 
     @classmethod
-    def checked(cls, values: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Self:
+    def checked(cls, values: Mapping[str, Any], *defaults: Mapping[str, Any]) -> Self:
         """Make parameters of a mapping, over defaults.
+
+        Args:
+            values: by the parameters' names. Settings of a family stand under its name as a
+                mapping, or each by itself: ``vae.epochs``.
+            defaults: mappings of the same form, the later over the earlier.
 
         Raises:
             InputError: a name is unknown, or a value has the wrong type or is out of range; the
                 message names the parameter and the value.
         """
-        for name in values:
-            if name not in cls.model_fields:
-                near = difflib.get_close_matches(str(name), cls.model_fields, n=1)
-                hint = f"did you mean {near[0]}?" if near else "`genpipe parameters` lists them"
-                raise InputError(f"unknown parameter {shown(name)}: {hint}")
+        known: dict[str, Any] = {}
+        settings: dict[str, dict[str, Any]] = {}
+        for given in (*defaults, values):
+            for name, value in given.items():
+                if str(name).partition(".")[0] not in all_families():
+                    known[_parameter(name)] = value
+                    continue
+                for family, setting, one in _settings(str(name), value):
+                    settings.setdefault(family, {})[setting] = one
+        if settings:
+            known["settings"] = settings
         try:
-            return cls(**{**(base or {}), **values})
+            return cls(**known)
         except ValidationError as error:
             problem = error.errors()[0]
             name = str(problem["loc"][0])
@@ -167,9 +161,75 @@ class Parameters(BaseModel):
         """The cells of the fan-out, family by family."""
         return [Cell(family, size) for family in self.families for size in self.latent_sizes]
 
+    def to_dict(self) -> dict[str, Any]:
+        """What ``checked`` reads again, as JSON holds it."""
+        plain = self.model_dump(mode="json", exclude={"settings"})
+        return {**plain, **self.settings}
+
     def arguments(self) -> dict[str, Any]:
-        """The compiled pipeline's arguments: everything but ``families``, which shaped it."""
-        return self.model_dump(mode="json", exclude={"families"})
+        """The compiled pipeline's arguments: families and all that makes cells become ``cells``."""
+        plain = self.model_dump(mode="json", exclude=set(CELLS))
+        cells = [write_cell(cell, self.settings.get(cell.family.name, {})) for cell in self.cells]
+        return {"cells": cells, **plain}
+
+    @property
+    def given(self) -> set[str]:
+        """The arguments that were given, as opposed to left at their defaults."""
+        return {"cells" if name in CELLS else name for name in self.model_fields_set}
+
+
+def describe_parameters() -> Iterator[tuple[str, Any, str]]:
+    """Every parameter: its name, its default, and what it is."""
+    defaults = Parameters().to_dict()
+    for name, field in Parameters.model_fields.items():
+        if name == "settings":
+            for family in all_families().values():
+                for setting in family.fields.values():
+                    about = f"{family.label}: {describe(setting)}"
+                    yield f"{family.name}.{setting.name}", setting.default, about
+        else:
+            yield name, defaults[name], field.description or ""
+
+
+def _parameter(name: object) -> str:
+    """A parameter's name, if it is one.
+
+    Raises:
+        InputError: it is none.
+    """
+    known = [one for one in Parameters.model_fields if one != "settings"]
+    if name in known:
+        return str(name)
+    every = [one for one, _, _ in describe_parameters()]
+    # Of a setting, whose family was left out: beta.
+    inner = [one for one in every if "." in one and one.rpartition(".")[2] == name]
+    near = inner or difflib.get_close_matches(str(name).replace("_", ".", 1), every, n=1)
+    near = near or difflib.get_close_matches(str(name), every, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`genpipe parameters` lists them"
+    raise InputError(f"unknown parameter {shown(name)}: {hint}")
+
+
+def _settings(name: str, value: Any) -> Iterator[tuple[str, str, Any]]:
+    """The family, the name and the value of each setting that a parameter gives.
+
+    Raises:
+        InputError: there is no such setting, or its value is of another type or out of range.
+    """
+    family, separator, setting = name.partition(".")
+    if not separator and not isinstance(value, Mapping):
+        raise InputError(
+            f"parameter {family}={shown(value)}: write {family}.SETTING, or a mapping of settings"
+        )
+    spec, own = find_family(family), {setting: value} if separator else value
+    for one, given in own.items():
+        if one not in spec.fields:
+            near = difflib.get_close_matches(str(one), spec.fields, n=1) or spec.fields
+            hint = f"did you mean {family}.{', '.join(near)}?"
+            raise InputError(f"unknown parameter {family}.{one}: {hint}")
+        try:
+            yield family, one, spec.check(one, given)
+        except InputError as error:
+            raise InputError(f"parameter {family}.{error}") from None
 
 
 # A first look in about two minutes on 2 cores: two plane latent spaces side by side, after short
@@ -177,12 +237,11 @@ class Parameters(BaseModel):
 # says so. No DCGAN: what one makes after as many steps as fit in here is noise. `--families` and
 # `--latent-sizes` bring the rest back.
 QUICK: dict[str, Any] = {
-    "families": (Family.AUTOENCODER, Family.VAE),
+    "families": ("autoencoder", "vae"),
     "latent_sizes": (2,),
-    "autoencoder_epochs": 2,
-    "vae_epochs": 2,
-    "dcgan_steps": 50,
-    "gen_interval": 25,
+    "autoencoder": {"epochs": 2},
+    "vae": {"epochs": 2},
+    "dcgan": {"steps": 50, "gen_interval": 25},
     "judge_epochs": 1,
     "samples": 1000,
 }

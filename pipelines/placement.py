@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from kfp import dsl, kubernetes
 
-from genpipe.cells import Family
 from genpipe.surroundings import variables_of_results
 from pipelines.environments import Environment
-from pipelines.settings import TRAINING, Pool, Toleration
+from pipelines.settings import TRAIN, Pool, Toleration
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
@@ -22,19 +21,15 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
 SPOT = "cloud.google.com/gke-spot"
 
 
-def place(
-    environment: Environment, task: PipelineTask, step: str, family: Family | None = None
-) -> PipelineTask:
+def place(environment: Environment, task: PipelineTask, step: str) -> PipelineTask:
     """Give a task its name on KFP's page, image, resources, nodes, retries, variables and secrets.
 
     Args:
         environment: where it runs.
         task: of the pipeline.
         step: that it is.
-        family: whose loop it stands in, if it does.
     """
-    kind = step.partition("_")[0]
-    task.set_display_name(f"{kind} {family.label}" if family else kind)
+    task.set_display_name(step)
     task.set_container_image(environment.image(step))
     _give_resources(environment, task, step)
     for name, value in variables(environment, step).items():
@@ -53,7 +48,7 @@ def place(
         kubernetes.set_image_pull_policy(task, environment.images.pull_policy)
     if environment.images.pull_secrets:
         kubernetes.set_image_pull_secrets(task, environment.images.pull_secrets)
-    if environment.shared_memory and step in TRAINING:
+    if environment.shared_memory and step == TRAIN:
         kubernetes.empty_dir_mount(
             task, "shared-memory", "/dev/shm", medium="Memory", size_limit=environment.shared_memory
         )
@@ -87,10 +82,10 @@ def variables(environment: Environment, step: str) -> dict[str, str]:
     """The environment variables of a step that hold no secret."""
     wandb = environment.wandb
     threads = environment.threads(step)
-    training = step in TRAINING
+    training = step == TRAIN
     checkpoints = environment.checkpoint_root or ""
     # `ingest` sees to it, before anything is trained, that the pods may write there.
-    told = step in (*TRAINING, "ingest") and environment.reaches(checkpoints, step)
+    told = step in (TRAIN, "ingest") and environment.reaches(checkpoints, step)
     known = {
         "WANDB_PROJECT": wandb.project,
         "WANDB_ENTITY": wandb.entity,

@@ -22,12 +22,9 @@ from pydantic import (
 from genpipe.errors import shown
 from pipelines.quantities import CPU, Memory, amount
 
-STEPS = (
-    *("ingest", "judge", "train_autoencoder", "train_vae", "train_dcgan"),
-    *("evaluate", "sample", "compare", "publish"),
-)
-# The steps that a GPU is worth its node for; the judge learns in seconds on CPUs.
-TRAINING = ("train_autoencoder", "train_vae", "train_dcgan")
+STEPS = ("ingest", "judge", "train", "evaluate", "sample", "compare", "publish")
+# The step that a GPU is worth its node for; the judge learns in seconds on CPUs.
+TRAIN = "train"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 # Where KFP's launcher keeps artifacts, and what the image's steps write to or run from.
 TAKEN_PATHS = ("/gcs", "/s3", "/minio", "/tmp", "/opt", "/dev", "/kfp-launcher")

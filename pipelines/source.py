@@ -5,8 +5,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+
+from genpipe.families.registry import family_entry_points
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("genpipe", "components")
@@ -23,6 +27,9 @@ def source_digest(step: str) -> str:
     for file in sorted(source_files(step)):
         digest.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
         digest.update(file.read_bytes())
+    for name, content in _brought_families():
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
     for library in RUNTIME:
         digest.update(f"{library} {importlib.metadata.version(library)}\0".encode())
     return digest.hexdigest()[:12]
@@ -30,7 +37,7 @@ def source_digest(step: str) -> str:
 
 def source_files(step: str) -> set[Path]:
     """The modules that a step imports, at any time, and the files beside them that they name."""
-    wanted = [f"components.{step.partition('_')[0]}.component"]
+    wanted = [f"components.{step}.component"]
     found: set[Path] = set()
     while wanted:
         file = _file(wanted.pop())
@@ -39,6 +46,18 @@ def source_files(step: str) -> set[Path]:
             found |= {file, *(one for one in file.parent.glob("*.*") if f'"{one.name}"' in text)}
             wanted += _imports(text)
     return found
+
+
+def _brought_families() -> Iterator[tuple[str, bytes]]:
+    """The files of the families that other distributions bring: all that lies beside them."""
+    for entry in family_entry_points():
+        spec = find_spec(entry.module)
+        if spec and spec.origin:
+            module = Path(spec.origin)
+            package = spec.parent if spec.parent else ""
+            files = sorted(module.parent.glob("**/*.py")) if package else [module]
+            for file in files:
+                yield f"{entry.name} {file.relative_to(module.parent)}", file.read_bytes()
 
 
 @cache

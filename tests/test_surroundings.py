@@ -66,7 +66,7 @@ def weights(folder: Path) -> str:
     """A digest of all weights of the networks of the model that ``train`` made."""
     digest = hashlib.sha256()
     for network in ("encoder", "decoder"):
-        model = folder / "runs" / "one" / "train_vae-2" / "model" / f"{network}.keras"
+        model = folder / "runs" / "one" / "train-vae-2" / "model" / f"{network}.keras"
         content = io.BytesIO(zipfile.ZipFile(model).read("model.weights.h5"))
 
         def add(name: str, item: Any) -> None:
@@ -146,7 +146,7 @@ def test_what_may_change_the_bits_of_a_result_is_recorded_with_it(
     result = train(tmp_path, digits, TF_CPP_MIN_LOG_LEVEL="3", **flags)
 
     assert result.returncode == 0, result.stdout + result.stderr
-    card = json.loads((tmp_path / "runs/one/train_vae-2/model/model.json").read_text())
+    card = json.loads((tmp_path / "runs/one/train-vae-2/model/model.json").read_text())
     assert card["environment"]["variables"] == flags
     assert weights(tmp_path) != weights(plain)
 

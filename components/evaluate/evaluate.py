@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from genpipe.cells import Cell, Family
+from genpipe.cells import Cell
 from genpipe.data.dataset import RESCALINGS, Dataset, open_dataset
 from genpipe.errors import InputError
 from genpipe.metrics import latent, likelihood, reconstruction
@@ -24,7 +24,6 @@ PICTURES_OF_A_DIGIT = 2
 CODES_DRAWN = 1500
 KNOWN_CODES = 10_000
 UNIT = RESCALINGS["unit"]
-SYMMETRIC = RESCALINGS["symmetric"]
 
 
 def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker) -> dict[str, Any]:
@@ -33,15 +32,15 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
     Args:
         data: the data-set folder.
         model: the model folder.
-        folder: where ``metrics.json``, the pictures and the latent codes are written; of
-            autoencoder and VAE also ``test_losses.npy``, what each test image costs, by which two
+        folder: where ``metrics.json``, the pictures and the latent codes are written; of a model
+            with an encoder also ``test_losses.npy``, what each test image costs, by which two
             models of the family compare: (n,) float32, the squared error or the negative ELBO.
-        seed: of the VAE's sampled codes and of the DCGAN's fresh noise.
+        seed: of sampled codes and of fresh noise.
         tracker: what scores and pictures are logged to.
 
     Returns:
-        The contents of ``metrics.json``: the cell, its status and ``metrics``, flat numbers; of
-        autoencoder and VAE also ``intervals``, 95%, low and high, of some of them, over the test
+        The contents of ``metrics.json``: the cell, its status and ``metrics``, flat numbers; of a
+        model with an encoder also ``intervals``, 95%, low and high, of some of them, over the test
         images. A diverged model has no metrics; its evaluation says so.
 
     Raises:
@@ -68,33 +67,35 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
     if not saved.complete:
         result["reason"] = saved.card.get("reason", "")
         tracker.say(f"{saved.cell.title} diverged ({result['reason']}): nothing to evaluate")
-    elif saved.cell.family is Family.DCGAN:
-        result["metrics"] = _evaluate_dcgan(saved, dataset, seed)
     else:
-        result |= _evaluate_dense(saved, dataset, folder, seed, tracker)
+        family = saved.cell.family
+        if family.encoder:
+            result |= _evaluate_codes(saved, dataset, folder, seed, tracker)
+        if family.discriminator:
+            result["metrics"] |= _evaluate_discriminator(saved, dataset, seed)
     text = json.dumps(result, indent=2, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     tracker.summarize(result["metrics"])
     return result
 
 
-def _evaluate_dense(
+def _evaluate_codes(
     saved: SavedModel, dataset: Dataset, folder: Path, seed: int, tracker: Tracker
 ) -> dict[str, Any]:
-    """Autoencoder and VAE: losses, reconstructions, latent geometry and scatter plot.
+    """A model with an encoder: losses, reconstructions, latent geometry and scatter plot.
 
     Returns:
         ``metrics``, ``intervals`` (95%) of those that have one, and ``latent``: the share of the
-        plane that each class holds and, of a VAE, a note on idle units.
+        plane that each class holds and, of a variational family, a note on idle units.
     """
     pixels, labels = np.asarray(dataset.images("test")), np.asarray(dataset.labels("test"))
     images = UNIT.apply(pixels)
-    is_vae = saved.cell.family is Family.VAE
-    encoded = saved.run("encoder", images)
-    codes = encoded[0] if is_vae else encoded
-    known = saved.run("encoder", UNIT.apply(np.asarray(dataset.images("train")[:KNOWN_CODES])))
+    family, to_unit = saved.cell.family, saved.rescaling.to_unit
+    encoded = saved.run(family.encoder, saved.rescaling.apply(pixels))
+    codes = encoded[0] if family.variational else encoded
+    known = saved.encode(dataset.images("train")[:KNOWN_CODES])
     known_labels = np.asarray(dataset.labels("train")[:KNOWN_CODES])
-    rebuilt = saved.run("decoder", codes)
+    rebuilt = to_unit(saved.run(family.decoder, codes))
     components = reconstruction.PCA(dataset.images("train"))
     linear = components.squared_errors(pixels, saved.cell.latent_size)
     plane = latent.plane_of(codes)
@@ -107,9 +108,7 @@ def _evaluate_dense(
         "binary_cross_entropy": reconstruction.binary_cross_entropy(images, rebuilt),
         "pca_mean_squared_error": float(linear.mean()),
         **latent.geometry(codes),
-        "neighbour_accuracy": latent.neighbour_accuracy(
-            known[0] if is_vae else known, known_labels, codes, labels
-        ),
+        "neighbour_accuracy": latent.neighbour_accuracy(known, known_labels, codes, labels),
         "smallest_class_area_share": float(shares.min()),
         "largest_class_area_share": float(shares.max()),
         "gap_share": gaps,
@@ -118,8 +117,8 @@ def _evaluate_dense(
         "mean_squared_error": list(mean_interval(losses)),
         "pca_mean_squared_error": list(mean_interval(linear)),
     }
-    if is_vae:
-        figures, losses = _vae_losses(saved, images, codes, encoded[1], seed)
+    if family.variational:
+        figures, losses = _variational_losses(saved, images, codes, encoded[1], seed)
         metrics |= figures
         elbo = mean_interval(-losses)
         intervals["elbo"] = list(elbo)
@@ -128,7 +127,8 @@ def _evaluate_dense(
             tracker.say(f"{saved.cell.title}: {note}")
     else:
         metrics["dead_units"] = latent.dead_units(codes)
-        metrics["revived_units"] = saved.card.get("training", {}).get("revived_units", 0)
+        trained = saved.card.get("training", {})
+        metrics |= {name: trained[name] for name in ("revived_units",) if name in trained}
 
     np.save(folder / "test_losses.npy", losses.astype(np.float32), allow_pickle=False)
     np.save(folder / "latent_codes.npy", codes, allow_pickle=False)
@@ -143,7 +143,7 @@ def _evaluate_dense(
         labels,
         list(dataset.class_names),
         title=f"{saved.cell.title}: codes of {len(codes):,} test images",
-        prior=is_vae,
+        prior=family.follows_prior,
     )
     tracker.log(
         {
@@ -171,7 +171,7 @@ def _log_tables(
             image = np.asarray(pixels[index])
             error = float(np.square(UNIT.apply(image) - rebuilt[index]).mean())
             pictures = (Picture(one[..., 0]) for one in (image, UNIT.inverse(rebuilt[index])))
-            rows.append([cell.family.value, cell.latent_size, name, *pictures, error])
+            rows.append([cell.family.name, cell.latent_size, name, *pictures, error])
     columns = ["family", "latent_size", "digit", "original", "reconstruction"]
     tracker.table("pictures/reconstructions", [*columns, "mean_squared_error"], rows)
     points = zip(plane.points[:CODES_DRAWN].tolist(), labels[:CODES_DRAWN], strict=True)
@@ -180,21 +180,23 @@ def _log_tables(
     tracker.scatter("latent/codes", title, ["x", "y", "digit"], codes)
 
 
-def _vae_losses(
+def _variational_losses(
     saved: SavedModel, images: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray, seed: int
 ) -> tuple[dict[str, float], np.ndarray]:
-    """The VAE's loss and its parts with sampled codes, the ELBO, and the units in use.
+    """The loss and its parts with sampled codes, the ELBO, and the units in use.
 
     And the negative ELBO of each image, (n,) float64.
     """
+
+    def decode(codes: np.ndarray) -> np.ndarray:
+        return saved.rescaling.to_unit(saved.run(saved.cell.family.decoder, codes))
+
     noise = np.random.default_rng(seed).standard_normal(z_mean.shape, np.float32)
-    rebuilt = saved.run("decoder", z_mean + np.exp(0.5 * z_log_var) * noise)
+    rebuilt = decode(z_mean + np.exp(0.5 * z_log_var) * noise)
     losses = reconstruction.PIXELS * reconstruction.squared_errors(images, rebuilt)
     divergences = reconstruction.kl_divergences(z_mean, z_log_var)
     totals = losses + divergences
-    bounds = likelihood.importance_weighted_bounds(
-        lambda codes: saved.run("decoder", codes), images, z_mean, z_log_var, seed=seed
-    )
+    bounds = likelihood.importance_weighted_bounds(decode, images, z_mean, z_log_var, seed=seed)
     figures = {
         "reconstruction_loss": float(losses.mean()),
         "kl_divergence": float(divergences.mean()),
@@ -206,15 +208,16 @@ def _vae_losses(
     return figures, totals + reconstruction.LOG_NORMALIZER
 
 
-def _evaluate_dcgan(saved: SavedModel, dataset: Dataset, seed: int) -> dict[str, float]:
-    """DCGAN, which has no encoder: what the discriminator says of test images and fresh samples."""
-    real = SYMMETRIC.apply(dataset.images("test"))
+def _evaluate_discriminator(saved: SavedModel, dataset: Dataset, seed: int) -> dict[str, float]:
+    """A model with a discriminator: what it says of test images and of fresh samples."""
+    family = saved.cell.family
+    real = saved.rescaling.apply(dataset.images("test"))
     noise = np.random.default_rng(seed).standard_normal(
         (FRESH_SAMPLES, saved.cell.latent_size), np.float32
     )
-    generated = saved.run("generator", noise)
-    on_real = saved.run("discriminator", real)[:, 0]
-    on_generated = saved.run("discriminator", generated)[:, 0]
+    generated = saved.run(family.decoder, noise)
+    on_real = saved.run(family.discriminator, real)[:, 0]
+    on_generated = saved.run(family.discriminator, generated)[:, 0]
     real_loss = -float(np.log(np.clip(on_real, 1e-7, 1)).mean())
     generated_loss = -float(np.log(np.clip(1 - on_generated, 1e-7, 1)).mean())
     return {

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from genpipe.cells import Family
 from genpipe.data.dataset import open_dataset
 from genpipe.reporting.explorer.pack import pack_cell
 from genpipe.reporting.explorer.page import empty_page, explorer_page
@@ -32,7 +31,7 @@ def explore(data: Path, model: Path, folder: Path, page: Path, tracker: Tracker)
     saved = SavedModel(model)
     if saved.complete:
         codes = labels = None
-        if saved.cell.family is not Family.DCGAN:
+        if saved.cell.family.encoder:
             codes, labels = (
                 np.load(folder / f"latent_{name}.npy", allow_pickle=False)
                 for name in ("codes", "labels")

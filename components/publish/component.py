@@ -7,6 +7,9 @@ from kfp import dsl
 def publish(
     data: dsl.Input[dsl.Dataset],
     judge: dsl.Input[dsl.Model],
+    models: dsl.Input[list[dsl.Model]],
+    evaluations: dsl.Input[list[dsl.Artifact]],
+    samples: dsl.Input[list[dsl.Dataset]],
     leaderboard: dsl.Input[dsl.Artifact],
     compared: dsl.Input[dsl.HTML],
     published: dsl.Output[dsl.Artifact],
@@ -14,15 +17,6 @@ def publish(
     wandb_run: dsl.Output[dsl.Artifact],
     target: str = "",
     force: bool = False,
-    autoencoder_models: dsl.Input[list[dsl.Model]] = None,
-    autoencoder_evaluations: dsl.Input[list[dsl.Artifact]] = None,
-    autoencoder_samples: dsl.Input[list[dsl.Dataset]] = None,
-    vae_models: dsl.Input[list[dsl.Model]] = None,
-    vae_evaluations: dsl.Input[list[dsl.Artifact]] = None,
-    vae_samples: dsl.Input[list[dsl.Dataset]] = None,
-    dcgan_models: dsl.Input[list[dsl.Model]] = None,
-    dcgan_evaluations: dsl.Input[list[dsl.Artifact]] = None,
-    dcgan_samples: dsl.Input[list[dsl.Dataset]] = None,
 ) -> None:
     """Make the best cell of each family the champion, if it is better than the one before."""
     from components.publish.step import run
@@ -30,14 +24,14 @@ def publish(
     run(
         data,
         judge,
+        models,
+        evaluations,
+        samples,
         leaderboard,
         compared,
-        published,
-        report,
-        wandb_run,
+        published=published,
+        report=report,
+        wandb_run=wandb_run,
         target=target,
         force=force,
-        models=[autoencoder_models, vae_models, dcgan_models],
-        evaluations=[autoencoder_evaluations, vae_evaluations, dcgan_evaluations],
-        samples=[autoencoder_samples, vae_samples, dcgan_samples],
     )

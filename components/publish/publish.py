@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from genpipe import storage
-from genpipe.cells import Cell, Family
+from genpipe.cells import Cell
 from genpipe.data.dataset import IMAGE_SHAPE, open_dataset
 from genpipe.documents import parse_document
 from genpipe.errors import InputError, StepError
+from genpipe.families.registry import all_families
+from genpipe.families.spec import FamilySpec
 from genpipe.metrics.frechet import judge_features
 from genpipe.registry.champions import (
-    METRIC_OF,
     Champions,
     Comparison,
     Decision,
@@ -76,7 +77,7 @@ class Referee:
     judge: Path
 
     def compare(
-        self, family: Family, champion: Mapping[str, str], challenger: Mapping[str, Path]
+        self, family: FamilySpec, champion: Mapping[str, str], challenger: Mapping[str, Path]
     ) -> Comparison:
         """Compare two models of a family that were measured on the same test split.
 
@@ -89,14 +90,14 @@ class Referee:
             StepError: a file of theirs can't be read.
         """
         sides = (champion, challenger)
-        if family is Family.DCGAN:
+        if family.compared_by == "frechet_distance":
             judge, test = SavedModel(self.judge), open_dataset(self.data).images("test")
             samples = [_read_array(side["samples"], "samples.npy", IMAGE) for side in sides]
             return compare_samples(*(judge_features(judge, images) for images in (test, *samples)))
         losses = [_read_array(side["evaluation"], "test_losses.npy", LOSS) for side in sides]
         if len(losses[0]) != len(losses[1]):
             raise StepError(f"{champion['evaluation']} is of {len(losses[0])} test images")
-        return compare_losses(METRIC_OF[family], *losses)
+        return compare_losses(family.compared_by, *losses)
 
 
 def publish(
@@ -155,7 +156,7 @@ def publish(
     else:
         referee = Referee(data, judge)
         for challenger in challengers:
-            champions = Champions(target, challenger.cell.family)
+            champions = Champions(target, challenger.cell.family.name)
             decision = _contend(champions, challenger, referee, told, force)
             tracker.note(str(decision))
             decisions.append(decision)
@@ -179,7 +180,7 @@ def _contend(
         previous = champion.champion if champion else ""
         decision = Decision(
             id=new_name(),
-            family=challenger.cell.family,
+            family=challenger.cell.family.name,
             latent_size=challenger.cell.latent_size,
             run=challenger.run,
             model=challenger.model,
@@ -203,7 +204,7 @@ def _contend(
             return decision
     champions.remove_version(version)
     raise StepError(
-        f"the champion of {champions.family.value} under {champions.target} moved "
+        f"the champion of {champions.family} under {champions.target} moved "
         f"{ATTEMPTS} times while {challenger.run} published: publish again"
     )
 
@@ -248,7 +249,11 @@ def _challengers(
     board = _read(leaderboard, "data", "best")
     try:
         rows = {Cell(row["family"], row["latent_size"]): row for row in board["cells"]}
-        best = [Cell(family, board["best"][family]) for family in Family if family in board["best"]]
+        best = [
+            Cell(family, board["best"][family])
+            for family in all_families()
+            if family in board["best"]
+        ]
         figures = {cell: dict(rows[cell]["metrics"]) for cell in best}
         data = str(board["data"]["digest"])
     except (KeyError, TypeError, ValueError) as error:
@@ -265,7 +270,10 @@ def _folder_of(kind: str, cell: Cell, folders: Sequence[Path]) -> Path:
     card = "model.json" if kind == "model" else "metrics.json"
     for folder in folders:
         content = _read(folder / card)
-        if (content.get("family"), content.get("latent_size")) == (cell.family, cell.latent_size):
+        if (content.get("family"), content.get("latent_size")) == (
+            cell.family.name,
+            cell.latent_size,
+        ):
             storage.files_to_upload(folder)
             return folder
     raise InputError(f"no {kind} of {cell.name} arrived: it can't be published")
@@ -278,16 +286,16 @@ def _track(tracker: Tracker, target: str, page: str, decisions: Sequence[Decisio
     for decision in decisions:
         compared = decision.comparison
         values = [getattr(compared, name, None) for name in FIGURES]
-        metric = METRIC_OF[decision.family]
+        metric = decision.cell.family.compared_by
         rows.append([decision.cell.name, decision.outcome.value, decision.reason, metric, *values])
-        place = f"champion/{decision.family.value}"
+        place = f"champion/{decision.family}"
         summary[f"{place}/outcome"] = decision.outcome.value
         summary[f"{place}/version"] = decision.champion
         if compared:
             summary |= {f"{place}/{name}": getattr(compared, name) for name in FIGURES}
         if decision.outcome.moves:
             address = Champions(target, decision.family).address(decision.champion)
-            tracker.makes("champion", f"champion-{decision.family.value}", address)
+            tracker.makes("champion", f"champion-{decision.family}", address)
     tracker.summarize(summary)
     tracker.table("decisions", ["cell", "outcome", "reason", "metric", *FIGURES], rows)
     tracker.page("report", page)

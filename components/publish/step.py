@@ -7,30 +7,33 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from genpipe.outputs import Artifact, joined
+from genpipe.outputs import Artifact
 from genpipe.tracking import open_step
 
 
 def run(
     data: Artifact,
     judge: Artifact,
+    models: Sequence[Artifact],
+    evaluations: Sequence[Artifact],
+    samples: Sequence[Artifact],
     leaderboard: Artifact,
     compared: Artifact,
+    *,
     published: Artifact,
     report: Artifact,
     wandb_run: Artifact,
-    *,
     target: str,
     force: bool,
-    models: Sequence[Sequence[Artifact] | None],
-    evaluations: Sequence[Sequence[Artifact] | None],
-    samples: Sequence[Sequence[Artifact] | None],
 ) -> None:
     """Make the best cell of each family the champion, if it is better than the one before.
 
     Args:
         data: the data set.
         judge: the judge's model folder.
+        models: of the cells, collected.
+        evaluations: of the cells, collected.
+        samples: of the cells, collected.
         leaderboard: names the best cells.
         compared: the page that compare wrote.
         published: gets a JSON file with the decision on each family.
@@ -38,13 +41,10 @@ def run(
         wandb_run: the W&B run's folder, where it runs offline.
         target: an absolute folder or a gs:// prefix; nothing is published if it is empty.
         force: make them champions whatever the comparison says.
-        models: of each family's cells, collected; None of a family that was not asked for.
-        evaluations: likewise.
-        samples: likewise.
     """
 
-    def paths(lists: Sequence[Sequence[Artifact] | None]) -> list[Path]:
-        return [Path(one.path) for one in joined(lists)]
+    def paths(artifacts: Sequence[Artifact]) -> list[Path]:
+        return [Path(one.path) for one in artifacts]
 
     config = {"target": target, "force": force}
     with open_step("publish", config=config, folder=wandb_run.path) as tracker:
@@ -66,7 +66,7 @@ def run(
         )
         tracker.uses("leaderboard", "leaderboard", leaderboard.uri)
         chosen = {decision.cell.name for decision in decisions}
-        for model in joined(models):
+        for model in models:
             if model.metadata.get("name") in chosen:
                 tracker.uses("model", model.metadata["name"], model.uri)
         text = json.dumps([asdict(decision) for decision in decisions], indent=2)

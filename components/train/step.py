@@ -1,16 +1,18 @@
-"""The training steps: between the adapters and ``train``."""
+"""The ``train`` step: between the adapter and ``train``."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genpipe import storage
-from genpipe.cells import Cell, Family, parse_family
+from genpipe.cells import Cell, read_cell
 from genpipe.errors import InputError
+from genpipe.families.spec import Settings
 from genpipe.outputs import Artifact, log_metrics
 from genpipe.tracking import Tracker, open_step
 from genpipe.tracking.step import run_id, step_name
@@ -21,43 +23,45 @@ if TYPE_CHECKING:
 
 
 def run(
-    family: str,
     data: Artifact,
     model: Artifact,
     metrics: Artifact,
     wandb_run: Artifact,
-    **settings: Any,
+    cell: str,
+    **shared: Any,
 ) -> None:
     """Train the model of one cell.
 
     Args:
-        family: the model family.
         data: the data set.
         model: gets the model folder.
         metrics: gets what the training cost.
         wandb_run: the W&B run's folder, where it runs offline.
-        settings: of the family, ``latent_size`` among them.
+        cell: the cell, with settings of its training, as ``write_cell`` writes it.
+        shared: settings that a run has once for all cells: ``precision`` and ``seed``.
     """
-    scores, facts = train_cell(
-        family, settings, data=data, model=model, wandb_folder=wandb_run.path
-    )
+
+    def asked() -> tuple[Cell, Settings]:
+        known, own = read_cell(cell)
+        return known, known.family.settings(latent_size=known.latent_size, **shared, **own)
+
+    scores, facts = train_cell(asked, data=data, model=model, wandb_folder=wandb_run.path)
     model.metadata.update(facts)
     log_metrics(metrics, scores)
 
 
 def train_cell(
-    family: str,
-    parameters: Mapping[str, Any],
+    asked: Callable[[], tuple[Cell, Settings]],
     *,
     data: Artifact,
     model: Artifact,
     wandb_folder: str,
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Check the parameters, train one cell under its W&B run, and save the model.
+    """Train one cell under its W&B run, and save the model.
 
     Args:
-        family: the model family.
-        parameters: of the family's settings.
+        asked: tells the cell and its settings. A function, so that what is wrong with them is told
+            like any other bad input of the step.
         data: the data set.
         model: where the model folder is made.
         wandb_folder: where W&B keeps the run's files.
@@ -66,26 +70,24 @@ def train_cell(
         The step's metrics, and the facts that the model artifact's metadata holds: only such as
         are the same in every run with the same bits, since they enter cache keys downstream.
     """
-
-    def cell() -> Cell:
-        return Cell(parse_family(family), parameters["latent_size"])
-
-    if family == Family.DCGAN:
-        give_each_operation_a_thread()
-    with open_step(f"train_{family}", cell=cell, config=parameters, folder=wandb_folder) as tracker:
-        from genpipe.families.settings import SETTINGS
-
-        settings = SETTINGS[cell().family](**parameters)
-        checkpoints = _checkpoints(step_name(f"train_{family}", settings.cell), tracker)
+    config: dict[str, Any] = {}
+    with contextlib.suppress(InputError):  # which the step tells
+        cell, settings = asked()
+        config = settings.to_dict()
+        if cell.family.operations_side_by_side:
+            give_each_operation_a_thread()
+    with open_step("train", cell=lambda: asked()[0], config=config, folder=wandb_folder) as tracker:
+        cell, settings = asked()
+        checkpoints = _checkpoints(step_name("train", cell), tracker)
 
         from components.train.train import train
 
-        card = train(settings, Path(data.path), Path(model.path), tracker, checkpoints)
+        card = train(cell.family, settings, Path(data.path), Path(model.path), tracker, checkpoints)
         tracker.uses("dataset", card["data"]["name"], data.uri)
-        tracker.makes("model", settings.cell.name, model.uri, {"status": card["status"]})
+        tracker.makes("model", cell.name, model.uri, {"status": card["status"]})
         scores = dict(card["training"])
         tracker.summarize({**scores, "status": card["status"]})
-        facts = {"name": settings.cell.name, "status": card["status"]}
+        facts = {"name": cell.name, "status": card["status"]}
         return scores, {**facts, "weights_digest": card["weights_digest"] or ""}
 
 

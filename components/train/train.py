@@ -13,14 +13,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from genpipe.cells import Family, Status
+from genpipe.cells import Status
 from genpipe.data.dataset import RESCALINGS, Dataset, open_dataset
 from genpipe.errors import InputError
-from genpipe.families.autoencoder import Autoencoder
-from genpipe.families.dcgan import DCGAN
 from genpipe.families.layers import seed_kernels
-from genpipe.families.settings import AutoencoderSettings, DCGANSettings, Settings, VAESettings
-from genpipe.families.vae import VAE
+from genpipe.families.spec import FamilySpec, Settings
 from genpipe.reporting.images import grid
 from genpipe.surroundings import variables_of_results
 from genpipe.tracking import Picture, Tracker
@@ -35,12 +32,10 @@ STEPS_IN_A_LOG = 50
 PICTURES_KEPT = 200  # of the history in a checkpoint: 3 to 5 MB
 LAST_DECAY = 0.05
 BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability of NVIDIA's Ampere generation
-# Losses of a healthy run stay far below: mean squared errors of [0, 1] pixels under 1, a VAE's
-# total under 784 * (1 + beta), two binary cross-entropies (Keras clips each at 16) under 33.
-LOSS_LIMITS = {Family.AUTOENCODER: 1.0, Family.VAE: 1e5, Family.DCGAN: 33.0}
 
 
 def train(
+    family: FamilySpec,
     settings: Settings,
     data: Path,
     folder: Path,
@@ -53,7 +48,8 @@ def train(
     not; timings aside, its history and its figures are the same too.
 
     Args:
-        settings: of the family to train.
+        family: to train.
+        settings: of the family.
         data: the data-set folder.
         folder: where the model folder is made.
         tracker: what the history, the pictures and the progress go to. Of a training that goes
@@ -75,7 +71,7 @@ def train(
             f"batch_size {settings.batch_size} is larger than the training split "
             f"({len(dataset.images('train'))} images)"
         )
-    training = Training(settings, dataset, tracker, checkpoints)
+    training = Training(family, settings, dataset, tracker, checkpoints)
     networks = training.run()
     diverged = training.loop.divergence
     card = {
@@ -96,7 +92,7 @@ def train(
         tracker.note(f"diverged: {diverged.reason}; the cell ends here, as a result")
     contents = saved.save(
         folder,
-        family=settings.family.value,
+        family=family.name,
         status=Status.DIVERGED if diverged else Status.COMPLETE,
         networks={} if diverged else networks,
         history=[numbers(row) for row in training.rows],
@@ -112,59 +108,64 @@ class Training:
 
     Attributes:
         rows: the history, as it was logged.
-        revived_units: of the autoencoder's code.
+        revived_units: of a code whose model revives dead ones.
     """
 
     def __init__(
         self,
+        family: FamilySpec,
         settings: Settings,
         dataset: Dataset,
         tracker: Tracker,
         checkpoints: Checkpoints | None,
     ) -> None:
+        self.family = family
         self.settings = settings
         self.dataset = dataset
         self.tracker = tracker
         self.checkpoints = checkpoints
         self.rows: list[Row] = []
         self.revived_units = 0
-        self.model = build(settings)
+        self.model = build(family, settings)
         images = dataset.images("train")
         self.batches = Batches(len(images), settings.batch_size, settings.seed)
-        dense = settings.family is not Family.DCGAN
-        self.rescaling = RESCALINGS["unit" if dense else "symmetric"]
+        self.rescaling = RESCALINGS[family.rescaling]
         self.loop = TrainingLoop(
             self.model,
             images,
             rescaling=self.rescaling,
             batches=self.batches,
-            # Measured on CPUs: XLA makes the dense models 2 times faster, the DCGAN slower.
-            jit_compile=dense or bool(tf.config.list_physical_devices("GPU")),
-            loss_limit=LOSS_LIMITS[settings.family],
+            jit_compile=family.compiled_on_cpus or bool(tf.config.list_physical_devices("GPU")),
+            loss_limit=family.loss_limit(settings),
         )
 
     def run(self) -> dict[str, keras.Model]:
         """Train to the end or to divergence; returns the networks to save."""
-        if isinstance(self.settings, DCGANSettings):
-            self.tracker.axis("step")
-        else:
-            self.tracker.axis("epoch", {"loss": "min", "validation_loss": "min"})
+        by_epochs = self.family.budget == "epochs"
+        losses = {"loss": "min", "validation_loss": "min"} if by_epochs else {}
+        self.tracker.axis(self.family.axis, losses)
         checkpoint = self.checkpoints and self.checkpoints.newest(self.identity)
         if checkpoint:
             self._go_on_from(checkpoint)
         self.tracker.restart_clock(self.loop.step * self.batches.batch_size)
-        if isinstance(self.settings, DCGANSettings):
-            self._run_steps(self.settings)
+        budget = getattr(self.settings, self.family.budget)
+        if by_epochs:
+            self._run_epochs(budget)
         else:
-            self._run_epochs(self.settings.epochs)  # type: ignore[attr-defined]
+            self._run_steps(budget)
         return self._networks()
+
+    @property
+    def revives(self) -> bool:
+        """Whether the model revives units of its code that died."""
+        return hasattr(self.model, "revive_dead_units")
 
     @cached_property
     def identity(self) -> Identity:
         """What the bits of the training depend on."""
         return {
             **self.settings.to_dict(),
-            "family": self.settings.family.value,
+            "family": self.family.name,
             "data digest": self.dataset.digest,
             "precision": self.model.compute_dtype,
             "genpipe version": importlib.metadata.version("genpipe"),
@@ -206,7 +207,7 @@ class Training:
         """What is saved: in float32, whatever it was trained in, so that any machine can run it."""
         plain = self.model
         if plain.compute_dtype != "float32":
-            plain = build(replace(self.settings, precision="float32"))
+            plain = build(self.family, replace(self.settings, precision="float32"))
             for name, network in self.model.parts.items():
                 plain.parts[name].set_weights(network.get_weights())
         parts: dict[str, keras.Model] = plain.parts
@@ -222,56 +223,63 @@ class Training:
             "train_seconds": self.loop.seconds,
             "images_per_second": images / max(self.loop.seconds, 1e-9),
         }
-        if isinstance(self.settings, AutoencoderSettings):
+        if self.revives:
             facts["revived_units"] = self.revived_units
         return facts
 
     def _run_epochs(self, epochs: int) -> None:
-        """Autoencoder and VAE: losses on both splits and fixed reconstructions, every epoch."""
-        shown = np.asarray(self.dataset.images("test")[:PICTURES])
+        """Losses on both splits and a picture, every epoch."""
         total = epochs * self.batches.steps_per_epoch
         for epoch in range(len(self.rows) + 1, epochs + 1):
             self.model.optimizer.learning_rate = self.settings.learning_rate * decay(epoch, epochs)
             self._train_until(epoch * self.batches.steps_per_epoch, total)
             if self.loop.divergence:
                 return
-            if isinstance(self.model, Autoencoder) and epoch < epochs:
+            if self.revives and epoch < epochs:
                 self._revive(epoch)
             validation = self.loop.test(self.dataset.images("validation"))
             if not math.isfinite(validation["loss"]):
                 self.loop.diverge(validation["loss"])
                 return
             figures, rate = self._take_tally()
-            rebuilt = self.rescaling.inverse(self.model(self.rescaling.apply(shown)).numpy())
-            pair = grid(np.concatenate([shown, rebuilt]), PICTURES)
             self._log(
                 {
                     "epoch": epoch,
                     **figures,
                     **{f"validation_{name}": value for name, value in validation.items()},
                     "images_per_second": rate,
-                    "reconstructions": Picture(pair, f"epoch {epoch}"),
+                    **self._picture(f"epoch {epoch}"),
                 }
             )
 
-    def _run_steps(self, settings: DCGANSettings) -> None:
-        """DCGAN: losses every few steps, samples from fixed noise every ``gen_interval`` steps."""
-        noise = np.random.default_rng(settings.seed).standard_normal(
-            (SAMPLES_SHOWN, settings.latent_size), np.float32
-        )
-        interval = settings.gen_interval
-        marks = {*range(STEPS_IN_A_LOG, settings.steps, STEPS_IN_A_LOG), settings.steps}
-        marks |= set(range(interval, settings.steps, interval))
+    def _run_steps(self, steps: int) -> None:
+        """Losses every few steps, a picture every ``gen_interval`` steps."""
+        interval = getattr(self.settings, "gen_interval", steps)
+        marks = {*range(STEPS_IN_A_LOG, steps, STEPS_IN_A_LOG), steps}
+        marks |= set(range(interval, steps, interval))
         for mark in sorted(marks)[len(self.rows) :]:
-            self._train_until(mark, settings.steps)
+            self._train_until(mark, steps)
             if self.loop.divergence:
                 return
             figures, rate = self._take_tally()
             row: Row = {"step": mark, **figures, "images_per_second": rate}
-            if mark % interval == 0 or mark == settings.steps:
-                images = self.rescaling.inverse(self.model(noise).numpy())
-                row = {**row, "samples": Picture(grid(images, 8), f"step {mark}")}
+            if mark % interval == 0 or mark == steps:
+                row = {**row, **self._picture(f"step {mark}")}
             self._log(row)
+
+    def _picture(self, when: str) -> dict[str, Picture]:
+        """Reconstructions of fixed images; of a model without an encoder samples of fixed noise."""
+        if self.family.encoder:
+            shown = np.asarray(self.dataset.images("test")[:PICTURES])
+            rebuilt = self.rescaling.inverse(self.model(self.rescaling.apply(shown)).numpy())
+            return {
+                "reconstructions": Picture(grid(np.concatenate([shown, rebuilt]), PICTURES), when)
+            }
+        noise = np.random.default_rng(self.settings.seed).standard_normal(
+            (SAMPLES_SHOWN, self.settings.latent_size), np.float32
+        )
+        images = self.rescaling.inverse(self.model(noise).numpy())
+        return {"samples": Picture(grid(images, 8), when)}
 
     def _train_until(self, step: int, total: int) -> None:
         """Train up to ``step``; between two calls there may be a checkpoint."""
@@ -318,30 +326,15 @@ def decay(epoch: int, epochs: int) -> float:
     return 1 - (1 - LAST_DECAY) * fallen
 
 
-def build(settings: Settings) -> keras.Model:
+def build(family: FamilySpec, settings: Settings) -> keras.Model:
     """Make the untrained model that ``settings`` describe; its weights are float32."""
     default = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy(settings.precision))
     try:
-        model = _build(settings)
+        model = family.build(settings)
     finally:
         keras.config.set_dtype_policy(default)
     seed_kernels(model, settings.seed)
-    return model
-
-
-def _build(settings: Settings) -> keras.Model:
-    if isinstance(settings, AutoencoderSettings):
-        model: keras.Model = Autoencoder(settings)
-        model.optimizer.build(model.trainable_variables)
-    elif isinstance(settings, VAESettings):
-        model = VAE(settings)
-        model.optimizer.build(model.trainable_variables)
-    elif isinstance(settings, DCGANSettings):
-        model = DCGAN(settings)
-        model.build_optimizers()
-    else:
-        raise TypeError(f"no model for {type(settings).__name__}")
     return model
 
 

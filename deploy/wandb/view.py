@@ -13,10 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 
 import wandb
 import wandb_workspaces.reports.v2 as wr
 from wandb_workspaces import expr
+
+from genpipe.families.registry import all_families
+from genpipe.families.spec import FamilySpec
 
 # Curves of the trainings, as components/train logs them.
 DENSE = ("validation_loss", "loss", "kl_divergence")
@@ -53,11 +57,18 @@ def build(entity: str, project: str, group: str = "") -> wr.Report:
         group: the pipeline run to show; all of them if empty.
     """
 
-    def runs(name: str, *job_types: str) -> wr.Runset:
-        filters = [expr.Metric("JobType").isin(list(job_types))]
+    def runs(name: str, job_type: str, families: Sequence[FamilySpec] = ()) -> wr.Runset:
+        filters = [expr.Metric("JobType").isin([job_type])]
+        if families:
+            filters.append(expr.Config("family").isin([family.name for family in families]))
         if group:
             filters.append(expr.Metric("Group") == group)
         return wr.Runset(name=name, filters=filters)  # of the report's own project
+
+    def trainings(axis: str) -> wr.Runset:
+        """The trainings whose history counts by an axis."""
+        families = [family for family in all_families().values() if family.axis == axis]
+        return runs(" and ".join(family.label for family in families), "train", families)
 
     latent_size = wr.Config("latent_size")
     figures = [
@@ -105,7 +116,7 @@ def build(entity: str, project: str, group: str = "") -> wr.Report:
             ),
             wr.H1("Training"),
             wr.PanelGrid(
-                runsets=[runs("autoencoder and VAE", "train_autoencoder", "train_vae")],
+                runsets=[trainings("epoch")],
                 panels=[
                     *(
                         wr.LinePlot(title=name, x="epoch", y=[name], layout=half(place))
@@ -115,7 +126,7 @@ def build(entity: str, project: str, group: str = "") -> wr.Report:
                 ],
             ),
             wr.PanelGrid(
-                runsets=[runs("DCGAN", "train_dcgan")],
+                runsets=[trainings("step")],
                 panels=[
                     *(
                         wr.LinePlot(title=name, x="step", y=[name], layout=half(place))

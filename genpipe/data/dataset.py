@@ -47,6 +47,12 @@ class Rescaling:
         values /= np.float32(self.scale)
         return values
 
+    def to_unit(self, values: np.ndarray) -> np.ndarray:
+        """Bring float values of any shape to [0, 1], not rounded."""
+        if self.name == "unit":
+            return values
+        return (values * np.float32(self.scale) + np.float32(self.offset)) / np.float32(255)
+
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Turn float values of any shape back into uint8 pixels, rounded and clipped."""
         pixels = np.asarray(values, dtype=np.float32) * np.float32(self.scale)
@@ -55,8 +61,8 @@ class Rescaling:
 
 
 RESCALINGS = {
-    "unit": Rescaling("unit", offset=0.0, scale=255.0),  # [0, 1]: autoencoder and VAE
-    "symmetric": Rescaling("symmetric", offset=127.5, scale=127.5),  # [-1, 1]: DCGAN's tanh
+    "unit": Rescaling("unit", offset=0.0, scale=255.0),  # [0, 1], as sigmoid makes them
+    "symmetric": Rescaling("symmetric", offset=127.5, scale=127.5),  # [-1, 1], as tanh does
 }
 
 

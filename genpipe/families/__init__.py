@@ -1,1 +1,1 @@
-"""The model families: settings and networks of each."""
+"""The model families: what each is made of, and the registry that finds them."""

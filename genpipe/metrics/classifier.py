@@ -8,6 +8,7 @@ least 99% on MNIST's test split after three passes (99.07 to 99.17% with three s
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from keras import layers
 from genpipe.cells import Status
 from genpipe.data.dataset import RESCALINGS, open_dataset
 from genpipe.families.layers import seed_kernels
-from genpipe.families.settings import checked
+from genpipe.families.spec import EPOCHS, Checked, number
 from genpipe.metrics.references import measure_references, write_references
 from genpipe.tracking import Tracker
 from genpipe.training import saved
@@ -26,6 +27,14 @@ from genpipe.training.devices import prepare_devices
 
 BATCH_SIZE = 64
 PEAK_LEARNING_RATE = 3e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSettings(Checked):
+    """How the judge is trained."""
+
+    epochs: int = number(3, EPOCHS, "passes over the training images")
+    seed: int = number(0, (0, 2**31 - 1), "of weights, order and dropout")
 
 
 def build_classifier(classes: int) -> keras.Model:
@@ -84,7 +93,8 @@ def train_judge(
         The contents of ``model.json``; ``metrics.test_accuracy`` is in [0, 1].
     """
     prepare_devices()
-    epochs, seed = checked("epochs", epochs, int), checked("seed", seed, int)
+    settings = ClassifierSettings(epochs=epochs, seed=seed)
+    epochs, seed = settings.epochs, settings.seed
     samples = int(samples)  # a whole float, as KFP hands it over
     dataset = open_dataset(data)
     keras.utils.set_random_seed(seed)
@@ -133,7 +143,7 @@ def train_judge(
         card={
             "seed": seed,
             "data": {"name": dataset.name, "digest": dataset.digest},
-            "settings": {"epochs": epochs, "seed": seed, "batch_size": BATCH_SIZE},
+            "settings": {**settings.to_dict(), "batch_size": BATCH_SIZE},
             "training": {
                 "train_seconds": seconds,
                 "images_per_second": dataset.size("train") * epochs / seconds,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from genpipe.cells import Family
 from genpipe.tracking.progress import format_seconds
 
 
@@ -52,20 +51,20 @@ _FIGURES: dict[str, Metric] = {
         "Reconstruction loss",
         "",
         "lower",
-        "The VAE's first loss term: 784 times the mean squared error, with sampled codes.",
+        "The first loss term of a VAE: 784 times the mean squared error, with sampled codes.",
     ),
     "kl_divergence": Metric(
         "KL divergence",
         "nats",
         "",
-        "The VAE's second loss term: how far the encoder's distribution of a code lies from "
+        "The second loss term of a VAE: how far the encoder's distribution of a code lies from "
         "N(0, I). Near 0 the code carries nothing.",
     ),
     "total_loss": Metric(
         "Total loss",
         "",
         "lower",
-        "What the VAE minimises: reconstruction loss plus KL divergence.",
+        "What a VAE minimises: reconstruction loss plus KL divergence.",
     ),
     "elbo": Metric(
         "ELBO",
@@ -84,19 +83,19 @@ _FIGURES: dict[str, Metric] = {
         "Active units",
         "units",
         "",
-        "Latent units of the VAE whose code changes with the image.",
+        "Latent units whose code changes with the image.",
     ),
     "dead_units": Metric(
         "Dead units",
         "units",
         "lower",
-        "Latent units of the autoencoder that are 0 for every test image.",
+        "Latent units that are 0 for every test image.",
     ),
     "revived_units": Metric(
         "Revived units",
         "units",
         "",
-        "Latent units of the autoencoder that died early in training and were started afresh.",
+        "Latent units that died early in training and were started afresh.",
     ),
     "code_mean_distance": Metric(
         "Code mean distance",
@@ -298,13 +297,6 @@ METRICS: dict[str, Metric] = {
     **_FIGURES,
     **_of_sampler("fitted_gaussian"),
     **_of_sampler("mixture"),
-}
-
-# What decides a family's best cell: the first figure, and the next one only where it is equal.
-DECIDING_METRICS: dict[Family, tuple[str, ...]] = {
-    Family.AUTOENCODER: ("mean_squared_error",),
-    Family.VAE: ("total_loss",),
-    Family.DCGAN: ("frechet_distance", "digits_covered", "largest_digit_share"),
 }
 
 _COUNTS = ("units", "digits", "images", "epochs", "steps")

@@ -25,21 +25,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from genpipe import storage
-from genpipe.cells import Cell, Family
+from genpipe.cells import Cell
 from genpipe.documents import parse_document
 from genpipe.errors import InputError, StepError, shown
+from genpipe.families.spec import COMPARED_BY
 
-# By which a family's models compare: what its training minimises, or what a GAN is judged by.
-METRIC_OF = {
-    Family.AUTOENCODER: "mean_squared_error",
-    Family.VAE: "elbo",
-    Family.DCGAN: "frechet_distance",
-}
-METRIC_LABELS = {
-    "mean_squared_error": "mean squared error",
-    "elbo": "ELBO",
-    "frechet_distance": "Fréchet distance",
-}
 NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{8}")
 
 
@@ -83,7 +73,7 @@ class Comparison:
 
     def __post_init__(self) -> None:
         *figures, images = list(asdict(self).values())[1:]
-        known = self.metric in METRIC_LABELS and isinstance(images, int)
+        known = self.metric in COMPARED_BY and isinstance(images, int)
         if not known or not all(isinstance(figure, (int, float)) for figure in figures):
             raise ValueError("its comparison holds something else than figures")
 
@@ -101,7 +91,7 @@ class Comparison:
 
     def __str__(self) -> str:
         return (
-            f"{METRIC_LABELS[self.metric]} {self.challenger:.5g} against the champion's "
+            f"{COMPARED_BY[self.metric]} {self.challenger:.5g} against the champion's "
             f"{self.champion:.5g}, improvement {self.improvement:.3g} "
             f"(95% interval {self.low:.3g} to {self.high:.3g})"
         )
@@ -113,7 +103,7 @@ class Decision:
 
     Attributes:
         id: its name, which begins with the time in UTC.
-        family: the model's.
+        family: the model's, by name.
         latent_size: the model's.
         run: the run that made it.
         model: digest of its weights.
@@ -130,7 +120,7 @@ class Decision:
     """
 
     id: str
-    family: Family
+    family: str
     latent_size: int
     run: str
     model: str
@@ -143,7 +133,8 @@ class Decision:
     comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
-        for name in (self.run, self.model, self.data, self.reason, self.previous_model):
+        texts = (self.family, self.run, self.model, self.data, self.reason, self.previous_model)
+        for name in texts:
             if not isinstance(name, str):
                 raise ValueError(f"{shown(name)} is no text")
         for name in (self.id, self.champion, *filter(None, [self.previous])):
@@ -164,7 +155,6 @@ class Decision:
             return cls(
                 **{
                     **values,
-                    "family": Family(values["family"]),
                     "outcome": Outcome(values["outcome"]),
                     "comparison": comparison and Comparison(**comparison),
                 }
@@ -207,13 +197,13 @@ class Champions:
 
     Args:
         target: an absolute folder, or a prefix in a bucket.
-        family: the family.
+        family: the family's name.
 
     Every method raises a ``StepError`` where the target can't be read or written.
     """
 
     target: str
-    family: Family
+    family: str
 
     def standing(self) -> Standing:
         """Who is champion.
@@ -277,7 +267,7 @@ class Champions:
         for name, folder in folders.items():
             storage.upload_folder(folder, self.address(version, name))
         storage.write_bytes(self.address(version, "report.html"), page.encode())
-        content = _as_json({"version": version, "family": self.family.value, **card})
+        content = _as_json({"version": version, "family": self.family, **card})
         storage.write_bytes(self.address(version, "version.json"), content)
 
     def remove_version(self, version: str) -> None:
@@ -321,20 +311,18 @@ class Champions:
         past = self.decisions()
         standing = self.standing()
         if standing.decision is None:
-            raise InputError(f"{self.family.value} has no champion under {self.target}")
+            raise InputError(f"{self.family} has no champion under {self.target}")
         champion = standing.decision.champion
         version = version or standing.decision.previous
         made = {decision.champion: decision for decision in past if decision.outcome.moves}
         if not version:
-            raise InputError(
-                f"{champion} is the first champion of {self.family.value}: none before"
-            )
+            raise InputError(f"{champion} is the first champion of {self.family}: none before")
         if version == champion:
-            raise InputError(f"{version} is the champion of {self.family.value} already")
+            raise InputError(f"{version} is the champion of {self.family} already")
         if version not in made:
             known = ", ".join(name for name in made if name != champion) or "none"
             raise InputError(
-                f"{version!r} was never champion of {self.family.value}: choose from {known}"
+                f"{version!r} was never champion of {self.family}: choose from {known}"
             )
         self.card(version)  # it is whole
         decision = replace(
@@ -348,12 +336,12 @@ class Champions:
         )
         if not self.move(standing, decision):
             raise StepError(
-                f"the champion of {self.family.value} changed meanwhile: look at it, and try again"
+                f"the champion of {self.family} changed meanwhile: look at it, and try again"
             )
         return decision
 
     def _at(self, *parts: str) -> str:
-        return storage.join(self.target, self.family.value, *parts)
+        return storage.join(self.target, self.family, *parts)
 
     @property
     def _pointer(self) -> str:

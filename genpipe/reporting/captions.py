@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from genpipe.cells import Family, Status
+from genpipe.cells import Status
 from genpipe.documents import parse_document
+from genpipe.families.spec import FamilySpec
 from genpipe.metrics.bootstrap import mean_interval
-from genpipe.metrics.registry import DECIDING_METRICS, METRICS, format_metric
+from genpipe.metrics.registry import METRICS, format_metric
 from genpipe.metrics.samples import COVERED_SHARE
 from genpipe.reporting.curves import points_of
 from genpipe.reporting.leaderboard import Result, best_results, file_of
@@ -21,14 +22,14 @@ from genpipe.reporting.leaderboard import Result, best_results, file_of
 def lead(best: Result, results: Sequence[Result]) -> str:
     """By how much the best cell of a family leads the next, as a sentence; empty if it is alone.
 
-    With the 95% interval of the difference. Of autoencoder and VAE it is that of a mean over the
-    test images, each of which both cells have rebuilt; else it comes from both figures' own.
+    With the 95% interval of the difference. Where the cells have encoders it is that of a mean
+    over the test images, each of which both have rebuilt; else it comes from both figures' own.
     """
-    name = DECIDING_METRICS[best.cell.family][0]
+    name = best.cell.family.deciding[0]
     others = [
         (float(value), result)
         for result in results
-        if result.cell.family == best.cell.family
+        if result.cell.family is best.cell.family
         and result is not best
         and result.status == Status.COMPLETE
         and (value := result.metrics.get(name)) is not None
@@ -124,10 +125,10 @@ def _read(folder: Path | None) -> dict[str, Any]:
         return {}
 
 
-def active_units(results: Sequence[Result]) -> str:
-    """One sentence on how many of its units the VAE uses."""
+def active_units(family: FamilySpec, results: Sequence[Result]) -> str:
+    """One sentence on how many of its units a variational family uses; empty for others."""
     points = points_of(
-        (r for r in results if r.cell.family == Family.VAE and r.status == Status.COMPLETE),
+        (r for r in results if r.cell.family is family and r.status == Status.COMPLETE),
         "active_units",
     )
     if not points:
@@ -136,21 +137,23 @@ def active_units(results: Sequence[Result]) -> str:
     *others, last = [f"{active:.0f}\xa0of\xa0{size:.0f}" for size, active in points]
     each = f"{', '.join(others)} and {last}" if others else last
     most = max(active for _, active in points)
+    label = family.label
     if all(active >= size for size, active in points):
-        return f"The VAE uses all the units that it is given: {each} are active."
+        return f"The {label} uses all the units that it is given: {each} are active."
     if len(points) == 1 or most >= points[-1][0]:
-        return f"The VAE does not use all the units that it is given: {each} are active."
+        return f"The {label} does not use all the units that it is given: {each} are active."
     return (
-        f"The VAE uses no more than {most:.0f} units, however many it is given: {each} are active. "
+        f"The {label} uses no more than {most:.0f} units, however many it is given: {each} are "
+        "active. "
         "The KL divergence switches off a unit that does not pay for itself, so a larger code "
         "changes little."
     )
 
 
-def why_the_standard_normal_fails(results: Sequence[Result]) -> str:
-    """One sentence on what the autoencoder's codes are like, with this run's own figures."""
-    best = best_results(results).get(Family.AUTOENCODER)
-    if best is None:
+def why_the_standard_normal_fails(family: FamilySpec, results: Sequence[Result]) -> str:
+    """What the codes of a family are like that was never asked to follow N(0, I), with figures."""
+    best = best_results(results).get(family)
+    if best is None or family.follows_prior:
         return ""
     distance = best.metrics.get("code_mean_distance")
     measured = (
@@ -159,7 +162,7 @@ def why_the_standard_normal_fails(results: Sequence[Result]) -> str:
         else ""
     )
     return (
-        "Nothing in an autoencoder's training asks its codes to follow N(0, I)"
+        f"Nothing in the training of the {family.label} asks its codes to follow N(0, I)"
         f"{measured}. So codes drawn from N(0, I) fall where the decoder has seen few or none; "
         "what is fitted to the training codes draws closer to where they are."
     )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from genpipe.reporting.palette import marker
+
 Point = tuple[float, float]
 
 
@@ -96,7 +98,7 @@ def latent_size_chart(series: Sequence[Series], *, label: str, share: bool = Fal
                 parts.append(f'<path class="line {line.style}" d="{bar}"/>')
             parts.append(f'<g class="point {line.style}"><title>')
             parts.append(f"{escape(line.label)}, latent size {x:g}: {value}</title>")
-            parts.append(f"{_marker(line.style, place_x(x), place_y(y))}</g>")
+            parts.append(f"{marker(line.style, place_x(x), place_y(y))}</g>")
     return Markup("".join([*parts, "</svg>"]))
 
 
@@ -168,16 +170,3 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
-
-
-def _marker(style: str, x: float, y: float) -> str:
-    """A shape a family, so that no line is told by its colour alone."""
-    match style:
-        case "vae":
-            return f'<rect x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9"/>'
-        case "dcgan":
-            return f'<path d="M{x:.1f} {y - 6:.1f}l6 6-6 6-6-6z"/>'
-        case "pca":
-            return f'<path class="cross" d="M{x - 4:.1f} {y - 4:.1f}l8 8m0-8l-8 8"/>'
-        case _:
-            return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>'

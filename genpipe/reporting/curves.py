@@ -11,7 +11,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from genpipe.cells import Family, Status
+from genpipe.cells import Status
+from genpipe.families.spec import FamilySpec
 from genpipe.reporting.charts import (
     Point,
     Series,
@@ -20,25 +21,6 @@ from genpipe.reporting.charts import (
     training_chart,
 )
 from genpipe.reporting.leaderboard import Result, state_of
-
-# Column of history.csv along x, and the curves: (column, legend, dashed).
-TRAINING_CURVES: dict[Family, tuple[str, tuple[tuple[str, str, bool], ...]]] = {
-    Family.AUTOENCODER: (
-        "epoch",
-        (("loss", "training loss", False), ("validation_loss", "validation loss", True)),
-    ),
-    Family.VAE: (
-        "epoch",
-        (("loss", "training loss", False), ("validation_loss", "validation loss", True)),
-    ),
-    Family.DCGAN: (
-        "step",
-        (
-            ("discriminator_loss", "discriminator loss", False),
-            ("generator_loss", "generator loss", True),
-        ),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -51,15 +33,19 @@ class Chart:
     caption: str
 
 
-def training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any]:
+def training_curves(family: FamilySpec, results: Sequence[Result]) -> dict[str, Any]:
     """The family's curves as small drawings on the same axes, so that cells compare at sight."""
-    x_name, curves = TRAINING_CURVES[family]
     drawn: list[tuple[Result, list[Series]]] = []
     for result in results:
         columns = read_history(result.model / "history.csv") if result.model else {}
         series = [
-            Series(label, family.value, thin_out(_curve(columns, x_name, name)), dashed)
-            for name, label, dashed in curves
+            Series(
+                curve.label,
+                family.name,
+                thin_out(_curve(columns, family.axis, curve.column)),
+                curve.dashed,
+            )
+            for curve in family.curves
         ]
         drawn.append((result, series))
     # A diverged cell's curve must not squeeze the others flat; it is cut off at their range.
@@ -81,7 +67,7 @@ def training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any]
             Chart(
                 title=f"Latent size {size}",
                 drawing=training_chart(
-                    series, label=label, x_unit=x_name, x_range=x_range, y_range=y_range
+                    series, label=label, x_unit=family.axis, x_range=x_range, y_range=y_range
                 ),
                 legend=series,
                 caption=state_of(result),
@@ -89,7 +75,9 @@ def training_curves(family: Family, results: Sequence[Result]) -> dict[str, Any]
         )
     return {
         "curves": charts,
-        "curve_legend": [Series(c[1], family.value, (), c[2]) for c in curves],
+        "curve_legend": [
+            Series(curve.label, family.name, (), curve.dashed) for curve in family.curves
+        ],
     }
 
 
@@ -128,10 +116,24 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
     """What cells scored, over the latent size."""
     complete = [result for result in results if result.status == Status.COMPLETE]
 
-    def line(family: Family, name: str, label: str = "", dashed: bool = False) -> Series:
-        own = [result for result in complete if result.cell.family == family]
+    families = list(dict.fromkeys(result.cell.family for result in complete))
+    encoding = [family for family in families if family.encoder]
+    variational = [family for family in families if family.variational]
+
+    def line(family: FamilySpec, name: str, label: str = "", dashed: bool = False) -> Series:
+        own = [result for result in complete if result.cell.family is family]
         intervals = _intervals(own, name)
-        return Series(label or family.label, family.value, points_of(own, name), dashed, intervals)
+        return Series(label or family.label, family.name, points_of(own, name), dashed, intervals)
+
+    def with_sampler(name: str, sampler: str, title: str) -> list[Series]:
+        """A line a family, and a dashed one where a sampler was fitted to its codes."""
+        lines = []
+        for family in families:
+            lines.append(line(family, name))
+            if family.encoder:
+                label = f"{family.label}, {title}"
+                lines.append(line(family, f"{sampler}_{name}", label, dashed=True))
+        return lines
 
     charts = [
         (
@@ -141,8 +143,7 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
             "test images, mostly narrower than the markers.",
             False,
             [
-                line(Family.AUTOENCODER, "mean_squared_error"),
-                line(Family.VAE, "mean_squared_error"),
+                *(line(family, "mean_squared_error") for family in encoding),
                 Series(
                     "PCA",
                     "pca",
@@ -152,16 +153,19 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
                 ),
             ],
         ),
-        (
-            "What the VAE pays for",
-            "The VAE's two loss terms over the latent size.",
-            "A larger code buys a lower reconstruction loss at the price of a higher KL "
-            "divergence, until further units cost more than they give.",
-            False,
-            [
-                line(Family.VAE, "reconstruction_loss", "Reconstruction loss"),
-                line(Family.VAE, "kl_divergence", "KL divergence", dashed=True),
-            ],
+        *(
+            (
+                f"What the {family.label} pays for",
+                f"The two loss terms of the {family.label} over the latent size.",
+                "A larger code buys a lower reconstruction loss at the price of a higher KL "
+                "divergence, until further units cost more than they give.",
+                False,
+                [
+                    line(family, "reconstruction_loss", "Reconstruction loss"),
+                    line(family, "kl_divergence", "KL divergence", dashed=True),
+                ],
+            )
+            for family in variational
         ),
         (
             "How near samples come to test images",
@@ -169,35 +173,15 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
             "Dashed: codes drawn from a mixture fitted to the training codes, not from N(0, I). "
             "Bars are 95% intervals.",
             False,
-            [
-                line(Family.AUTOENCODER, "frechet_distance"),
-                line(
-                    Family.AUTOENCODER,
-                    "mixture_frechet_distance",
-                    "Autoencoder, mixture",
-                    dashed=True,
-                ),
-                line(Family.VAE, "frechet_distance"),
-                line(Family.VAE, "mixture_frechet_distance", "VAE, mixture", dashed=True),
-                line(Family.DCGAN, "frechet_distance"),
-            ],
+            with_sampler("frechet_distance", "mixture", "mixture"),
         ),
         (
             "How real the samples look",
             "The judge's mean confidence in samples over the latent size; higher is better.",
-            "High confidence is worth little where few digits are covered.",
+            "Dashed: codes drawn from a Gaussian fitted to the training codes. High confidence is "
+            "worth little where few digits are covered.",
             True,
-            [
-                line(Family.AUTOENCODER, "mean_confidence", "Autoencoder, N(0, I)"),
-                line(
-                    Family.AUTOENCODER,
-                    "fitted_gaussian_mean_confidence",
-                    "Autoencoder, fitted",
-                    dashed=True,
-                ),
-                line(Family.VAE, "mean_confidence"),
-                line(Family.DCGAN, "mean_confidence"),
-            ],
+            with_sampler("mean_confidence", "fitted_gaussian", "fitted Gaussian"),
         ),
     ]
     drawn = []

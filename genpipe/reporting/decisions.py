@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genpipe.registry.champions import METRIC_LABELS, Decision, Outcome
+from genpipe.families.spec import COMPARED_BY
+from genpipe.registry.champions import Decision, Outcome
 from genpipe.reporting.templates import open_template
 
 # Where the page that ``compare`` wrote has room for the section. Text from outside is escaped
@@ -35,6 +36,6 @@ def tell(report: str, target: str, decisions: Sequence[Decision]) -> str:
     if not decisions:
         return report
     section = open_template(Path(__file__).with_name("champions.html.j2")).render(
-        target=target, decisions=decisions, sentences=SENTENCES, labels=METRIC_LABELS
+        target=target, decisions=decisions, sentences=SENTENCES, labels=COMPARED_BY
     )
     return report.replace(PLACE, section, 1)

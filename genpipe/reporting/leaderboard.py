@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genpipe.cells import Cell, Family, Status
+from genpipe.cells import Cell, Status
 from genpipe.documents import parse_document
 from genpipe.errors import InputError, StepError
-from genpipe.metrics.registry import DECIDING_METRICS, METRICS
+from genpipe.families.registry import all_families
+from genpipe.families.spec import FamilySpec
+from genpipe.metrics.registry import METRICS
 
 # Of what earlier steps wrote: names that hold figures and facts of their own.
 SECTIONS = ("data", "intervals", "metrics", "splits", "training")
@@ -77,20 +79,20 @@ def read_results(
     ]
 
 
-def best_results(results: Sequence[Result]) -> dict[Family, Result]:
-    """The best complete cell of each family, by ``DECIDING_METRICS``.
+def best_results(results: Sequence[Result]) -> dict[FamilySpec, Result]:
+    """The best complete cell of each family, by its deciding metrics.
 
     A family without a complete cell that has the deciding figure is left out. Of two equal cells
     the smaller one is best.
     """
-    best: dict[Family, Result] = {}
-    for family in Family:
+    best: dict[FamilySpec, Result] = {}
+    for family in all_families().values():
         complete = [
             result
             for result in results
-            if result.cell.family == family
+            if result.cell.family is family
             and result.status == Status.COMPLETE
-            and result.metrics.get(DECIDING_METRICS[family][0]) is not None
+            and result.metrics.get(family.deciding[0]) is not None
         ]
         if complete:
             best[family] = min(complete, key=_rank)
@@ -126,7 +128,7 @@ def leaderboard_document(
         },
         "cells": [
             {
-                "family": result.cell.family.value,
+                "family": result.cell.family.name,
                 "latent_size": result.cell.latent_size,
                 "status": result.status.value,
                 **({"reason": result.reason} if result.reason else {}),
@@ -136,8 +138,7 @@ def leaderboard_document(
             for result in results
         ],
         "best": {
-            family.value: result.cell.latent_size
-            for family, result in best_results(results).items()
+            family.name: result.cell.latent_size for family, result in best_results(results).items()
         },
         "references": dict(references or {}),
     }
@@ -170,7 +171,7 @@ def leaderboard_table(results: Sequence[Result]) -> tuple[list[str], list[list[A
     rows = [
         [
             result.cell.name,
-            result.cell.family.value,
+            result.cell.family.name,
             result.cell.latent_size,
             result.status.value,
             result.reason,
@@ -193,11 +194,11 @@ def step_metrics(results: Sequence[Result]) -> dict[str, float | int]:
         f"cells_{status.value}": states.count(status) for status in Status
     }
     for family, result in best_results(results).items():
-        scalars[f"{family.value}_best_latent_size"] = result.cell.latent_size
-        for name in DECIDING_METRICS[family]:
+        scalars[f"{family.name}_best_latent_size"] = result.cell.latent_size
+        for name in family.deciding:
             value = result.metrics.get(name)
             if value is not None:
-                scalars[f"{family.value}_best_{name}"] = value
+                scalars[f"{family.name}_best_{name}"] = value
     return scalars
 
 
@@ -309,7 +310,7 @@ def _intervals(values: Mapping[str, Any]) -> dict[str, Sequence[float]]:
 def _rank(result: Result) -> tuple[float, ...]:
     """Sort key of a complete cell within its family: the smaller, the better."""
     ranks: list[float] = []
-    for name in DECIDING_METRICS[result.cell.family]:
+    for name in result.cell.family.deciding:
         value = result.metrics.get(name)
         if value is None:
             ranks.append(math.inf)

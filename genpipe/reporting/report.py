@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from genpipe.cells import Family, Status
+from genpipe.cells import Status
 from genpipe.documents import parse_document
+from genpipe.families.registry import all_families
+from genpipe.families.spec import FamilySpec
 from genpipe.metrics.registry import METRICS, REFERENCES, SAMPLERS, format_metric
 from genpipe.reporting.captions import (
     active_units,
@@ -36,6 +38,7 @@ from genpipe.reporting.leaderboard import (
     split_sizes,
     state_of,
 )
+from genpipe.reporting.palette import looks, marker
 from genpipe.reporting.templates import open_template
 from genpipe.tracking.progress import format_seconds
 
@@ -60,12 +63,6 @@ TABLE_METRICS = (
     "digits_covered",
     "train_seconds",
 )
-
-CARD_METRICS: dict[Family, tuple[str, ...]] = {
-    Family.AUTOENCODER: ("mean_squared_error", "pca_mean_squared_error", "dead_units"),
-    Family.VAE: ("total_loss", "mean_squared_error", "active_units"),
-    Family.DCGAN: ("frechet_distance", "digits_covered", "largest_digit_share"),
-}
 
 
 @dataclass(frozen=True)
@@ -121,15 +118,14 @@ def render_report(
         facts=_facts(dataset, judge, results),
         cards=[_card(result, results, pictures) for result in best.values()],
         columns=[METRICS[name] for name in columns],
-        groups=[
-            _group(family, results, best, columns, pictures)
-            for family in Family
-            if any(result.cell.family == family for result in results)
-        ],
+        groups=[_group(family, results, best, columns, pictures) for family in _families(results)],
         references=_references(references or {}, columns),
         charts=latent_size_charts(results),
-        active_units=active_units(results),
-        gaussian=why_the_standard_normal_fails(results),
+        active_units=[
+            sentence for family in _families(results) if (sentence := active_units(family, results))
+        ],
+        looks=looks(),
+        marker=marker,
         explorer=explorer(packs) if packs else "",
         left_out=left_out,
         legend_of_metrics=[
@@ -141,7 +137,7 @@ def render_report(
 
 
 def _explorers(
-    results: Sequence[Result], best: Mapping[Family, Result], room: int
+    results: Sequence[Result], best: Mapping[FamilySpec, Result], room: int
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
     """The packed cells that the page has room for, and the names of those it has none for.
 
@@ -183,7 +179,7 @@ def _facts(
     """What ran, as (name, value)."""
     name = str(dataset.get("name", "unknown"))
     splits = ", ".join(f"{size:,} {title}" for title, size in split_sizes(dataset).items())
-    families = [family for family in Family if any(r.cell.family == family for r in results)]
+    families = _families(results)
     sizes = sorted({result.cell.latent_size for result in results})
     accuracy = finite_numbers(judge.get("metrics", {})).get("test_accuracy")
     seconds = [float(result.metrics.get("train_seconds") or 0) for result in results]
@@ -204,9 +200,15 @@ def _facts(
     return [(term, value) for term, value in facts if value]
 
 
-def _budget(family: Family, results: Sequence[Result]) -> str:
-    own = [r for r in results if r.cell.family == family and r.status == Status.COMPLETE]
-    unit = "steps" if family == Family.DCGAN else "epochs"
+def _families(results: Sequence[Result]) -> list[FamilySpec]:
+    """The families that have cells, in the order of the registry."""
+    there = {result.cell.family for result in results}
+    return [family for family in all_families().values() if family in there]
+
+
+def _budget(family: FamilySpec, results: Sequence[Result]) -> str:
+    own = [r for r in results if r.cell.family is family and r.status == Status.COMPLETE]
+    unit = family.budget
     counts = sorted({int(count) for r in own if (count := r.metrics.get(unit)) is not None})
     return f"{family.label} {', '.join(f'{count:,}' for count in counts)} {unit}" if counts else ""
 
@@ -223,7 +225,7 @@ def _package_version() -> str:
 
 
 def _card_file(result: Result) -> Path | None:
-    if result.cell.family == Family.AUTOENCODER:
+    if not result.cell.family.follows_prior:
         for kind in ("mixture", "fitted_gaussian"):
             fitted = file_of(result, f"grid_{kind}.png")
             if fitted and fitted.is_file():
@@ -231,7 +233,7 @@ def _card_file(result: Result) -> Path | None:
     return file_of(result, "grid.png")
 
 
-def _pictures_shown(results: Sequence[Result], best: Mapping[Family, Result]) -> list[Path]:
+def _pictures_shown(results: Sequence[Result], best: Mapping[FamilySpec, Result]) -> list[Path]:
     names = ("grid.png", *(f"grid_{sampler}.png" for sampler in SAMPLERS))
     names += ("reconstructions.png", "worst_reconstructions.png", "latent_scatter.png")
     shown = [file_of(result, name) for result in results for name in names]
@@ -251,11 +253,11 @@ def _card(
     file = _card_file(result)
     figures = [
         (METRICS[name].label, _shown(name, result))
-        for name in CARD_METRICS[family]
+        for name in family.shown
         if result.metrics.get(name) is not None
     ]
     return {
-        "style": family.value,
+        "style": family.name,
         "family": family.label,
         "latent_size": result.cell.latent_size,
         "figures": figures,
@@ -302,15 +304,14 @@ def _references(references: Mapping[str, Any], columns: Sequence[str]) -> list[d
 
 
 def _group(
-    family: Family,
+    family: FamilySpec,
     results: Sequence[Result],
-    best: Mapping[Family, Result],
+    best: Mapping[FamilySpec, Result],
     columns: Sequence[str],
     pictures: Mapping[Path, str],
 ) -> dict[str, Any]:
     """Everything that the page tells of one family."""
-    own = [result for result in results if result.cell.family == family]
-    dense = family != Family.DCGAN
+    own = [result for result in results if result.cell.family is family]
     longest = max((float(r.metrics.get("train_seconds") or 0) for r in own), default=0.0)
     overall = max((float(r.metrics.get("train_seconds") or 0) for r in results), default=0.0)
     standard = [
@@ -335,7 +336,7 @@ def _group(
         if any(f"{sampler}_frechet_distance" in result.metrics for result in own)
     ]
     return {
-        "style": family.value,
+        "style": family.name,
         "title": family.label,
         "rows": [
             {
@@ -353,6 +354,7 @@ def _group(
         "timed": longest > 0,
         "samples": standard,
         "samplers": samplers,
+        "gaussian": why_the_standard_normal_fails(family, results),
         "reconstructions": [
             _figure(
                 result,
@@ -362,7 +364,7 @@ def _group(
                 figures_of(result, "mean_squared_error"),
             )
             for result in own
-            if dense
+            if family.encoder
         ],
         "worst": [
             _figure(
@@ -373,7 +375,7 @@ def _group(
                 "",
             )
             for result in own
-            if dense and _has(result, "worst_reconstructions.png")
+            if family.encoder and _has(result, "worst_reconstructions.png")
         ],
         "scatters": [
             _figure(
@@ -384,7 +386,7 @@ def _group(
                 areas_caption(result),
             )
             for result in own
-            if dense
+            if family.encoder
         ],
         **training_curves(family, own),
     }

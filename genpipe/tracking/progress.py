@@ -24,7 +24,7 @@ class Progress:
     """Progress of one step.
 
     Args:
-        name: what the step is called in lines and events, such as ``train_vae-10``.
+        name: what the step is called in lines and events, such as ``train-vae-10``.
         events: file that events are appended to; none if empty.
         stream: where the bar or the lines go.
     """

@@ -24,10 +24,8 @@ from genpipe.tracking.wandb import WandbTracker
 
 
 def step_name(step: str, cell: Cell | None) -> str:
-    """What a step of a cell is called: ``train_vae-10``, ``evaluate-vae-10``, ``ingest``."""
-    if cell is None:
-        return step
-    return f"{step}-{cell.latent_size if cell.family.value in step else cell.name}"
+    """What a step of a cell is called: ``train-vae-10``; of none: ``ingest``."""
+    return f"{step}-{cell.name}" if cell else step
 
 
 def run_id(run: str, name: str) -> str | None:
@@ -43,7 +41,7 @@ def run_id(run: str, name: str) -> str | None:
 def _open_cell(
     account: Account, group: str, folder: Path, cell: Cell, config: Mapping[str, Any]
 ) -> Any:
-    config = {"family": cell.family.value, "latent_size": cell.latent_size, **config}
+    config = {"family": cell.family.name, "latent_size": cell.latent_size, **config}
     name = f"cell-{cell.name}"
     return _open_run(account, group, "cell", name, config, folder, reinit="create_new")
 
@@ -131,7 +129,7 @@ def open_step(
         problem = error
     name = step_name(step, known)
     if known:
-        config = {"family": known.family.value, "latent_size": known.latent_size, **config}
+        config = {"family": known.family.name, "latent_size": known.latent_size, **config}
     folder = Path(folder).absolute()
     events = os.environ.get("GENPIPE_EVENTS", "")
     logs = os.environ.get("GENPIPE_LOGS", "")

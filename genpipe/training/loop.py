@@ -1,4 +1,4 @@
-"""One training loop for the three families: many steps in one compiled call.
+"""One training loop for all families: many steps in one compiled call.
 
 The images lie on the device as uint8 and are rescaled there; a call runs up to thousands of steps
 without Python in between. How many is a matter of time, and no bit of the result depends on it.

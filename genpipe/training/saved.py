@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genpipe.cells import Cell, Status, parse_family
-from genpipe.data.dataset import file_digest
+from genpipe.cells import Cell, Status
+from genpipe.data.dataset import RESCALINGS, Rescaling, file_digest
 from genpipe.documents import parse_document
 from genpipe.errors import InputError, StepError
 
@@ -71,12 +71,30 @@ class SavedModel:
         """
         if "latent_size" not in self.card:
             raise InputError(f"{self.folder} holds a {self.family!r}, which is of no cell")
-        return Cell(parse_family(self.family), self.card["latent_size"])
+        return Cell(self.family, self.card["latent_size"])
 
     @property
     def complete(self) -> bool:
         """Whether the training came to its end; a diverged model has no weights."""
         return self.status is Status.COMPLETE
+
+    @property
+    def rescaling(self) -> Rescaling:
+        """From pixels to what its networks read and make."""
+        return RESCALINGS[self.cell.family.rescaling]
+
+    def encode(self, pixels: np.ndarray) -> np.ndarray:
+        """(n, height, width, channels) uint8 images to (n, latent_size) float32 codes.
+
+        Of a variational family the means of their posteriors.
+        """
+        encoded = self.run(self.cell.family.encoder, self.rescaling.apply(np.asarray(pixels)))
+        codes: np.ndarray = encoded[0] if self.cell.family.variational else encoded
+        return codes
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """(n, latent_size) float32 codes to (n, height, width, channels) uint8 images."""
+        return self.rescaling.inverse(self.run(self.cell.family.decoder, codes))
 
     def history(self) -> dict[str, list[float]]:
         """The columns of ``history.csv``."""

@@ -23,7 +23,7 @@ ARTIFACTS_PULL_EXAMPLES = """
 \b
 Examples:
   genpipe artifacts pull RUN-ID --environment gke-gpu --output results
-  genpipe artifacts pull my-run train_vae evaluate-dcgan-10 --output results
+  genpipe artifacts pull my-run train evaluate-dcgan-10 --output results
   genpipe artifacts pull my-run vae-10 --output results      all that was made for one cell
 """
 

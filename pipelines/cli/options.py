@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from genpipe.errors import InputError, shown
+from genpipe.families.registry import all_families
+from genpipe.families.spec import TYPES, FamilySpec, Settings, describe
 
 EXIT_FAILURE = 1
 
@@ -79,9 +82,40 @@ no_preflight = click.option(
 )
 
 
-of_families = click.option(
-    "--families", type=Listing(str), help="Of autoencoder, vae, dcgan. Default: all."
-)
+FAMILIES = ", ".join(all_families())
+
+
+of_families = click.option("--families", type=Listing(str), help=f"Of {FAMILIES}. Default: all.")
+
+
+def budgets(command: Any) -> Any:
+    """An option a family that says how long it trains: ``--vae-epochs``."""
+    for family in reversed(all_families().values()):
+        command = click.option(
+            f"--{family.name}-{family.budget}".replace("_", "-"),
+            f"{family.name}__{family.budget}",
+            type=int,
+            help=f"Training budget of the {family.label}.",
+        )(command)
+    return command
+
+
+def settings_of_families(command: Any) -> Any:
+    """An option for each setting that any family has."""
+    owners: dict[str, list[FamilySpec]] = {}
+    for family in all_families().values():
+        for name in (*family.fields, "precision", "seed"):
+            owners.setdefault(name, []).append(family)
+    for name, families in reversed(owners.items()):
+        setting = next(
+            one for one in (*fields(Settings), *fields(families[0].settings)) if one.name == name
+        )
+        whose = "" if len(families) == len(all_families()) else ", ".join(f.label for f in families)
+        about = describe(setting)
+        about = f"{whose}: {about}." if whose else f"{about[0].upper()}{about[1:]}."
+        kind = TYPES.get(str(setting.type), setting.type)
+        command = click.option(f"--{name.replace('_', '-')}", name, type=kind, help=about)(command)
+    return command
 
 
 runs_folder = click.option(

@@ -58,9 +58,9 @@ def apply_schedules(
 
     targets = read_schedules(path, environment, tag)
     for schedule, target in targets:
-        check_settings(target, schedule.parameters)
+        check_settings(target, schedule.parameters_in(target))
     for schedule, target in targets if not no_preflight else []:
-        check_cluster(target, schedule.parameters, warn)
+        check_cluster(target, schedule.parameters_in(target), warn)
     for line in apply(targets, dry_run=dry_run):
         click.echo(line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from genpipe.errors import StepError
+from genpipe.cells import Cell, read_cell
+from genpipe.errors import InputError, StepError
 from genpipe.tracking.progress import format_seconds
 from pipelines.cluster.api import ApiError
 from pipelines.cluster.runs import ENDED
@@ -97,13 +99,16 @@ def look(client: kfp.Client, run_id: str) -> Followed:
         ApiError: the API refused, or did not answer.
     """
     run = client.get_run(run_id)
-    return Followed(run, read_workflow(client, run_id, latent_sizes(run)))
+    return Followed(run, read_workflow(client, run_id, cells_of(run)))
 
 
-def latent_sizes(run: kfp_server_api.V2beta1Run) -> Sequence[float]:
-    """What the loops of a run go over; empty where that is left to the pipeline's default."""
+def cells_of(run: kfp_server_api.V2beta1Run) -> Sequence[Cell]:
+    """What the loop of a run goes over; empty where that is left to the pipeline's default."""
     given = (run.runtime_config.parameters if run.runtime_config else None) or {}
-    return given.get("latent_sizes") or ()
+    try:
+        return [read_cell(cell)[0] for cell in given.get("cells") or ()]
+    except InputError:  # of a family that is not installed here
+        return ()
 
 
 @dataclass(frozen=True)
@@ -121,17 +126,21 @@ class Row:
     style: str
 
 
-def progress(tasks: Sequence[Task], cells: int) -> list[Row]:
+def progress(tasks: Sequence[Task], cells: Sequence[Cell]) -> list[Row]:
     """How far each group of steps is.
 
     Args:
         tasks: those that have begun, in order.
-        cells: how many a group in a loop has, where that is known.
+        cells: what the loop goes over, where that is known.
     """
+    families = Counter(cell.family.name for cell in cells)
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         groups.setdefault(task.group, []).append(task)
-    return [_row(own, max(cells, len(own)) if own[0].cell else 1) for own in groups.values()]
+    return [
+        _row(own, max(families[group.rpartition(" ")[2]], len(own)) if own[0].cell else 1)
+        for group, own in groups.items()
+    ]
 
 
 def _row(tasks: Sequence[Task], of: int) -> Row:
@@ -190,7 +199,7 @@ class _Display:
             return
         for line in _lost(workflow.tasks):
             self.say(line)
-        rows = progress(workflow.tasks, len(latent_sizes(followed.run)))
+        rows = progress(workflow.tasks, cells_of(followed.run))
         if self.live:
             self.live.update(_table(rows, time.monotonic() - began), refresh=True)
             return

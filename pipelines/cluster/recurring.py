@@ -40,7 +40,10 @@ class Wanted:
     def facts(self) -> dict[str, Any]:
         """What people compare: KFP can't change any of it in place."""
         schedule = self.schedule
-        arguments = {f"parameters.{name}": value for name, value in schedule.arguments.items()}
+        arguments = {
+            f"parameters.{name}": value
+            for name, value in schedule.arguments_in(self.environment).items()
+        }
         return {
             "cron": schedule.cron,
             "time_zone": schedule.time_zone,

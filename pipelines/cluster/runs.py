@@ -35,7 +35,7 @@ def submit(
         ApiError: the API refused, or did not answer. Without an answer the run may have started
             all the same; the message says so.
     """
-    version = upload_pipeline(client, environment, parameters)
+    version = upload_pipeline(client, environment, parameters.publish_to)
     experiment = ensure_experiment(client, environment)
     run = kfp_server_api.V2beta1Run(
         display_name=name,
@@ -70,8 +70,13 @@ def start(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> kfp_server_api.
         ) from None
 
 
+def uploaded(environment: Environment, publish_to: str) -> Parameters:
+    """What an uploaded pipeline has for defaults: a run's own parameters make no other version."""
+    return Parameters.checked({"publish_to": publish_to}, environment.parameters)
+
+
 def upload_pipeline(
-    client: kfp.Client, environment: Environment, parameters: Parameters
+    client: kfp.Client, environment: Environment, publish_to: str = ""
 ) -> kfp_server_api.V2beta1PipelineVersion:
     """The pipeline, compiled for an environment, as a version on the cluster.
 
@@ -97,7 +102,7 @@ def upload_pipeline(
     )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
-        compile_to(file, environment, parameters)
+        compile_to(file, environment, uploaded(environment, publish_to))
         version = version_name(file)
         return ensure(
             lambda: named(

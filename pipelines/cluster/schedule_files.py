@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     StringConstraints,
     ValidationError,
-    model_validator,
 )
 
 from genpipe.errors import InputError
 from pipelines.cluster.cron import checked_time_zone, kubeflow_cron
-from pipelines.environments import Environment
+from pipelines.environments import Defaults, Environment
 from pipelines.parameters import Parameters
 from pipelines.settings import KubernetesName, Section, explain, read_yaml
-
-
-def _parameters(value: Any) -> Any:
-    return Parameters.checked(value) if isinstance(value, Mapping) else value
 
 
 class Schedule(Section):
@@ -49,21 +42,12 @@ class Schedule(Section):
     cron: Annotated[str, AfterValidator(kubeflow_cron)]
     time_zone: Annotated[str, AfterValidator(checked_time_zone)] = "UTC"
     environment: Annotated[str, StringConstraints(min_length=1)] | None = None
-    parameters: Annotated[Parameters, BeforeValidator(_parameters)] = Parameters()
+    parameters: Defaults = Field(default_factory=dict)
     max_concurrency: Annotated[int, Field(ge=1, le=10)] = 1
     catch_up: bool = False
     caching: bool = False
     version: Literal["pinned", "latest"] = "pinned"
     enabled: bool = True
-
-    @model_validator(mode="after")
-    def _families_need_a_pin(self) -> Self:
-        if self.version == "latest" and "families" in self.parameters.model_fields_set:
-            raise ValueError(
-                "version: latest runs the families of whichever version is newest; "
-                "leave families out or pin the version"
-            )
-        return self
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -83,16 +67,17 @@ class Schedule(Section):
         except ValidationError as error:
             raise InputError(f"{path}: {explain(error)}") from None
 
-    @property
-    def arguments(self) -> dict[str, Any]:
+    def parameters_in(self, environment: Environment) -> Parameters:
+        """The runs' parameters: the schedule's over the environment's defaults."""
+        return Parameters.checked(self.parameters, environment.parameters)
+
+    def arguments_in(self, environment: Environment) -> dict[str, Any]:
         """The runs' arguments: all of them, or for the latest version those that were given."""
-        everything = self.parameters.arguments()
+        everything = self.parameters_in(environment).arguments()
         if self.version == "pinned":
             return everything
-        return {name: everything[name] for name in everything if self._gives(name)}
-
-    def _gives(self, parameter: str) -> bool:
-        return parameter in self.parameters.model_fields_set
+        given = Parameters.checked(self.parameters).given
+        return {name: value for name, value in everything.items() if name in given}
 
 
 def read_schedules(

@@ -23,7 +23,6 @@ from pipelines.cluster.recurring import Plan, Recurring, Wanted, newest_first, p
 from pipelines.cluster.schedule_files import Schedule
 from pipelines.environments import Environment
 from pipelines.latent_fanout import compile_to
-from pipelines.parameters import Parameters
 
 # A run can be some seconds on its way before KFP lists it.
 SETTLING = timedelta(minutes=2)
@@ -39,7 +38,7 @@ class Schedules:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.client = connect(environment)
-        self._names: dict[Parameters, str] = {}
+        self._names: dict[str, str] = {}
 
     def found(self) -> list[Recurring]:
         """All recurring runs of the namespace that are ours."""
@@ -81,7 +80,7 @@ class Schedules:
         """What would make the cluster match a schedule; nothing is sent."""
         version = "latest"
         if schedule.version == "pinned":
-            version = self._version_name(schedule.parameters)
+            version = self._version_name(schedule.parameters_in(self.environment).publish_to)
         return plan(Wanted(schedule, self.environment, version), self.found())
 
     def carry_out(self, planned: Plan) -> Iterator[str]:
@@ -176,19 +175,21 @@ class Schedules:
                 last = " ".join(states).lower() or "-"
                 yield name, state, one.cron, following, one.version, last
 
-    def _version_name(self, parameters: Parameters) -> str:
+    def _version_name(self, publish_to: str) -> str:
         """The name that the pipeline, compiled now, has as a version on the cluster."""
-        if parameters not in self._names:
+        if publish_to not in self._names:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "pipeline.yaml"
-                compile_to(file, self.environment, parameters)
-                self._names[parameters] = runs.version_name(file)
-        return self._names[parameters]
+                compile_to(file, self.environment, runs.uploaded(self.environment, publish_to))
+                self._names[publish_to] = runs.version_name(file)
+        return self._names[publish_to]
 
     def _create(self, wanted: Wanted) -> Recurring:
         """Make a recurring run; one that was made though the answer was lost is found again."""
         schedule, environment = wanted.schedule, wanted.environment
-        version = runs.upload_pipeline(self.client, environment, schedule.parameters)
+        version = runs.upload_pipeline(
+            self.client, environment, schedule.parameters_in(environment).publish_to
+        )
         experiment = runs.ensure_experiment(self.client, environment)
         mode = api.RecurringRunMode.ENABLE if schedule.enabled else api.RecurringRunMode.DISABLE
         body = api.V2beta1RecurringRun(
@@ -207,7 +208,8 @@ class Schedules:
                 ),
             ),
             runtime_config=api.V2beta1RuntimeConfig(
-                parameters=schedule.arguments, pipeline_root=environment.pipeline_root
+                parameters=schedule.arguments_in(environment),
+                pipeline_root=environment.pipeline_root,
             ),
             service_account=environment.service_account,
         )

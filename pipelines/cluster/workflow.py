@@ -20,13 +20,12 @@ from typing import Any
 
 import kfp
 
-from genpipe.cells import Cell, Family
+from genpipe.cells import Cell
 from genpipe.tracking.step import step_name
 from pipelines.cluster.api import ApiError, get_json, one_line
 from pipelines.settings import STEPS
 
-# A DAG task's key: its step, and a number where a step stands in several loops.
-STEP = re.compile(rf"({'|'.join(step.replace('_', '-') for step in STEPS)})(-\d+)?")
+STEP = re.compile("|".join(STEPS))  # a DAG task's key
 ATTEMPT = re.compile(r"\((\d+)\)$")  # ingest(0).executor(1): Argo numbers the attempts at a node
 ITERATION = re.compile(r"\((\d+):")  # iteration-iterations(0:0)
 DRIVER, EXECUTOR = "-driver", "executor"
@@ -67,8 +66,7 @@ class Task:
     """A step of a run, of one cell where it has cells.
 
     Attributes:
-        name: such as ``train_vae-10``; of a loop that does not tell its latent sizes
-            ``train_vae #0``.
+        name: such as ``train-vae-10``; of a loop whose cells are not known ``train-#0``.
         group: the steps that are counted together: ``train vae``, ``ingest``.
         cell: what it is called within the group: ``10``; empty where there is but one.
         state: what it is doing.
@@ -95,7 +93,7 @@ class Failure:
     """What failed for good: a step, or a part of the run that is none.
 
     Attributes:
-        name: of the step, or of KFP's part (``driver of train_vae-10``).
+        name: of the step, or of KFP's part (``driver of train-vae-10``).
         step: whose log tells more; empty of a part that is no step.
         reason: what KFP or Argo gives, in one line.
         pod: the newest one.
@@ -115,7 +113,6 @@ class Workflow:
         namespace: that its pods are in.
         phase: of the whole; empty before Argo has looked at it.
         message: what Argo says of the whole.
-        families: that it has loops for.
         tasks: the steps that have begun, in the order of the pipeline.
         failures: what failed for good.
         retry_strategy: that holds for whatever has none of its own; None where there is none.
@@ -125,7 +122,6 @@ class Workflow:
     namespace: str
     phase: str
     message: str
-    families: tuple[Family, ...]
     tasks: tuple[Task, ...]
     failures: tuple[Failure, ...]
     retry_strategy: Mapping[str, Any] | None
@@ -149,15 +145,13 @@ class Workflow:
         return "" if str(limit) == "0" else whole
 
 
-def read_workflow(
-    client: kfp.Client, run_id: str, latent_sizes: Sequence[float] = ()
-) -> Workflow | None:
+def read_workflow(client: kfp.Client, run_id: str, cells: Sequence[Cell] = ()) -> Workflow | None:
     """Read the workflow of a run; None before there is one, or if the API does not hand it out.
 
     Args:
         client: of ``connect``.
         run_id: of the run.
-        latent_sizes: that its loops go over.
+        cells: that its loop goes over.
 
     Raises:
         ApiError: the API refused, or did not answer.
@@ -169,26 +163,20 @@ def read_workflow(
             return None
         raise
     manifest = (answer.get("pipeline_runtime") or {}).get("workflow_manifest")
-    return parse_workflow(json.loads(manifest), latent_sizes) if manifest else None
+    return parse_workflow(json.loads(manifest), cells) if manifest else None
 
 
-def parse_workflow(manifest: Mapping[str, Any], latent_sizes: Sequence[float] = ()) -> Workflow:
+def parse_workflow(manifest: Mapping[str, Any], cells: Sequence[Cell] = ()) -> Workflow:
     """Read a workflow's manifest (see ``read_workflow``)."""
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
     nodes = status.get("nodes") or {}
     if status.get("compressedNodes"):
         nodes = json.loads(gzip.decompress(base64.b64decode(status["compressedNodes"])))
-    called = {
-        task["name"]
-        for template in spec.get("templates") or ()
-        for task in (template.get("dag") or {}).get("tasks") or ()
-    }
-    tree = _Tree(str(manifest["metadata"]["name"]), nodes.values(), latent_sizes)
+    tree = _Tree(str(manifest["metadata"]["name"]), nodes.values(), cells)
     return Workflow(
         namespace=str(manifest["metadata"].get("namespace", "")),
         phase=str(status.get("phase") or ""),
         message=one_line(status.get("message") or ""),
-        families=tuple(family for family in Family if f"train-{family.value}" in called),
         tasks=tuple(tree.tasks()),
         failures=tuple(tree.failures()),
         retry_strategy=(spec.get("templateDefaults") or {}).get("retryStrategy"),
@@ -217,10 +205,10 @@ class _Tree:
     """The nodes of a workflow by their paths: their names in the tree without attempts' numbers."""
 
     def __init__(
-        self, workflow: str, nodes: Iterable[Mapping[str, Any]], latent_sizes: Sequence[float]
+        self, workflow: str, nodes: Iterable[Mapping[str, Any]], cells: Sequence[Cell]
     ) -> None:
         self._workflow = workflow
-        self._sizes = latent_sizes
+        self._cells = cells
         self._nodes: dict[Path, list[Mapping[str, Any]]] = {}
         for node in sorted(nodes, key=lambda node: str(node.get("startedAt") or "")):
             _, *parts = str(node["name"]).split(".")
@@ -291,35 +279,26 @@ class _Tree:
 
     def _name(self, path: Path) -> tuple[str, str, str]:
         """A step's name, its group, and what it is called within that."""
-        step, family, number = self._place(path)
-        if family is None:
+        step, number = _place(path)
+        if number is None:
             return step, step, ""
-        group = f"{step.removesuffix(f'_{family}')} {family}"
-        try:
-            cell = Cell(family, self._sizes[number])  # type: ignore[arg-type]
-        except IndexError:
-            return f"{group.replace(' ', '_')} #{number}", group, f"#{number}"
-        return step_name(step, cell), group, str(cell.latent_size)
+        if number >= len(self._cells):
+            return f"{step}-#{number}", step, f"#{number}"
+        cell = self._cells[number]
+        return step_name(step, cell), f"{step} {cell.family.name}", str(cell.latent_size)
 
-    def _rank(self, path: Path) -> tuple[int, int, int]:
+    def _rank(self, path: Path) -> tuple[int, int]:
         """Where a step stands among all; what is no step comes first."""
         if not path:
-            return -1, -1, -1
-        step, family, number = self._place(path)
-        return list(STEPS).index(step), list(Family).index(family) if family else -1, number
+            return -1, -1
+        step, number = _place(path)
+        return STEPS.index(step), -1 if number is None else number
 
-    def _place(self, path: Path) -> tuple[str, Family | None, int]:
-        """A step and, in a loop, the family of the training beside it and the iteration."""
-        matched = STEP.fullmatch(path[-1])
-        assert matched
-        step = matched[1].replace("-", "_")
-        numbers = [int(found[1]) for part in path if (found := ITERATION.search(part))]
-        for family in Family if numbers else ():
-            training = f"train-{family.value}"
-            beside = (*path[:-1], training), (*path[:-1], training + DRIVER)
-            if any(one in self._nodes for one in beside):
-                return step, family, numbers[-1]
-        return step, None, 0
+
+def _place(path: Path) -> tuple[str, int | None]:
+    """A step, and in a loop the iteration."""
+    numbers = [int(found[1]) for part in path if (found := ITERATION.search(part))]
+    return path[-1], numbers[-1] if numbers else None
 
 
 def _whole(nodes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

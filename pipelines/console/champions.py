@@ -9,9 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from genpipe import storage
-from genpipe.cells import Family, parse_family
 from genpipe.errors import InputError, StepError
-from genpipe.registry.champions import METRIC_LABELS, METRIC_OF, Champions, Decision
+from genpipe.families.registry import all_families, find_family
+from genpipe.families.spec import COMPARED_BY
+from genpipe.registry.champions import Champions, Decision
 from pipelines.console.terminal import open_console
 
 
@@ -29,7 +30,7 @@ def open_target(target: str, family: str = "") -> list[Champions]:
         InputError: there is none, or no such family.
         StepError: the target can't be read.
     """
-    families = [parse_family(family)] if family else list(Family)
+    families = [find_family(family).name] if family else list(all_families())
     place = target if storage.is_remote(target) else str(Path(target).expanduser().absolute())
     found = [Champions(place, one) for one in families]
     found = [champions for champions in found if champions.standing().decision]
@@ -80,12 +81,12 @@ def roll_back(target: str, family: str, version: str = "") -> Decision:
 
 
 def _figure(champions: Champions, version: str) -> str:
-    metric = METRIC_OF[champions.family]
+    metric = find_family(champions.family).compared_by
     try:
         value = champions.card(version).get("metrics", {}).get(metric)
     except StepError as error:
         return str(error)
-    return f"{METRIC_LABELS[metric]} {value:.5g}" if isinstance(value, (int, float)) else ""
+    return f"{COMPARED_BY[metric]} {value:.5g}" if isinstance(value, (int, float)) else ""
 
 
 def _when(decision: Decision) -> str:

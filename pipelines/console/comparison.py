@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from genpipe import storage
-from genpipe.cells import Cell, Family
+from genpipe.cells import Cell
 from genpipe.errors import InputError
+from genpipe.families.registry import all_families
 from genpipe.metrics.registry import METRICS, format_metric
-from pipelines.console.results import CURVE_WIDTH, CURVES, Results, show_samples
+from pipelines.console.results import CURVE_WIDTH, Results, show_samples
 from pipelines.console.sketches import sparkline
-from pipelines.console.terminal import print_prose
+from pipelines.console.terminal import headlines, print_prose
 
 # Characters of a comparison's first and last column.
 LABEL_WIDTH = 25
@@ -74,7 +75,7 @@ def show_comparison(runs: Sequence[Results], console: Console) -> None:
         console.print(_comparison(runs, range(first, min(first + at_once, len(runs))), console))
     text = (
         "best: by how much it is better than the next; of one seed each, small differences may be "
-        "chance. Curve: validation loss (DCGAN: generator loss), a cell's runs on one scale."
+        f"chance. Curve: {headlines()}, a cell's runs on one scale."
     )
     print_prose(console, text)
     letters = LETTERS[: len(runs)]
@@ -141,14 +142,14 @@ def comparison_page(runs: Sequence[Results]) -> str:
         warnings=warnings(runs),
         cells=[
             {
-                "style": cell.family.value,
+                "style": cell.family.name,
                 "title": cell.title,
                 "figures": [
                     {"label": METRICS[name].label, "texts": texts, "best": best}
                     for name, texts, best in figures_of(cell, runs)
                 ],
                 "chart": _chart(cell, runs),
-                "curve": CURVES[cell.family].replace("_", " "),
+                "curve": cell.family.headline.replace("_", " "),
                 "pictures": [
                     {
                         "title": title,
@@ -180,7 +181,7 @@ def figures_of(cell: Cell, runs: Sequence[Results]) -> list[tuple[str, list[str]
 def differences(runs: Sequence[Results]) -> list[str]:
     """What the runs were told differently, a line a family: ``vae: epochs A 11, B 40``."""
     lines = []
-    for family in Family:
+    for family in all_families().values():
         own = [
             {
                 name: value
@@ -200,7 +201,7 @@ def differences(runs: Sequence[Results]) -> list[str]:
                 each = ", ".join(f"{letter} {value}" for letter, value in values)
                 told.append(f"{name} {each}")
         if told:
-            lines.append(f"{family.value}: {'; '.join(told)}")
+            lines.append(f"{family.name}: {'; '.join(told)}")
     return lines
 
 
@@ -238,9 +239,7 @@ def _best(name: str, values: Sequence[float | None]) -> str:
 
 
 def _all_cells(runs: Iterable[Results]) -> list[Cell]:
-    order = list(Family)
-    cells = {cell for run in runs for cell in run.metrics}
-    return sorted(cells, key=lambda cell: (order.index(cell.family), cell.latent_size))
+    return sorted({cell for run in runs for cell in run.metrics})
 
 
 def _fetch_pictures(runs: Sequence[Results], folder: Path) -> dict[tuple[int, Cell, str], Path]:
@@ -274,7 +273,7 @@ def _chart(cell: Cell, runs: Sequence[Results]) -> Any:
     return training_chart(
         series,
         label=f"Training of {cell.title}: " + ", ".join(line.label for line in series),
-        x_unit="step" if cell.family is Family.DCGAN else "epoch",
+        x_unit=cell.family.axis,
         x_range=(min(across), max(across)),
         y_range=(min(up), max(up)),
     )

@@ -17,21 +17,16 @@ from rich.console import Console
 from rich.text import Text
 
 from genpipe import storage
-from genpipe.cells import Cell, Family
+from genpipe.cells import Cell
 from genpipe.documents import parse_document
 from genpipe.errors import StepError
+from genpipe.families.registry import all_families
 from pipelines.console.sketches import WIDTH, digit, shows_greys, sparkline
 from pipelines.console.terminal import print_leaderboard
 from pipelines.runs.artifacts import read_run
 from pipelines.runs.board import read_board
 from pipelines.runs.find import FoundRun
 
-# The figure of history.csv that a cell's curve shows.
-CURVES = {
-    Family.AUTOENCODER: "validation_loss",
-    Family.VAE: "validation_loss",
-    Family.DCGAN: "generator_loss",
-}
 CURVE_WIDTH = 12
 MOST_DIGITS = 4
 SIDE = 28
@@ -46,7 +41,7 @@ class Results:
         uri: where the run is.
         board: content of ``leaderboard.json``.
         settings: of each cell's training.
-        curves: (x, y) of each cell's curve (see ``CURVES``).
+        curves: (x, y) of each cell's curve (``FamilySpec.headline``).
         judge: digest of the judge's weights; empty where that is not known.
         files: of each cell the pictures' files, by the picture's name.
         samples: of each cell a few from N(0, I), (n, 28, 28) uint8.
@@ -126,7 +121,7 @@ def show_report(results: Results, console: Console) -> None:
         for cell, points in results.curves.items()
     }
     print_leaderboard(results.board, console, curves)
-    for family in Family:
+    for family in all_families().values():
         for source, samples in (
             ("N(0, I)", results.samples),
             ("a mixture fitted to its codes", results.mixture_samples),
@@ -160,11 +155,10 @@ def show_samples(console: Console, shown: Sequence[tuple[str, np.ndarray]]) -> N
 
 def _curve(content: bytes, cell: Cell) -> list[tuple[float, float]]:
     """The points of a cell's curve that are finite numbers."""
-    x_name = "step" if cell.family is Family.DCGAN else "epoch"
     points = []
     for row in csv.DictReader(io.StringIO(content.decode("utf-8", "replace"))):
         try:
-            point = float(row[x_name]), float(row[CURVES[cell.family]])
+            point = float(row[cell.family.axis]), float(row[cell.family.headline])
         except (KeyError, TypeError, ValueError):
             continue
         if all(map(math.isfinite, point)):

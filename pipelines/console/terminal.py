@@ -7,21 +7,22 @@ import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from genpipe.cells import Cell, Family, Status
+from genpipe.cells import Cell, Status
 from genpipe.errors import InputError
+from genpipe.families.registry import all_families, find_family
 from genpipe.tracking.account import DEFAULT_PROJECT
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.upload import marks_of
 from pipelines.local.run import LocalRun, StepState
-from pipelines.settings import explain
+from pipelines.settings import TRAIN, explain
 
 LAST_LINES = 25
 SECONDS_BETWEEN_LINES = 30.0
@@ -41,7 +42,6 @@ COLUMNS = {
 }
 # What the short headings stand for.
 MEANINGS = {
-    "curve": "curve: validation loss over the training, of the DCGAN the generator's loss",
     "MSE": "MSE: mean squared error on the test split",
     "PCA's": "PCA's: that of as many principal components",
     "loss": "loss: 784 x MSE + KL",
@@ -73,7 +73,7 @@ FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss"
 
 
 class _Row(BaseModel):
-    family: Family
+    family: Annotated[str, AfterValidator(lambda name: find_family(name).name)]
     latent_size: int
     status: Status
     metrics: dict[str, int | float | None]
@@ -106,7 +106,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
     console = open_console()
     cells = len(run.parameters.cells)
     sizes = ", ".join(str(size) for size in run.parameters.latent_sizes)
-    families = ", ".join(family.label for family in run.parameters.families)
+    families = ", ".join(find_family(name).label for name in run.parameters.families)
     console.print(f"[bold]genpipe run {run.name}[/bold]")
     console.print(f"  {families} at latent size {sizes} on {run.parameters.dataset}: {cells} cells")
     if quick:
@@ -268,11 +268,22 @@ def print_leaderboard(
         if row.get("reason"):
             reason = f"{row['family']}-{row['latent_size']} {row['status']}: {row['reason']}"
             print_prose(console, reason)
-    meanings = [MEANINGS[headings[index]] for index in shown if headings[index] in MEANINGS]
+    told = {"curve": f"curve: {headlines()} over the training", **MEANINGS}
+    meanings = [told[headings[index]] for index in shown if headings[index] in told]
     if board["references"]:
         meanings.append("below them: what real images, a Gaussian of the pixels and noise score")
     legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each figure is"])
     print_prose(console, legend)
+
+
+def headlines() -> str:
+    """What a cell's curve shows: ``validation loss (DCGAN: generator loss)``."""
+    others = [
+        f"{family.label}: {family.headline.replace('_', ' ')}"
+        for family in all_families().values()
+        if family.headline != "validation_loss"
+    ]
+    return f"validation loss ({', '.join(others)})" if others else "validation loss"
 
 
 def print_prose(console: Console, text: str) -> None:
@@ -323,7 +334,8 @@ def _show_times(console: Console, run: LocalRun) -> None:
     """Where the time went: seconds of each kind of step, and what came from the cache."""
     kinds: dict[str, list[StepState]] = {}
     for step in run.steps.values():
-        kinds.setdefault(step.name.split("-")[0], []).append(step)
+        kind, *cell = step.name.split("-")
+        kinds.setdefault(f"{kind} {cell[0]}" if kind == TRAIN else kind, []).append(step)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("  step", "runs", "seconds", "longest", "from cache"):
         table.add_column(heading, justify="left" if heading == "  step" else "right")

@@ -45,7 +45,7 @@ class StepState:
     """What is known of one step of the run.
 
     Attributes:
-        name: such as ``train_vae-10``.
+        name: such as ``train-vae-10``.
         status: ``running``, ``done``, ``failed`` or ``cached``.
         seconds: how long it took, in the run that did the work.
         progress: the newest progress event, empty if none came.
@@ -140,7 +140,7 @@ class LocalRun:
         """
         self._began = time.monotonic()
         self._events = self.logs / "events.jsonl"
-        arguments = json.dumps(self.parameters.model_dump(mode="json"), indent=2) + "\n"
+        arguments = json.dumps(self.parameters.to_dict(), indent=2) + "\n"
         try:
             self._events.touch()
             (self.folder / "arguments.json").write_text(arguments)

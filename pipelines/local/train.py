@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from components.train.step import train_cell
-from genpipe.cells import parse_family
+from genpipe.cells import Cell
 from genpipe.data.dataset import open_dataset
 from genpipe.errors import InputError, StepError
-from genpipe.families.settings import SETTINGS
+from genpipe.families.registry import find_family
 from genpipe.surroundings import variables_of_results
 from genpipe.tracking.account import find_account
 from genpipe.tracking.step import step_name
@@ -42,7 +42,7 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
         folder: of the run, which must not exist yet.
 
     Returns:
-        The model's folder, ``<folder>/train_vae-10/model``; W&B's run lies in ``<folder>/wandb``.
+        The model's folder, ``<folder>/train-vae-10/model``; W&B's run lies in ``<folder>/wandb``.
 
     Raises:
         InputError: the family or a setting is unknown or out of range, there is no data set,
@@ -50,16 +50,17 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
         StepError: the folder can't be written.
         SystemExit: with status 1, after the step itself told what stopped it.
     """
-    kind = SETTINGS[parse_family(family)]
-    known = {field.name for field in fields(kind)}
+    spec = find_family(family)
+    known = {field.name for field in fields(spec.settings)}
     for name in given:
         if name not in known:
             own = ", ".join(sorted(known))
             raise InputError(f"{name} is no setting of the family {family}: choose from {own}")
-    settings = kind(**given)
+    settings = spec.settings(**given)
+    cell = Cell(spec, settings.latent_size)
     open_dataset(data)
     find_account()
-    step = folder / step_name(f"train_{family}", settings.cell)
+    step = folder / step_name("train", cell)
     try:
         step.mkdir(parents=True)
     except FileExistsError:
@@ -70,8 +71,7 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
     tracked = step / "wandb_run"
     try:
         train_cell(
-            family,
-            settings.to_dict(),
+            lambda: (cell, settings),
             data=Place(str(data.absolute())),
             model=Place(str(step.absolute() / "model")),
             wandb_folder=str(tracked),

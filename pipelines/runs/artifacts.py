@@ -21,6 +21,7 @@ from genpipe import storage
 from genpipe.cells import Cell, Status
 from genpipe.documents import parse_document
 from genpipe.errors import InputError
+from genpipe.families.registry import all_families
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.step import step_name
 from pipelines.settings import STEPS
@@ -41,8 +42,8 @@ class Step:
     """What one step made for one cell, or for the whole run.
 
     Attributes:
-        name: such as ``train_vae-10``; no two steps of a run share it.
-        kind: the pipeline's name of the step, such as ``train_vae``.
+        name: such as ``train-vae-10``; no two steps of a run share it.
+        kind: the pipeline's name of the step, such as ``train``.
         cell: that it worked for, if it did for one.
         status: how the cell ended, where the step says so.
         artifacts: the files of each, by the artifact's name and then by the name in it, which is
@@ -245,9 +246,9 @@ def page_folder(*uris: str) -> Path:
 
 
 def _kind(task: str) -> str:
-    """The step of a task (``evaluate-2``) or of a local folder (``train_vae-10``)."""
-    name = task.replace("-", "_").replace(".", "_")
-    return next((kind for kind in STEPS if f"{name}_".startswith(f"{kind}_")), task)
+    """The step of a task (``evaluate-2``) or of a local folder (``train-vae-10``)."""
+    kind = re.split(r"[-_.]", task, maxsplit=1)[0]
+    return kind if kind in STEPS else task
 
 
 def _read_step(
@@ -305,9 +306,9 @@ def _parse(content: bytes) -> dict[str, Any]:
         return {}
 
 
-def _place(step: Step) -> tuple[int, str, str, int, str]:
+def _place(step: Step) -> tuple[int, str, int, int, str]:
     """Where a step stands in a listing: as in the pipeline, then by cell."""
     order = list(STEPS)
     place = order.index(step.kind) if step.kind in order else len(order)
-    family, size = (step.cell.family, step.cell.latent_size) if step.cell else ("", 0)
-    return place, step.kind, family, size, step.name
+    family, size = (step.cell.family.name, step.cell.latent_size) if step.cell else ("", 0)
+    return place, step.kind, list(all_families()).index(family) if family else -1, size, step.name

@@ -86,24 +86,19 @@ def _ask(target: Environment, run: str) -> tuple[str, str, Sequence[Cell]]:
     Without an answer an id is enough.
     """
     from pipelines.cluster.api import connect
-    from pipelines.cluster.follow import latent_sizes
+    from pipelines.cluster.follow import cells_of
     from pipelines.cluster.runs import find_run as find_by_api
-    from pipelines.cluster.workflow import read_workflow
 
     if target.api is None:
         return run, "", ()
     try:
         client = connect(target)
         found = find_by_api(client, target, run)
-        sizes = latent_sizes(found)
-        workflow = read_workflow(client, found.run_id, sizes)
     except (StepError, InputError):
         with contextlib.suppress(ValueError):
             return str(UUID(run)), "", ()
         raise
-    families = workflow.families if workflow else ()
-    cells = [Cell(family, int(size)) for family in families for size in sizes]
-    return found.run_id, found.display_name, cells
+    return found.run_id, found.display_name, cells_of(found)
 
 
 def _local_cells(folder: Path) -> Sequence[Cell]:

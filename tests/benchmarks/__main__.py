@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from genpipe.cells import Family
+from genpipe.families.registry import find_family
 from tests.benchmarks import checkpoints, overhead
 from tests.benchmarks.loops import CASES, OURS, PLAIN, measure
 
@@ -64,7 +64,8 @@ def row(result: dict[str, Any]) -> str:
     """One line of the table of loops."""
     rates, memory = result["images_per_second"], result["peak_memory_mib"]
     return (
-        f"| {Family(result['family']).label} | {result['latent_size']} | {result['batch_size']} "
+        f"| {find_family(result['family']).label} | {result['latent_size']} "
+        f"| {result['batch_size']} "
         f"| {result['ratio']:.1f} | {rates[OURS]:,} | {rates[PLAIN]:,} "
         f"| {result['share_of_peak']:.0%} | {memory[OURS]:,} | {memory[PLAIN]:,} |"
     )
@@ -108,7 +109,7 @@ def tables(results: dict[str, Any]) -> str:
     ]
     for one in results["checkpoints"]:
         lines.append(
-            f"| {Family(one['family']).label} | {one['place']} | {one['megabytes']} "
+            f"| {find_family(one['family']).label} | {one['place']} | {one['megabytes']} "
             f"| {one['seconds']} | {one['share_of_training']:.2%} |"
         )
     return "\n".join(lines)

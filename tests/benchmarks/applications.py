@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genpipe.cells import Family
 from genpipe.data.dataset import RESCALINGS, SPLITS, Dataset, open_dataset, write_dataset
+from genpipe.families.registry import all_families, find_family
 from genpipe.metrics.reconstruction import PCA, squared_errors
 from genpipe.tracking import Tracker
 from genpipe.training.saved import SavedModel
@@ -43,7 +43,7 @@ def rebuilder(saved: SavedModel) -> Rebuild:
 
     def rebuild(images: np.ndarray) -> np.ndarray:
         encoded = saved.run("encoder", images)
-        codes = encoded[0] if saved.cell.family is Family.VAE else encoded
+        codes = encoded[0] if saved.cell.family.name == "vae" else encoded
         rebuilt: np.ndarray = saved.run("decoder", codes)
         return rebuilt
 
@@ -115,7 +115,7 @@ def without(data: Dataset, digit: int, folder: Path) -> Dataset:
     return write_dataset(folder, arrays, name=data.name, class_names=data.class_names, facts={})
 
 
-def held_out_auroc(data: Dataset, digit: int, family: Family, **budget: int) -> float:
+def held_out_auroc(data: Dataset, digit: int, family: str, **budget: int) -> float:
     """How well a model that never saw a digit tells it from the others, all of the test split.
 
     Args:
@@ -125,14 +125,14 @@ def held_out_auroc(data: Dataset, digit: int, family: Family, **budget: int) -> 
         budget: settings other than the default ones.
     """
     from components.train.train import train
-    from genpipe.families.settings import SETTINGS
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         without(data, digit, folder)
         with contextlib.redirect_stdout(io.StringIO()):
-            settings = SETTINGS[family](latent_size=HOLD_OUT_SIZE, **budget)
-            train(settings, folder, folder / "model", Tracker())
+            spec = find_family(family)
+            settings = spec.settings(latent_size=HOLD_OUT_SIZE, **budget)
+            train(spec, settings, folder, folder / "model", Tracker())
         images = UNIT.apply(np.asarray(data.images("test")))
         rebuild = rebuilder(SavedModel(folder / "model"))
         errors = squared_errors(images, rebuild(images))
@@ -208,10 +208,12 @@ def main(
         for folder in sorted(run.glob("train_*/model"))
         if (saved := SavedModel(folder)).complete
     ]
-    models.sort(key=lambda saved: (list(Family).index(saved.cell.family), saved.cell.latent_size))
+    models.sort(
+        key=lambda saved: (list(all_families()).index(saved.family), saved.cell.latent_size)
+    )
     components = PCA(data.images("train"))
     sizes = sorted({saved.cell.latent_size for saved in models})
-    dense = [saved for saved in models if saved.cell.family is not Family.DCGAN]
+    dense = [saved for saved in models if saved.cell.family.name != "dcgan"]
     rebuilders = {saved.cell.name: rebuilder(saved) for saved in dense}
     rebuilders |= {f"pca-{size}": linear_rebuilder(components, size) for size in sizes}
 
@@ -233,13 +235,13 @@ def main(
         for name, rebuild in rebuilders.items():
             print(f"| {name} | {squared_errors(few, rebuild(few)).mean():.4f} | |", flush=True)
         for saved in models:
-            if saved.cell.family is Family.DCGAN:
+            if saved.cell.family.name == "dcgan":
                 began = time.perf_counter()
                 error = invert(saved, few).mean()
                 seconds = time.perf_counter() - began
                 print(f"| {saved.cell.name} | {error:.4f} | {seconds:.0f} |", flush=True)
     if held_out:
-        families = (Family.AUTOENCODER, Family.VAE)
+        families = ("autoencoder", "vae")
         titles = "".join(f" {family.label} {HOLD_OUT_SIZE} |" for family in families)
         print(f"\n| held-out digit |{titles}\n|---|" + "---|" * len(families))
         for digit in held_out:

@@ -20,8 +20,7 @@ from google.cloud.storage import Client
 from components.ingest.ingest import ingest
 from components.train.train import Training
 from genpipe import storage
-from genpipe.cells import Family
-from genpipe.families.settings import SETTINGS
+from genpipe.families.registry import all_families, find_family
 from genpipe.tracking import Picture, Tracker
 from genpipe.training.checkpoints import SECONDS_BETWEEN, Checkpoints
 
@@ -46,17 +45,18 @@ def main() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder, FakeGCSServer():
         Client.create_anonymous_client().create_bucket("models")
         dataset = ingest("mnist", "auto", Path(folder) / "data", tracker=Tracker())
-        for family in Family:
-            settings = SETTINGS[family](latent_size=LATENT_SIZE)
-            training = Training(settings, dataset, Tracker(), None)
+        for family in all_families():
+            spec = find_family(family)
+            settings = spec.settings(latent_size=LATENT_SIZE)
+            training = Training(spec, settings, dataset, Tracker(), None)
             for row in range(ROWS):
                 training._log({"epoch": row, "loss": 0.1, "picture": picture})
             for place, root in (("disk", folder), ("bucket", "gs://models")):
-                seconds, size = cost(training, storage.join(root, "checkpoints", family.value))
+                seconds, size = cost(training, storage.join(root, "checkpoints", family))
                 share = seconds / SECONDS_BETWEEN
                 results.append(
                     {
-                        "family": family.value,
+                        "family": family,
                         "place": place,
                         "megabytes": round(size / 1e6, 1),
                         "seconds": round(seconds, 3),

@@ -24,19 +24,18 @@ def main() -> None:
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    from components.train.train import LOSS_LIMITS, RESCALINGS, build
-    from genpipe.cells import Family
-    from genpipe.families.settings import DCGANSettings
+    from components.train.train import RESCALINGS, build
+    from genpipe.families.dcgan.spec import FAMILY, DCGANSettings
     from genpipe.training.loop import Batches, TrainingLoop
 
     images = np.random.default_rng(0).integers(0, 256, (6000, 28, 28, 1), np.uint8)
     loop = TrainingLoop(
-        build(DCGANSettings(latent_size=100)),
+        build(FAMILY, DCGANSettings(latent_size=100)),
         images,
         rescaling=RESCALINGS["symmetric"],
         batches=Batches(len(images), 32, 0),
         jit_compile=False,
-        loss_limit=LOSS_LIMITS[Family.DCGAN],
+        loss_limit=np.inf,
     )
     list(loop.run(5))
     with tempfile.TemporaryDirectory() as folder:

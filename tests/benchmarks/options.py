@@ -18,26 +18,25 @@ from components.evaluate.evaluate import evaluate
 from components.ingest.ingest import ingest
 from components.sample.sample import sample
 from components.train.step import give_each_operation_a_thread
-from genpipe.cells import Family
-from genpipe.families.settings import SETTINGS
+from genpipe.families.registry import find_family
 from genpipe.tracking import Tracker
 
 SAMPLES = 10_000
 SHARED, BFLOAT16 = {"share_generator_pass": True}, {"precision": "bfloat16"}
 # Family, latent size, seed, options.
-VARIANTS: list[tuple[Family, int, int, dict[str, Any]]] = [
-    *((Family.AUTOENCODER, 100, 0, options) for options in ({}, BFLOAT16)),
-    *((Family.VAE, 10, 0, options) for options in ({}, BFLOAT16)),
+VARIANTS: list[tuple[str, int, int, dict[str, Any]]] = [
+    *(("autoencoder", 100, 0, options) for options in ({}, BFLOAT16)),
+    *(("vae", 10, 0, options) for options in ({}, BFLOAT16)),
     *(
-        (Family.DCGAN, 100, seed, options)
+        ("dcgan", 100, seed, options)
         for seed in (0, 1)
         for options in ({}, SHARED, BFLOAT16, SHARED | BFLOAT16)
     ),
 ]
 FIGURES = {
-    Family.AUTOENCODER: ("mean_squared_error",),
-    Family.VAE: ("total_loss",),
-    Family.DCGAN: ("digits_covered", "largest_digit_share", "frechet_distance"),
+    "autoencoder": ("mean_squared_error",),
+    "vae": ("total_loss",),
+    "dcgan": ("digits_covered", "largest_digit_share", "frechet_distance"),
 }
 
 
@@ -50,22 +49,21 @@ def prepare(root: Path) -> None:
     train_judge(root / "data", root / "judge", epochs=3, seed=0, samples=SAMPLES, tracker=Tracker())
 
 
-def measure(
-    root: Path, family: Family, latent_size: int, seed: int, options: Any
-) -> dict[str, float]:
+def measure(root: Path, family: str, latent_size: int, seed: int, options: Any) -> dict[str, float]:
     """Train, evaluate and sample one variant; returns its rate and its figures."""
-    if family is Family.DCGAN:
+    if family == "dcgan":
         give_each_operation_a_thread()
     from components.train.train import train
 
     tracker, data = Tracker(), root / "data"
-    settings = SETTINGS[family](latent_size=latent_size, seed=seed, **options)
+    spec = find_family(family)
+    settings = spec.settings(latent_size=latent_size, seed=seed, **options)
     with tempfile.TemporaryDirectory() as name:
         model, made = Path(name, "model"), Path(name, "made")
-        card = train(settings, data, model, tracker)
+        card = train(spec, settings, data, model, tracker)
         scores = (
             sample(data, root / "judge", model, made, samples=SAMPLES, seed=0, tracker=tracker)
-            if family is Family.DCGAN
+            if family == "dcgan"
             else evaluate(data, model, made, seed=0, tracker=tracker)
         )
     figures = {name: scores["metrics"][name] for name in FIGURES[family]}

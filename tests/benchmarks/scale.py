@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genpipe.cells import Family
+from genpipe.families.registry import all_families
 from tests.benchmarks.loops import OURS, Case, take_turns
 
 PICTURE = Path(__file__).parents[2] / "docs" / "scale.png"
@@ -28,7 +28,7 @@ LATENT_SIZES = (2, 8, 32, 128, 512)
 BATCH_SIZES = (16, 64, 256, 1024)
 DATA_SIZES = (10_000, 60_000, 200_000, 600_000)
 CELLS = (3, 12, 60)
-BATCH_SIZE = {Family.AUTOENCODER: 128, Family.VAE: 128, Family.DCGAN: 32}
+BATCH_SIZE = {"autoencoder": 128, "vae": 128, "dcgan": 32}
 Point = tuple[float, float, float]  # what grows, images/s (cells: seconds), MiB
 
 
@@ -46,7 +46,7 @@ def pipeline(cells: int) -> tuple[float, float]:
     sizes = ",".join(map(str, range(1, cells + 1)))
     genpipe = Path(sys.executable).with_name("genpipe")
     command = [genpipe, "run", "--no-cache", "--families", "autoencoder", "--latent-sizes", sizes]
-    for parameter in ("autoencoder_epochs=1", "judge_epochs=1", "samples=1000"):
+    for parameter in ("autoencoder.epochs=1", "judge_epochs=1", "samples=1000"):
         command += ["--param", parameter]
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +105,7 @@ def main() -> None:
             return path
 
         def families(field: str, sizes: Iterable[int]) -> dict[str, list[Point]]:
-            cases = [Case(family, 10, BATCH_SIZE[family]) for family in Family]
+            cases = [Case(family, 10, BATCH_SIZE[family]) for family in all_families()]
             return {
                 case.family.label: curve(
                     {size: (replace(case, **{field: size}), images(60_000)) for size in sizes}
@@ -113,7 +113,7 @@ def main() -> None:
                 for case in cases
             }
 
-        case = Case(Family.AUTOENCODER, 10, BATCH_SIZE[Family.AUTOENCODER])
+        case = Case("autoencoder", 10, BATCH_SIZE["autoencoder"])
         curves = {
             "latent size": families("latent_size", LATENT_SIZES),
             "batch size": families("batch_size", BATCH_SIZES),

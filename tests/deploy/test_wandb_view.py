@@ -87,7 +87,7 @@ def test_every_set_of_runs_is_of_the_run_asked_for_and_of_steps_that_there_are(
         kinds |= set(values["jobType"])
 
     assert kinds <= {*STEPS, "cell"}
-    assert {"cell", "train_autoencoder", "train_vae", "train_dcgan", "evaluate"} <= kinds
+    assert {"cell", "train", "evaluate"} <= kinds
 
 
 def test_parallel_coordinates_go_from_the_latent_size_to_the_seconds(

@@ -21,13 +21,13 @@ GENPIPE = Path(sys.executable).with_name("genpipe")
 SMALL = [
     *("--families", "autoencoder,vae,dcgan", "--latent-sizes", "2"),
     *("--autoencoder-epochs", "1", "--vae-epochs", "1", "--dcgan-steps", "4"),
-    *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "gen_interval=2"),
+    *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "dcgan.gen_interval=2"),
 ]
 KEY = "notakey" * 6
 CELLS = ("autoencoder-2", "vae-2", "dcgan-2")
 STEPS = {
     *("ingest", "judge", "compare", "publish"),
-    *(f"train_{cell}" for cell in CELLS),
+    *(f"train-{cell}" for cell in CELLS),
     *(f"{step}-{cell}" for step in ("evaluate", "sample") for cell in CELLS),
 }
 
@@ -139,7 +139,7 @@ def test_the_run_folder_holds_every_step_by_name(run):
     for path in (
         *("report.html", "leaderboard.json", "leaderboard.csv", "pipeline.yaml"),
         *("ingest/data/dataset.json", "judge/model/classifier.keras", "logs/kfp.log"),
-        *("train_vae-2/model/decoder.keras", "train_dcgan-2/model/generator.keras"),
+        *("train-vae-2/model/decoder.keras", "train-dcgan-2/model/generator.keras"),
         *("evaluate-vae-2/evaluation/latent_scatter.png", "sample-dcgan-2/samples/grid.png"),
         *("evaluate-vae-2/evaluation/explorer.html", "evaluate-dcgan-2/explorer"),
     ):
@@ -219,25 +219,25 @@ def test_every_step_leaves_a_wandb_run_of_the_group(tracked):
 
     dense = {"epoch", "loss", "validation_loss", "images_per_second", "reconstructions"}
     parts = {"reconstruction_loss", "kl_divergence"}
-    assert dense <= keys("train_autoencoder-2")
-    assert dense | parts | {f"validation_{part}" for part in parts} <= keys("train_vae-2")
+    assert dense <= keys("train-autoencoder-2")
+    assert dense | parts | {f"validation_{part}" for part in parts} <= keys("train-vae-2")
     assert {
         *("step", "discriminator_loss", "generator_loss", "discriminator_accuracy"),
         *("images_per_second", "samples"),
-    } <= keys("train_dcgan-2")
+    } <= keys("train-dcgan-2")
     pictures = {"reconstructions", "latent_scatter", "pictures/reconstructions"}
     assert pictures | {"latent/codes_table"} <= keys("evaluate-vae-2")
     pictures = {"samples", "pictures/samples"}
     assert pictures | {f"{one}_fitted_gaussian" for one in pictures} <= keys("sample-autoencoder-2")
     assert {"data/examples"} <= keys("ingest")
     assert {"leaderboard", "report"} <= keys("compare")
-    config = opened["train_vae-2"]["config"]["update"]
+    config = opened["train-vae-2"]["config"]["update"]
     assert config["latent_size"] == 2
     assert config["beta"] == 1
 
 
 def test_the_history_of_a_training_is_drawn_over_its_epochs_or_steps(tracked):
-    axes = {"train_autoencoder-2": "epoch", "train_vae-2": "epoch", "train_dcgan-2": "step"}
+    axes = {"train-autoencoder-2": "epoch", "train-vae-2": "epoch", "train-dcgan-2": "step"}
     for name, axis in {**axes, "judge": "epoch"}.items():
         metrics = of(tracked[name], "metric")
         assert {one["step_metric"] for one in metrics if one.get("glob_name") == "*"} == {axis}
@@ -387,7 +387,7 @@ def test_an_identical_run_takes_its_steps_from_the_cache(place, run, mnist_cache
     for step in STEPS - {"compare", "publish"}:
         assert re.search(rf"^ +{re.escape(step)} +from the cache", result.stdout, re.M), step
     again = place / "runs" / "second"
-    names = ("train_vae-2/model/decoder.keras", "sample-dcgan-2/samples/samples.npy")
+    names = ("train-vae-2/model/decoder.keras", "sample-dcgan-2/samples/samples.npy")
     assert all((again / name).read_bytes() == (run / name).read_bytes() for name in names)
     assert json.loads((again / "leaderboard.json").read_text())["run"] == "second"
 
@@ -404,15 +404,15 @@ def test_packages_of_the_folder_one_stands_in_are_not_taken_for_ours(place, run,
 
 
 def test_a_diverged_cell_is_a_row_of_the_leaderboard_and_no_failure(place, run, mnist_cache):
-    arguments = [*SMALL, "--families", "vae", "--param", "vae_learning_rate=10"]
+    arguments = [*SMALL, "--families", "vae", "--param", "vae.learning_rate=10"]
     result = genpipe(place, mnist_cache, "run", *arguments, "--name", "diverged")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert re.search(r"^ +train_vae-2 +diverged: the loss was .* at step \d+", result.stdout, re.M)
+    assert re.search(r"^ +train-vae-2 +diverged: the loss was .* at step \d+", result.stdout, re.M)
     folder = place / "runs" / "diverged"
     (cell,) = json.loads((folder / "leaderboard.json").read_text())["cells"]
     assert cell["status"] == "diverged"
     assert re.search(r"at step \d+$", cell["reason"])
-    assert not list(folder.glob("train_vae-2/model/*.keras"))
+    assert not list(folder.glob("train-vae-2/model/*.keras"))
     assert (folder / "report.html").is_file()
 
 

@@ -26,7 +26,7 @@ RUN = [
     *(Path(sys.executable).with_name("genpipe"), "run", "--runner", "docker", "--image", IMAGE),
     *("--source", "wheel", "--families", "autoencoder,vae,dcgan", "--latent-sizes", "2"),
     *("--autoencoder-epochs", "1", "--vae-epochs", "1", "--dcgan-steps", "4"),
-    *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "gen_interval=2"),
+    *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "dcgan.gen_interval=2"),
 ]
 CELLS = ("autoencoder-2", "vae-2", "dcgan-2")
 STEPS = {

@@ -10,7 +10,7 @@ import yaml
 
 from genpipe.errors import InputError
 from pipelines.environments import Environment, shipped_environments
-from pipelines.settings import STEPS, TRAINING
+from pipelines.settings import STEPS, TRAIN
 
 MINIMAL: dict[str, Any] = {
     "name": "mine",
@@ -85,7 +85,7 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
         ({"volumes": [{"claim": "data", "path": "/data", "steps": ["trian"]}]}, "volumes.steps"),
         (
             {"checkpoint_root": "/data/checkpoints"},
-            "checkpoint_root: /data/checkpoints lies in no volume that train_autoencoder mounts",
+            "checkpoint_root: /data/checkpoints lies in no volume that train mounts",
         ),
         (
             {
@@ -97,9 +97,9 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
         (
             {
                 "checkpoint_root": "/data",
-                "volumes": [{"claim": "data", "path": "/data", "steps": ["train_vae"]}],
+                "volumes": [{"claim": "data", "path": "/data", "steps": ["judge"]}],
             },
-            "checkpoint_root: /data lies in no volume that train_autoencoder mounts",
+            "checkpoint_root: /data lies in no volume that train mounts",
         ),
         ({"steps": {"ingest": {"cpu_request": "two"}}}, "steps.ingest.cpu_request"),
         ({"steps": {"ingest": {"cpu_request": True}}}, "steps.ingest.cpu_request"),
@@ -164,8 +164,8 @@ def test_training_runs_on_the_gpu_image_and_the_rest_on_the_cpu_image(tmp_path: 
 
     images = {step: environment.image(step) for step in STEPS}
 
-    assert {step for step, image in images.items() if image == "genpipe-gpu:1"} == set(TRAINING)
-    assert {image for step, image in images.items() if step not in TRAINING} == {"genpipe-cpu:1"}
+    assert {step for step, image in images.items() if image == "genpipe-gpu:1"} == {TRAIN}
+    assert {image for step, image in images.items() if step != TRAIN} == {"genpipe-cpu:1"}
 
 
 def test_a_step_asks_for_its_own_and_else_for_the_default(tmp_path: Path) -> None:
@@ -185,12 +185,12 @@ def test_a_step_asks_for_its_own_and_else_for_the_default(tmp_path: Path) -> Non
 def test_shared_threads_divide_the_cores_among_the_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = {"train_dcgan": {"threads": "shared"}}
+    steps = {"train": {"threads": "shared"}}
     for cores, cells, threads in ((16, 2, 8), (2, 2, 1), (1, 2, 1), (8, 3, 2), (4, 0, 4)):
         monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
         changes = {"api": None, "steps": steps, "parallelism": cells}
         environment = Environment.read(write(tmp_path, changes))
-        assert environment.threads("train_dcgan") == threads
+        assert environment.threads("train") == threads
 
 
 @pytest.mark.parametrize(

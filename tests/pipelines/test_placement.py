@@ -17,7 +17,7 @@ from pipelines.environments import Environment, shipped_environments
 from pipelines.latent_fanout import compile_to
 from pipelines.parameters import Parameters
 from pipelines.placement import variables
-from pipelines.settings import STEPS, TRAINING
+from pipelines.settings import STEPS, TRAIN
 from tests.pipelines.golden import documents
 
 CLUSTERS = ("cluster-cpu", "gke-gpu")
@@ -26,9 +26,7 @@ TABLE = {
     "cluster-cpu": """
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
-        train_autoencoder  genpipe-cpu:t  1    2  1Gi 3Gi  -
-        train_vae          genpipe-cpu:t  1    2  1Gi 3Gi  -
-        train_dcgan        genpipe-cpu:t  2    2  1Gi 3Gi  -
+        train              genpipe-cpu:t  2    2  1Gi 3Gi  -
         evaluate           genpipe-cpu:t  500m 2  1Gi 2Gi  -
         sample             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         compare            genpipe-cpu:t  500m 2  1Gi 2Gi  -
@@ -37,9 +35,7 @@ TABLE = {
     "gke-gpu": """
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
-        train_autoencoder  genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1
-        train_vae          genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1
-        train_dcgan        genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1
+        train              genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1
         evaluate           genpipe-cpu:t  500m 2  1Gi 2Gi  -
         sample             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         compare            genpipe-cpu:t  500m 2  1Gi 2Gi  -
@@ -65,7 +61,7 @@ WANDB_SECRET = {("wandb", "WANDB_API_KEY", "WANDB_API_KEY")}
 
 def compiled(folder: Path, environment: Environment) -> str:
     path = folder / "pipeline.yaml"
-    compile_to(path, environment, Parameters())
+    compile_to(path, environment)
     return path.read_text()
 
 
@@ -125,7 +121,7 @@ def test_selector_and_tolerations_come_with_the_accelerator_and_only_with_it(clu
     environment, text = cluster
     for step, container, kubernetes in executors(text):
         on_gpu = "accelerator" in container["resources"]
-        assert on_gpu == (environment.name == "gke-gpu" and step in TRAINING)
+        assert on_gpu == (environment.name == "gke-gpu" and step == TRAIN)
         assert kubernetes.get("nodeSelector", {}).get("labels", {}) == (SELECTOR if on_gpu else {})
         assert kubernetes.get("tolerations", []) == (TOLERATIONS if on_gpu else [])
         mounts = kubernetes.get("emptyDirMounts", [])
@@ -139,8 +135,8 @@ def test_training_is_told_of_checkpoints_and_the_first_step_where_they_go() -> N
 
     for step in STEPS:
         told = [variables(environment, step).get(name) for name in names]
-        root = "gs://BUCKET/checkpoints" if step in (*TRAINING, "ingest") else None
-        assert told == [root, "300" if step in TRAINING else None]
+        root = "gs://BUCKET/checkpoints" if step in (TRAIN, "ingest") else None
+        assert told == [root, "300" if step == TRAIN else None]
 
 
 def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:
@@ -149,7 +145,7 @@ def test_every_task_has_its_limits_retries_and_variables(cluster: Any) -> None:
     for step, container, kubernetes in executors(text):
         named = {entry["name"]: entry["value"] for entry in container["env"]}
         expected = {"WANDB_PROJECT": "genpipe"}
-        if environment.name == "gke-gpu" and step in (*TRAINING, "ingest"):
+        if environment.name == "gke-gpu" and step in (TRAIN, "ingest"):
             expected["GENPIPE_CHECKPOINTS"] = "gs://BUCKET/checkpoints"
         if step == "publish":
             expected |= {"TF_NUM_INTRAOP_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -205,7 +201,7 @@ def test_a_claim_is_mounted_by_its_steps_and_looked_at_by_the_first(tmp_path: Pa
     content = yaml.safe_load((shipped_environments() / "cluster-cpu.yaml").read_text())
     content["volumes"] = [
         {"claim": "all", "path": "/data"},
-        {"claim": "few", "path": "/checkpoints", "steps": list(TRAINING)},
+        {"claim": "few", "path": "/checkpoints", "steps": [TRAIN]},
     ]
     content["checkpoint_root"] = "/checkpoints/genpipe"
     path = tmp_path / "mine.yaml"
@@ -216,7 +212,7 @@ def test_a_claim_is_mounted_by_its_steps_and_looked_at_by_the_first(tmp_path: Pa
             (one["pvcNameParameter"]["runtimeValue"]["constant"], one["mountPath"])
             for one in kubernetes["pvcMount"]
         ]
-        trains = step in TRAINING
+        trains = step == TRAIN
         assert mounts == [("all", "/data"), *([("few", "/checkpoints")] if trains else [])]
         named = {entry["name"]: entry["value"] for entry in container["env"]}
         # The first step does not mount it, and so can't look.
@@ -244,7 +240,7 @@ def test_without_caching_no_step_comes_from_the_cache(tmp_path: Path) -> None:
     def components(spec: Any) -> list[Any]:
         return [one for one in spec["components"].values() if "dag" in one]
 
-    assert {"ingest", "judge", "train-dcgan"} <= cached(environment)
+    assert {"ingest", "judge", "train"} <= cached(environment)
     assert not {"compare", "publish"} & cached(environment)
     assert not cached(uncached)
 
@@ -285,7 +281,7 @@ def test_loops_are_as_wide_as_the_environment_says(cluster: Any) -> None:
     widths = [
         task["iteratorPolicy"]["parallelismLimit"] for name, task in loops if "for-loop" in name
     ]
-    assert widths == [environment.parallelism] * 3
+    assert widths == [environment.parallelism]
 
 
 def test_the_compiled_size_does_not_grow_with_the_latent_sizes(cluster: Any) -> None:
@@ -294,10 +290,10 @@ def test_the_compiled_size_does_not_grow_with_the_latent_sizes(cluster: Any) -> 
         Parameters.checked({"latent_sizes": tuple(range(1, count + 1))}).arguments()
         for count in (1, 50)
     )
-    # The sizes are an argument of a run: what is compiled knows the default only.
+    # The cells are an argument of a run: what is compiled knows the default only.
     assert few.keys() == many.keys()
     spec = documents(text)[0]
-    sizes = spec["root"]["inputDefinitions"]["parameters"]["latent_sizes"]
-    assert sizes["defaultValue"] == [2, 10, 100]
-    assert len(json.dumps(many)) - len(json.dumps(few)) < 250
-    assert len(text) < 120_000
+    cells = spec["root"]["inputDefinitions"]["parameters"]["cells"]["defaultValue"]
+    assert len(cells) == 9
+    assert len(json.dumps(many)) - len(json.dumps(few)) < 20 * 147
+    assert len(text) < 50_000

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from genpipe.cells import Family
 from genpipe.reporting.images import CLASS_COLOURS
 from genpipe.training.saved import SavedModel
 
@@ -132,7 +131,7 @@ def pack_cell(
         InputError: a file of the model is not there, or not the one that was saved.
     """
     size = saved.cell.latent_size
-    is_dcgan = saved.cell.family is Family.DCGAN
+    is_dcgan = not saved.cell.family.encoder
     network = "generator" if is_dcgan else "decoder"
     weights = saved.weights(network)
     if is_dcgan:
@@ -171,7 +170,7 @@ def pack_cell(
         "colours": CLASS_COLOURS,
         "network": network,
         # The VAE's codes and the DCGAN's noise are meant to follow it; an autoencoder's are not.
-        "prior": saved.cell.family is not Family.AUTOENCODER,
+        "prior": saved.cell.family.follows_prior,
         "names": list(frame.names),
         "zero": [float(value) for value in frame.coordinates(np.zeros((1, size)))[0]],
         "apart": _apart(points),

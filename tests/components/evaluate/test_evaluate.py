@@ -14,10 +14,10 @@ from PIL import Image
 
 from components.evaluate.evaluate import evaluate
 from components.evaluate.explore import explore
-from genpipe.cells import Family, Status
+from genpipe.cells import Status
 from genpipe.data.dataset import RESCALINGS, Dataset
 from genpipe.errors import InputError
-from genpipe.families.settings import SETTINGS
+from genpipe.families.registry import all_families, find_family
 from genpipe.metrics import reconstruction
 from genpipe.tracking import Picture, Tracker
 from genpipe.tracking.progress import Progress
@@ -25,10 +25,10 @@ from genpipe.training import saved
 from genpipe.training.saved import SavedModel
 
 DENSE = {"hidden_size": 16, "epochs": 1, "batch_size": 32}
-TINY: dict[Family, dict[str, Any]] = {
-    Family.AUTOENCODER: {**DENSE, "latent_size": 3},
-    Family.VAE: {**DENSE, "latent_size": 2, "beta": 3.0},
-    Family.DCGAN: {"latent_size": 2, "steps": 2, "batch_size": 4},
+TINY: dict[str, dict[str, Any]] = {
+    "autoencoder": {**DENSE, "latent_size": 3},
+    "vae": {**DENSE, "latent_size": 2, "beta": 3.0},
+    "dcgan": {"latent_size": 2, "steps": 2, "batch_size": 4},
 }
 SHARED = {
     *("mean_squared_error", "binary_cross_entropy", "pca_mean_squared_error"),
@@ -37,11 +37,11 @@ SHARED = {
     "neighbour_accuracy",
 }
 METRICS = {
-    Family.AUTOENCODER: SHARED | {"dead_units", "revived_units"},
-    Family.VAE: SHARED
+    "autoencoder": SHARED | {"dead_units", "revived_units"},
+    "vae": SHARED
     | {"reconstruction_loss", "kl_divergence", "total_loss", "elbo", "active_units"}
     | {"importance_weighted_bound"},
-    Family.DCGAN: {
+    "dcgan": {
         *("discriminator_accuracy_real", "discriminator_accuracy_generated"),
         *("discriminator_loss", "generator_loss", "sample_variance_ratio"),
     },
@@ -81,23 +81,27 @@ class Evaluated:
 
 
 @pytest.fixture(scope="module")
-def evaluations(
-    digits: Dataset, tmp_path_factory: pytest.TempPathFactory
-) -> dict[Family, Evaluated]:
+def evaluations(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Evaluated]:
     from components.train.train import train
 
     made = {}
     for family, options in TINY.items():
-        root, tracker = tmp_path_factory.mktemp(family.value), Recorder()
-        train(SETTINGS[family](**options), digits.folder, root / "model", Tracker())
+        root, tracker = tmp_path_factory.mktemp(family), Recorder()
+        train(
+            spec := find_family(family),
+            spec.settings(**options),
+            digits.folder,
+            root / "model",
+            Tracker(),
+        )
         folder = root / "deep" / "evaluation"
         result = evaluate(digits.folder, root / "model", folder, 0, tracker)
         made[family] = Evaluated(root / "model", folder, result, tracker)
     return made
 
 
-@pytest.fixture(params=list(Family))
-def evaluated(request: pytest.FixtureRequest, evaluations: dict[Family, Evaluated]) -> Evaluated:
+@pytest.fixture(params=list(all_families()))
+def evaluated(request: pytest.FixtureRequest, evaluations: dict[str, Evaluated]) -> Evaluated:
     return evaluations[request.param]
 
 
@@ -110,7 +114,7 @@ def test_metrics_json_holds_the_cell_and_its_scores(evaluated: Evaluated, digits
     assert (result["status"], result["split"], result["images"]) == ("complete", "test", 200)
     assert result["data"] == {"name": "mnist", "digest": digits.digest}
     assert result["training"] == model.card["training"]
-    assert set(result["metrics"]) == METRICS[model.cell.family]
+    assert set(result["metrics"]) == METRICS[model.cell.family.name]
     assert np.isfinite(list(result["metrics"].values())).all()
     assert evaluated.tracker.summary == result["metrics"]
 
@@ -124,9 +128,9 @@ def test_the_same_seed_gives_the_same_scores(
 
 
 def test_an_autoencoder_and_a_vae_leave_pictures_and_codes(
-    evaluations: dict[Family, Evaluated], digits: Dataset
+    evaluations: dict[str, Evaluated], digits: Dataset
 ) -> None:
-    for family in (Family.AUTOENCODER, Family.VAE):
+    for family in ("autoencoder", "vae"):
         done = evaluations[family]
         names = {path.name for path in done.folder.iterdir()}
         codes = np.load(done.folder / "latent_codes.npy")
@@ -141,9 +145,9 @@ def test_an_autoencoder_and_a_vae_leave_pictures_and_codes(
 
 
 def test_a_dcgan_which_has_no_encoder_leaves_its_scores_alone(
-    evaluations: dict[Family, Evaluated],
+    evaluations: dict[str, Evaluated],
 ) -> None:
-    done = evaluations[Family.DCGAN]
+    done = evaluations["dcgan"]
 
     assert [path.name for path in done.folder.iterdir()] == ["metrics.json"]
     for name in ("discriminator_accuracy_real", "discriminator_accuracy_generated"):
@@ -151,14 +155,14 @@ def test_a_dcgan_which_has_no_encoder_leaves_its_scores_alone(
 
 
 def test_the_reconstruction_scores_are_of_the_whole_test_split(
-    evaluations: dict[Family, Evaluated], digits: Dataset
+    evaluations: dict[str, Evaluated], digits: Dataset
 ) -> None:
     images = RESCALINGS["unit"].apply(digits.images("test"))
-    for family in (Family.AUTOENCODER, Family.VAE):
+    for family in ("autoencoder", "vae"):
         done = evaluations[family]
         model, codes = SavedModel(done.model), np.load(done.folder / "latent_codes.npy")
         encoded = model.run("encoder", images)
-        np.testing.assert_array_equal(codes, encoded[0] if family is Family.VAE else encoded)
+        np.testing.assert_array_equal(codes, encoded[0] if family == "vae" else encoded)
         rebuilt = model.run("decoder", codes)
         error = float(np.square(rebuilt - images).mean())
         assert done.metrics["mean_squared_error"] == pytest.approx(error, rel=1e-5)
@@ -174,10 +178,10 @@ def test_the_reconstruction_scores_are_of_the_whole_test_split(
         assert done.metrics["pca_mean_squared_error"] == pytest.approx(best, rel=1e-6)
 
 
-def test_what_each_test_image_costs_is_kept(evaluations: dict[Family, Evaluated]) -> None:
+def test_what_each_test_image_costs_is_kept(evaluations: dict[str, Evaluated]) -> None:
     for family, mean in (
-        (Family.AUTOENCODER, lambda metrics: metrics["mean_squared_error"]),
-        (Family.VAE, lambda metrics: -metrics["elbo"]),
+        ("autoencoder", lambda metrics: metrics["mean_squared_error"]),
+        ("vae", lambda metrics: -metrics["elbo"]),
     ):
         done = evaluations[family]
         losses = np.load(done.folder / "test_losses.npy", allow_pickle=False)
@@ -187,9 +191,9 @@ def test_what_each_test_image_costs_is_kept(evaluations: dict[Family, Evaluated]
 
 
 def test_the_areas_of_the_classes_are_told_by_name(
-    evaluations: dict[Family, Evaluated],
+    evaluations: dict[str, Evaluated],
 ) -> None:
-    for family in (Family.AUTOENCODER, Family.VAE):
+    for family in ("autoencoder", "vae"):
         done = evaluations[family]
         areas = done.result["latent"]["area_share"]
         assert list(areas) == list("0123456789")
@@ -199,9 +203,9 @@ def test_the_areas_of_the_classes_are_told_by_name(
 
 
 def test_the_total_loss_of_a_vae_is_the_sum_of_its_parts(
-    evaluations: dict[Family, Evaluated], digits: Dataset
+    evaluations: dict[str, Evaluated], digits: Dataset
 ) -> None:
-    done = evaluations[Family.VAE]
+    done = evaluations["vae"]
     metrics = done.metrics
     images = RESCALINGS["unit"].apply(digits.images("test"))
     z_mean, z_log_var = SavedModel(done.model).run("encoder", images)
@@ -220,18 +224,18 @@ def test_the_total_loss_of_a_vae_is_the_sum_of_its_parts(
 
 
 def test_the_importance_weighted_bound_is_tighter_than_the_elbo(
-    evaluations: dict[Family, Evaluated],
+    evaluations: dict[str, Evaluated],
 ) -> None:
-    metrics = evaluations[Family.VAE].metrics
+    metrics = evaluations["vae"].metrics
 
     assert metrics["elbo"] < metrics["importance_weighted_bound"] < metrics["elbo"] + 50
 
 
-def test_losses_have_intervals_around_them(evaluations: dict[Family, Evaluated]) -> None:
+def test_losses_have_intervals_around_them(evaluations: dict[str, Evaluated]) -> None:
     errors = {"mean_squared_error", "pca_mean_squared_error"}
     for family, names in (
-        (Family.AUTOENCODER, errors),
-        (Family.VAE, errors | {"elbo", "total_loss"}),
+        ("autoencoder", errors),
+        ("vae", errors | {"elbo", "total_loss"}),
     ):
         done = evaluations[family]
         assert done.result["intervals"].keys() == names
@@ -240,9 +244,9 @@ def test_losses_have_intervals_around_them(evaluations: dict[Family, Evaluated])
 
 
 def test_the_discriminators_scores_are_those_of_its_answers(
-    evaluations: dict[Family, Evaluated], digits: Dataset
+    evaluations: dict[str, Evaluated], digits: Dataset
 ) -> None:
-    done = evaluations[Family.DCGAN]
+    done = evaluations["dcgan"]
     model, metrics = SavedModel(done.model), done.metrics
     noise = np.random.default_rng(0).standard_normal((2000, 2), np.float32)
     generated = model.run("generator", noise)
@@ -259,10 +263,10 @@ def test_the_discriminators_scores_are_those_of_its_answers(
 
 
 def test_a_model_of_other_data_is_refused_and_both_digests_are_told(
-    evaluations: dict[Family, Evaluated], digits: Dataset, tmp_path: Path
+    evaluations: dict[str, Evaluated], digits: Dataset, tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
-    shutil.copytree(evaluations[Family.VAE].model, model)
+    shutil.copytree(evaluations["vae"].model, model)
     card = json.loads((model / "model.json").read_text())
     card["data"]["digest"] = "sha256:other"
     (model / "model.json").write_text(json.dumps(card))

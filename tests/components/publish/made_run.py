@@ -125,7 +125,7 @@ class MadeRun:
             tracker=self.tracker,
             **self.arguments,
         )
-        return {decision.family.value: decision for decision in decisions}
+        return {decision.family: decision for decision in decisions}
 
     @property
     def page(self) -> str:
@@ -150,7 +150,7 @@ class MadeRun:
         (model / "weights.keras").write_bytes(weights.encode())
         write_json(evaluation / "metrics.json", _facts(cell))
         write_json(samples / "metrics.json", _facts(cell))
-        if cell.family == "dcgan":
+        if cell.family.name == "dcgan":
             np.save(samples / "samples.npy", images(cost, seed))
         else:
             np.save(samples / "samples.npy", images(0, seed)[:32])
@@ -165,4 +165,4 @@ def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
 
 
 def _facts(cell: Cell) -> dict[str, Any]:
-    return {"family": cell.family.value, "latent_size": cell.latent_size}
+    return {"family": cell.family.name, "latent_size": cell.latent_size}

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from genpipe import storage
-from genpipe.cells import Family
 from genpipe.errors import InputError, StepError
 from genpipe.metrics.frechet import judge_features
 from genpipe.registry.champions import Champions, Outcome
@@ -68,7 +67,7 @@ def shelf(tmp_path: Path) -> str:
 
 def champion(target: str, family: str = "vae") -> str:
     """The version that is champion."""
-    decision = Champions(target, Family(family)).standing().decision
+    decision = Champions(target, family).standing().decision
     return decision.champion if decision else ""
 
 

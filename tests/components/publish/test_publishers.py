@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from genpipe import storage
-from genpipe.cells import Family
 from genpipe.registry.champions import Champions, Outcome
 from tests.components.publish.made_run import MadeRun
 from tests.components.publish.publishers import FAMILY, challenger, champion
@@ -52,7 +51,7 @@ def test_a_publisher_killed_at_any_write_leaves_a_whole_champion(
     assert count >= 8  # each file of a version, its card, the pointer, the record
     left: Counter[str] = Counter()
     for number in range(count + 1):
-        champions = Champions(storage.join(target, str(number)), Family(FAMILY))
+        champions = Champions(storage.join(target, str(number)), FAMILY)
         decision = champions.standing().decision
         assert decision is not None
         assert_whole(champions, {"champion": first}.get(decision.run, better))
@@ -72,7 +71,7 @@ def test_of_publishers_at_once_one_wins_whole_and_all_are_recorded(
 ) -> None:
     publishers("together", tmp_path / "runs", target, count)
 
-    champions = Champions(target, Family(FAMILY))
+    champions = Champions(target, FAMILY)
     best = challenger(tmp_path / "same", 100.0 - 5 * (count - 1))
     assert_whole(champions, best)
     decisions = champions.decisions()

@@ -11,10 +11,10 @@ from PIL import Image
 
 from components.sample.sample import MAX_SAMPLES, sample
 from components.train.train import build
-from genpipe.cells import Family, Status
+from genpipe.cells import Status
 from genpipe.data.dataset import SPLITS, Dataset, write_dataset
 from genpipe.errors import InputError
-from genpipe.families.settings import SETTINGS
+from genpipe.families.registry import find_family
 from genpipe.metrics.classifier import build_classifier, with_features
 from genpipe.metrics.frechet import Gaussian, judge_features
 from genpipe.metrics.registry import METRICS
@@ -25,10 +25,10 @@ from genpipe.training import saved
 SCORES = {"mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"}
 OF_SETS = {*SCORES, "frechet_distance", "precision", "recall", "density", "coverage"}
 COPYING = {"training_closeness", "nearest_is_training_share", "duplicate_share"}
-OPTIONS: dict[Family, dict[str, Any]] = {
-    Family.AUTOENCODER: {"hidden_size": 16, "code_activation": "linear"},
-    Family.VAE: {"hidden_size": 16},
-    Family.DCGAN: {},
+OPTIONS: dict[str, dict[str, Any]] = {
+    "autoencoder": {"hidden_size": 16, "code_activation": "linear"},
+    "vae": {"hidden_size": 16},
+    "dcgan": {},
 }
 
 
@@ -58,10 +58,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     keras.utils.set_random_seed(0)
     root = tmp_path_factory.mktemp("models")
     made = {
-        family.value: save(
+        family: save(
             root / family,
             family,
-            build(SETTINGS[family](latent_size=3, **options)).parts,
+            build(spec := find_family(family), spec.settings(latent_size=3, **options)).parts,
             latent_size=3,
         )
         for family, options in OPTIONS.items()

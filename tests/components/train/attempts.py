@@ -24,17 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from components.train import train
-from genpipe.cells import Family
-from genpipe.families.settings import SETTINGS
+from genpipe.families.registry import find_family
 from genpipe.tracking import Picture, Tracker
 from genpipe.tracking.progress import Progress
 from genpipe.training import checkpoints, loop
 
 DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 30, "batch_size": 32}
-SETTINGS_OF: dict[Family, dict[str, Any]] = {
-    Family.AUTOENCODER: DENSE,
-    Family.VAE: DENSE,
-    Family.DCGAN: {"latent_size": 3, "steps": 70, "batch_size": 4, "gen_interval": 10},
+SETTINGS_OF: dict[str, dict[str, Any]] = {
+    "autoencoder": DENSE,
+    "vae": DENSE,
+    "dcgan": {"latent_size": 3, "steps": 70, "batch_size": 4, "gen_interval": 10},
 }
 KILLS = 10
 PROGRESS = re.compile(r"^progress (\d+)$", re.MULTILINE)
@@ -63,7 +62,7 @@ def digest_of(value: float | Picture) -> float | str:
     return value
 
 
-def start(family: Family, data: Path, folder: Path, log: Path, seconds: float | None) -> int:
+def start(family: str, data: Path, folder: Path, log: Path, seconds: float | None) -> int:
     """Start one attempt; returns its process id. ``seconds``: between checkpoints, if any."""
     if pid := os.fork():
         return pid
@@ -79,7 +78,14 @@ def start(family: Family, data: Path, folder: Path, log: Path, seconds: float | 
         kept = None
         if seconds is not None:
             kept = checkpoints.Checkpoints(str(folder / "checkpoints"), tracker.say, seconds)
-        train.train(SETTINGS[family](**SETTINGS_OF[family]), data, folder / "model", tracker, kept)
+        train.train(
+            spec := find_family(family),
+            spec.settings(**SETTINGS_OF[family]),
+            data,
+            folder / "model",
+            tracker,
+            kept,
+        )
         (folder / "logged.json").write_text(json.dumps(tracker.rows))
         status = 0
     finally:
@@ -115,7 +121,7 @@ def running(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
-def main(family: Family, data: Path, folder: Path, seed: int) -> None:
+def main(family: str, data: Path, folder: Path, seed: int) -> None:
     """Make ``whole`` and ``ended``."""
     assert len(os.listdir("/proc/self/task")) == 1, "forking is safe with one thread alone"
     draw = random.Random(seed)
@@ -137,4 +143,4 @@ def main(family: Family, data: Path, folder: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Family(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

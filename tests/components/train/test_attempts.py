@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from genpipe.cells import Family
 from genpipe.data.dataset import Dataset
+from genpipe.families.registry import all_families
 from genpipe.training.saved import SavedModel
 from tests.components.train.attempts import KILLS
 
@@ -43,13 +43,13 @@ class Ended:
 @pytest.fixture(scope="module")
 def started(
     digits: Dataset, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[Family, tuple[Path, subprocess.Popen[bytes]]]]:
+) -> Iterator[dict[str, tuple[Path, subprocess.Popen[bytes]]]]:
     """The three families' trainings, all side by side."""
     root = tmp_path_factory.mktemp("attempts")
     variables = {"OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     processes = {}
-    for seed, family in enumerate(Family):
-        command = [sys.executable, str(Path(__file__).with_name("attempts.py")), family.value]
+    for seed, family in enumerate(all_families()):
+        command = [sys.executable, str(Path(__file__).with_name("attempts.py")), family]
         with (root / f"{family}.log").open("wb") as log:
             processes[family] = (
                 root / family,
@@ -68,9 +68,9 @@ def started(
             process.wait()
 
 
-@pytest.fixture(scope="module", params=list(Family))
+@pytest.fixture(scope="module", params=list(all_families()))
 def ended(
-    request: pytest.FixtureRequest, started: dict[Family, tuple[Path, subprocess.Popen[bytes]]]
+    request: pytest.FixtureRequest, started: dict[str, tuple[Path, subprocess.Popen[bytes]]]
 ) -> Ended:
     folder, process = started[request.param]
     assert process.wait() == 0, folder.with_suffix(".log").read_text()

@@ -25,10 +25,12 @@ PROGRAM = """
 import sys
 from types import SimpleNamespace
 from components.train.step import train_cell
+from genpipe.cells import Cell
+from genpipe.families.autoencoder.spec import AutoencoderSettings
 data, folder = sys.argv[1:]
+settings = AutoencoderSettings(latent_size=3, hidden_size=16, epochs=int(EPOCHS), batch_size=32)
 train_cell(
-    "autoencoder",
-    {"latent_size": 3, "hidden_size": 16, "epochs": int(EPOCHS), "batch_size": 32},
+    lambda: (Cell("autoencoder", 3), settings),
     data=SimpleNamespace(path=data, uri=data),
     model=SimpleNamespace(path=folder + "/model", uri=folder + "/model"),
     wandb_folder=folder + "/wandb_run",
@@ -153,16 +155,16 @@ def test_two_runs_and_two_cells_have_folders_of_their_own(
         found = step._checkpoints(name, Tracker(group=group))
         return found and found._folder
 
-    assert folder_of("train_vae-2", "run-1") is None
+    assert folder_of("train-vae-2", "run-1") is None
     monkeypatch.setenv("GENPIPE_CHECKPOINTS", str(tmp_path))
-    assert folder_of("train_vae-2", "") is None
+    assert folder_of("train-vae-2", "") is None
     folders = [
         folder_of(*both)
-        for both in (("train_vae-2", "run-1"), ("train_vae-3", "run-1"), ("train_vae-2", "../.."))
+        for both in (("train-vae-2", "run-1"), ("train-vae-3", "run-1"), ("train-vae-2", "../.."))
     ]
     assert len(set(folders)) == 3
     assert {Path(str(folder)).parent for folder in folders} == {tmp_path}
-    assert folder_of("train_vae-2", "run-1") == folders[0]
+    assert folder_of("train-vae-2", "run-1") == folders[0]
 
 
 @pytest.mark.parametrize("asked", ["0", "-1", "nan", "inf", "soon", " "])
@@ -171,4 +173,4 @@ def test_a_pause_that_is_no_time_is_refused(asked: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("GENPIPE_CHECKPOINT_SECONDS", asked)
 
     with pytest.raises(InputError, match="GENPIPE_CHECKPOINT_SECONDS must be a number above 0"):
-        step._checkpoints("train_vae-2", Tracker(group="run-1"))
+        step._checkpoints("train-vae-2", Tracker(group="run-1"))

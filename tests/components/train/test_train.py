@@ -17,10 +17,12 @@ import pytest
 from components.train import train as module
 from components.train.train import Training, build, decay, train
 from genpipe import storage
-from genpipe.cells import Family, Status
+from genpipe.cells import Status
 from genpipe.data.dataset import Dataset
 from genpipe.errors import InputError
-from genpipe.families.settings import SETTINGS, Settings, VAESettings
+from genpipe.families.registry import all_families, find_family
+from genpipe.families.spec import FamilySpec, Settings
+from genpipe.families.vae.spec import VAESettings
 from genpipe.tracking import Picture, Tracker
 from genpipe.tracking.progress import Progress
 from genpipe.training import saved
@@ -28,19 +30,19 @@ from genpipe.training.checkpoints import Checkpoints
 from genpipe.training.saved import SavedModel
 
 DENSE = {"latent_size": 3, "hidden_size": 16, "epochs": 2, "batch_size": 32}
-TINY: dict[Family, dict[str, Any]] = {
-    Family.AUTOENCODER: DENSE,
-    Family.VAE: {**DENSE, "beta": 2.0},
-    Family.DCGAN: {"latent_size": 3, "steps": 3, "batch_size": 4, "gen_interval": 2},
+TINY: dict[str, dict[str, Any]] = {
+    "autoencoder": DENSE,
+    "vae": {**DENSE, "beta": 2.0},
+    "dcgan": {"latent_size": 3, "steps": 3, "batch_size": 4, "gen_interval": 2},
 }
 COLUMNS = {
-    Family.AUTOENCODER: ["epoch", "loss", "validation_loss", "images_per_second"],
-    Family.VAE: [
+    "autoencoder": ["epoch", "loss", "validation_loss", "images_per_second"],
+    "vae": [
         *("epoch", "loss", "reconstruction_loss", "kl_divergence"),
         *("validation_loss", "validation_reconstruction_loss", "validation_kl_divergence"),
         "images_per_second",
     ],
-    Family.DCGAN: [
+    "dcgan": [
         *("step", "loss", "discriminator_loss", "generator_loss", "discriminator_accuracy"),
         "images_per_second",
     ],
@@ -69,7 +71,7 @@ class Trained:
     networks: Mapping[str, keras.Model]
 
 
-def run(settings: Settings, data: Dataset, folder: Path) -> Trained:
+def run(family: FamilySpec, settings: Settings, data: Dataset, folder: Path) -> Trained:
     networks: dict[str, keras.Model] = {}
 
     def save(*arguments: Any, **options: Any) -> dict[str, Any]:
@@ -79,23 +81,23 @@ def run(settings: Settings, data: Dataset, folder: Path) -> Trained:
     saved_save, tracker = saved.save, Recorder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saved, "save", save)
-        card = train(settings, data.folder, folder, tracker)
+        card = train(family, settings, data.folder, folder, tracker)
     return Trained(folder, card, tracker, networks)
 
 
-@pytest.fixture(scope="module", params=list(Family))
-def family(request: pytest.FixtureRequest) -> Family:
+@pytest.fixture(scope="module", params=list(all_families()))
+def family(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def trained(family: Family, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(family: str, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained") / "model"
-    return run(SETTINGS[family](**TINY[family]), digits, folder)
+    return run(spec := find_family(family), spec.settings(**TINY[family]), digits, folder)
 
 
 def test_model_json_holds_what_a_reader_needs(
-    family: Family, trained: Trained, digits: Dataset
+    family: str, trained: Trained, digits: Dataset
 ) -> None:
     card = json.loads((trained.folder / "model.json").read_text())
 
@@ -104,40 +106,42 @@ def test_model_json_holds_what_a_reader_needs(
     assert card["status"] == "complete"
     assert (card["latent_size"], card["seed"]) == (3, 0)
     assert card["data"] == {"name": "mnist", "digest": digits.digest}
-    assert SETTINGS[family](**card["settings"]) == SETTINGS[family](**TINY[family])
+    assert find_family(family).settings(**card["settings"]) == find_family(family).settings(
+        **TINY[family]
+    )
     assert card["version"]
     assert set(card["environment"]) == {"tensorflow", "keras", "precision", "variables"}
     assert card["environment"]["precision"] == "float32"  # there is no GPU here
-    parts = {"generator", "discriminator"} if family is Family.DCGAN else {"encoder", "decoder"}
+    parts = {"generator", "discriminator"} if family == "dcgan" else {"encoder", "decoder"}
     assert set(card["files"]) == {f"{part}.{kind}" for part in parts for kind in ("keras", "onnx")}
     assert card["weights_digest"].startswith("sha256:")
 
 
-def test_the_cost_of_the_training_is_told(family: Family, trained: Trained) -> None:
+def test_the_cost_of_the_training_is_told(family: str, trained: Trained) -> None:
     facts, options = trained.card["training"], TINY[family]
 
-    steps = options["steps"] if family is Family.DCGAN else 2 * (512 // 32)
+    steps = options["steps"] if family == "dcgan" else 2 * (512 // 32)
     assert facts["steps"] == steps
     assert facts["images_seen"] == steps * options["batch_size"]
     assert facts["epochs"] == steps * options["batch_size"] / 512
     assert facts["train_seconds"] > 0
     rate = facts["images_seen"] / facts["train_seconds"]
     assert facts["images_per_second"] == pytest.approx(rate)
-    assert ("revived_units" in facts) is (family is Family.AUTOENCODER)
+    assert ("revived_units" in facts) is (family == "autoencoder")
 
 
-def test_the_history_has_a_row_an_epoch_or_a_mark(family: Family, trained: Trained) -> None:
+def test_the_history_has_a_row_an_epoch_or_a_mark(family: str, trained: Trained) -> None:
     with (trained.folder / "history.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
 
     assert header == COLUMNS[family]
-    assert [float(row[0]) for row in rows] == ([2, 3] if family is Family.DCGAN else [1, 2])
+    assert [float(row[0]) for row in rows] == ([2, 3] if family == "dcgan" else [1, 2])
     assert np.isfinite(np.array(rows, float)).all()
     assert list(SavedModel(trained.folder).history()) == header
 
 
-def test_every_row_is_logged_with_its_picture(family: Family, trained: Trained) -> None:
-    key = "samples" if family is Family.DCGAN else "reconstructions"
+def test_every_row_is_logged_with_its_picture(family: str, trained: Trained) -> None:
+    key = "samples" if family == "dcgan" else "reconstructions"
     history = SavedModel(trained.folder).history()
 
     assert len(trained.tracker.rows) == 2
@@ -149,7 +153,7 @@ def test_every_row_is_logged_with_its_picture(family: Family, trained: Trained) 
     assert "100%" in trained.tracker.out.getvalue()
 
 
-@pytest.mark.parametrize("family", [Family.AUTOENCODER, Family.VAE], indirect=True)
+@pytest.mark.parametrize("family", ["autoencoder", "vae"], indirect=True)
 def test_the_loss_falls_on_both_splits(trained: Trained) -> None:
     history = SavedModel(trained.folder).history()
 
@@ -157,7 +161,7 @@ def test_the_loss_falls_on_both_splits(trained: Trained) -> None:
     assert history["validation_loss"][1] < history["validation_loss"][0]
 
 
-def test_loaded_networks_answer_as_those_in_memory_did(family: Family, trained: Trained) -> None:
+def test_loaded_networks_answer_as_those_in_memory_did(family: str, trained: Trained) -> None:
     model, random = SavedModel(trained.folder), np.random.default_rng(0)
 
     assert model.complete
@@ -172,11 +176,11 @@ def test_loaded_networks_answer_as_those_in_memory_did(family: Family, trained: 
 
 
 def test_training_in_bfloat16_learns_and_saves_float32(
-    family: Family, digits: Dataset, tmp_path: Path
+    family: str, digits: Dataset, tmp_path: Path
 ) -> None:
-    settings = SETTINGS[family](**TINY[family], precision="bfloat16")
+    settings = find_family(family).settings(**TINY[family], precision="bfloat16")
 
-    trained = run(settings, digits, tmp_path / "model")
+    trained = run(find_family(family), settings, digits, tmp_path / "model")
 
     assert trained.card["environment"]["precision"] == "bfloat16"
     assert all(np.isfinite(row["loss"]) for row in trained.tracker.rows)
@@ -223,10 +227,15 @@ def test_auto_precision_is_bfloat16_where_every_gpu_has_it(
 
 
 def test_the_seed_fixes_the_weights(
-    family: Family, trained: Trained, digits: Dataset, tmp_path: Path
+    family: str, trained: Trained, digits: Dataset, tmp_path: Path
 ) -> None:
     again, other = (
-        run(SETTINGS[family](**TINY[family], seed=seed), digits, tmp_path / str(seed)).card
+        run(
+            spec := find_family(family),
+            spec.settings(**TINY[family], seed=seed),
+            digits,
+            tmp_path / str(seed),
+        ).card
         for seed in (0, 1)
     )
 
@@ -235,13 +244,13 @@ def test_the_seed_fixes_the_weights(
 
 
 def test_what_the_bits_depend_on_is_told_apart(
-    family: Family, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+    family: str, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint is used by a training of the same identity alone."""
 
     def identity(dataset: Dataset = digits, **changes: Any) -> dict[str, Any]:
-        settings = SETTINGS[family](**{**TINY[family], **changes})
-        return dict(Training(settings, dataset, Tracker(), None).identity)
+        settings = find_family(family).settings(**{**TINY[family], **changes})
+        return dict(Training(find_family(family), settings, dataset, Tracker(), None).identity)
 
     base = identity()
     others = [identity(seed=1), identity(learning_rate=0.5), identity(latent_size=4)]
@@ -250,13 +259,17 @@ def test_what_the_bits_depend_on_is_told_apart(
     monkeypatch.setattr(module.importlib.metadata, "version", lambda name: "9.9")
     others.append(identity())
 
-    assert base == {**base, **SETTINGS[family](**TINY[family]).to_dict(), "precision": "float32"}
+    assert base == {
+        **base,
+        **find_family(family).settings(**TINY[family]).to_dict(),
+        "precision": "float32",
+    }
     assert all(other != base for other in others)
 
 
-@pytest.mark.parametrize("family", [Family.VAE], indirect=True)
+@pytest.mark.parametrize("family", ["vae"], indirect=True)
 def test_a_training_that_broke_off_goes_on_from_a_bucket(
-    family: Family,
+    family: str,
     trained: Trained,
     digits: Dataset,
     bucket: str,
@@ -266,7 +279,8 @@ def test_a_training_that_broke_off_goes_on_from_a_bucket(
     """It breaks off in its second epoch, when the call behind the last checkpoint is made."""
     monkeypatch.setattr("genpipe.training.checkpoints.LARGEST_SHARE", np.inf)
     monkeypatch.setattr("genpipe.training.loop.SECONDS_IN_A_CALL", np.inf)
-    settings, root = SETTINGS[family](**TINY[family]), f"{bucket}/checkpoints/train_vae-3"
+    spec, root = find_family(family), f"{bucket}/checkpoints/train-vae-3"
+    settings = spec.settings(**TINY[family])
     broken, tracker = Recorder(), Recorder()
     calls = iter([None, None, RuntimeError("the node is gone")])
 
@@ -276,8 +290,12 @@ def test_a_training_that_broke_off_goes_on_from_a_bucket(
 
     monkeypatch.setattr(broken, "progress", progress)
     with pytest.raises(RuntimeError, match="the node is gone"):
-        train(settings, digits.folder, tmp_path / "1", broken, Checkpoints(root, broken.say, 0))
-    card = train(settings, digits.folder, tmp_path, tracker, Checkpoints(root, tracker.say, 0))
+        train(
+            spec, settings, digits.folder, tmp_path / "1", broken, Checkpoints(root, broken.say, 0)
+        )
+    card = train(
+        spec, settings, digits.folder, tmp_path, tracker, Checkpoints(root, tracker.say, 0)
+    )
 
     assert len(broken.rows) == 1
     assert "goes on from the checkpoint of step 16" in tracker.out.getvalue()
@@ -290,7 +308,7 @@ def test_the_oldest_pictures_of_a_long_history_stay_out_of_checkpoints(
     digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PICTURES_KEPT", 2)
-    training = Training(VAESettings(**DENSE), digits, Recorder(), None)
+    training = Training(find_family("vae"), VAESettings(**DENSE), digits, Recorder(), None)
 
     for epoch in range(1, 5):
         training._log({"epoch": epoch, "shown": Picture(np.zeros((2, 2), np.uint8))})
@@ -306,8 +324,9 @@ def test_a_dcgan_has_the_same_bits_on_any_number_of_cores_and_beside_another(
     train = (
         "import sys; from pathlib import Path; from genpipe.tracking import Tracker\n"
         "from components.train.step import give_each_operation_a_thread as divide; divide()\n"
-        "from components.train.train import train, DCGANSettings\n"
-        "train(DCGANSettings(latent_size=100, steps=5),"
+        "from components.train.train import train\n"
+        "from genpipe.families.dcgan.spec import FAMILY, DCGANSettings\n"
+        "train(FAMILY, DCGANSettings(latent_size=100, steps=5),"
         " Path(sys.argv[1]), Path(sys.argv[2]), Tracker())"
     )
     folders, processes = [tmp_path / "one", tmp_path / "many"], []
@@ -334,7 +353,9 @@ def test_the_learning_rate_falls_by_half_a_cosine_to_a_twentieth() -> None:
 def test_an_absurd_learning_rate_ends_as_diverged_and_not_as_a_crash(
     digits: Dataset, tmp_path: Path
 ) -> None:
-    done = run(VAESettings(**DENSE, learning_rate=10.0), digits, tmp_path / "model")
+    done = run(
+        find_family("vae"), VAESettings(**DENSE, learning_rate=10.0), digits, tmp_path / "model"
+    )
 
     model = SavedModel(tmp_path / "model")
     assert model.status is Status.DIVERGED
@@ -347,15 +368,15 @@ def test_an_absurd_learning_rate_ends_as_diverged_and_not_as_a_crash(
     assert f"diverged: {model.card['reason']}" in done.tracker.out.getvalue()
 
 
-@pytest.mark.parametrize("family", [Family.VAE, Family.DCGAN], indirect=True)
+@pytest.mark.parametrize("family", ["vae", "dcgan"], indirect=True)
 def test_a_late_divergence_keeps_the_history_until_then(
-    family: Family, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss is NaN from step 17, after the VAE's first epoch and the DCGAN's first mark."""
 
-    def build_breaking(settings: Settings) -> keras.Model:
-        model = build(settings)
-        optimizer = model.generator_optimizer if family is Family.DCGAN else model.optimizer
+    def build_breaking(family: FamilySpec, settings: Settings) -> keras.Model:
+        model = build(family, settings)
+        optimizer = model.generator_optimizer if family.name == "dcgan" else model.optimizer
         whole_step = model.train_step
 
         def step(images: Any) -> dict[str, Any]:
@@ -367,9 +388,9 @@ def test_a_late_divergence_keeps_the_history_until_then(
         return model
 
     monkeypatch.setattr(module, "build", build_breaking)
-    options = {**TINY[family], "steps": 18, "gen_interval": 16} if family is Family.DCGAN else DENSE
+    options = {**TINY[family], "steps": 18, "gen_interval": 16} if family == "dcgan" else DENSE
 
-    run(SETTINGS[family](**options), digits, tmp_path / "model")
+    run(spec := find_family(family), spec.settings(**options), digits, tmp_path / "model")
 
     model = SavedModel(tmp_path / "model")
     assert model.status is Status.DIVERGED
@@ -379,12 +400,12 @@ def test_a_late_divergence_keeps_the_history_until_then(
     assert np.isfinite(model.history()["loss"]).all()
 
 
-@pytest.mark.parametrize("name", list(Family))
+@pytest.mark.parametrize("name", list(all_families()))
 def test_a_batch_larger_than_the_training_split_is_refused(
-    name: Family, digits: Dataset, tmp_path: Path
+    name: str, digits: Dataset, tmp_path: Path
 ) -> None:
-    settings = SETTINGS[name](**{**TINY[name], "batch_size": 513})
+    settings = find_family(name).settings(**{**TINY[name], "batch_size": 513})
 
     with pytest.raises(InputError, match=r"batch_size 513 is larger than .*\(512 images\)"):
-        train(settings, digits.folder, tmp_path / "model", Tracker())
+        train(find_family(name), settings, digits.folder, tmp_path / "model", Tracker())
     assert not (tmp_path / "model").exists()

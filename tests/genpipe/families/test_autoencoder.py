@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from genpipe.families.autoencoder import Autoencoder
-from genpipe.families.settings import AutoencoderSettings
+from genpipe.families.autoencoder.model import Autoencoder
+from genpipe.families.autoencoder.spec import AutoencoderSettings
 
 
 def dense_layers(network: keras.Model) -> list[tuple[int, str]]:

@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 
 from components.train.train import build
-from genpipe.families.dcgan import DCGAN, build_discriminator, build_generator
+from genpipe.families.dcgan.model import DCGAN, build_discriminator, build_generator
+from genpipe.families.dcgan.spec import DCGANSettings
 from genpipe.families.layers import ByteDropout, FusedBatchNormalization, UpsampledConv2D
-from genpipe.families.settings import DCGANSettings
+from genpipe.families.registry import find_family
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def images() -> tf.Tensor:
 
 def tiny(seed: int = 0) -> DCGAN:
     keras.utils.set_random_seed(seed)
-    return build(DCGANSettings(latent_size=2, seed=seed))
+    return build(find_family("dcgan"), DCGANSettings(latent_size=2, seed=seed))
 
 
 def weights_of(network: keras.Model) -> list[np.ndarray]:
@@ -176,7 +177,7 @@ def test_the_generator_learns_from_images_of_its_own_unless_the_pass_is_shared(
 ) -> None:
     """The loss and the update of one step, against the same done in eager pieces by hand."""
     made = [
-        build(DCGANSettings(latent_size=2, share_generator_pass=setting))
+        build(find_family("dcgan"), DCGANSettings(latent_size=2, share_generator_pass=setting))
         for setting in (share, False)
     ]
     for model in made:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from genpipe.families.dcgan import build_generator
+from genpipe.families.dcgan.model import build_generator
 from genpipe.families.layers import (
     ByteDropout,
     FusedAdam,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from genpipe.families.settings import VAESettings
-from genpipe.families.vae import VAE, kl_divergence, reparameterize
+from genpipe.families.vae.model import VAE, kl_divergence, reparameterize
+from genpipe.families.vae.spec import VAESettings
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from genpipe import storage
-from genpipe.cells import Family
 from genpipe.errors import InputError, StepError
 from genpipe.registry.champions import Champions, Comparison, Decision, Outcome, new_name
 
@@ -16,12 +15,12 @@ from genpipe.registry.champions import Champions, Comparison, Decision, Outcome,
 @pytest.fixture(params=["local", "bucket"])
 def champions(request: pytest.FixtureRequest, tmp_path: Path) -> Champions:
     place = tmp_path if request.param == "local" else request.getfixturevalue(request.param)
-    return Champions(f"{place}/shelf", Family.VAE)
+    return Champions(f"{place}/shelf", "vae")
 
 
 @pytest.fixture
 def local(tmp_path: Path) -> Champions:
-    return Champions(str(tmp_path / "shelf"), Family.VAE)
+    return Champions(str(tmp_path / "shelf"), "vae")
 
 
 def promote(champions: Champions, run: str, *, store: bool = True) -> Decision:
@@ -32,7 +31,7 @@ def promote(champions: Champions, run: str, *, store: bool = True) -> Decision:
     before = standing.decision
     decision = Decision(
         id=new_name(),
-        family=Family.VAE,
+        family="vae",
         latent_size=10,
         run=run,
         model=f"sha256:{run}",

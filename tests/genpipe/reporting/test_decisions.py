@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genpipe.cells import Family
 from genpipe.registry.champions import Comparison, Decision, Outcome, new_name
 from genpipe.reporting.decisions import PLACE, tell
 from genpipe.reporting.report import render_report
@@ -16,7 +15,7 @@ HOSTILE = "<script>alert(1)</script>"
 def decision(outcome: Outcome, reason: str, comparison: Comparison | None = None) -> Decision:
     return Decision(
         id=new_name(),
-        family=Family.VAE,
+        family="vae",
         latent_size=10,
         run=HOSTILE,
         model="sha256:1",

@@ -62,12 +62,12 @@ def test_seconds_are_told_as_people_say_them(seconds: float, text: str) -> None:
 
 def test_off_a_terminal_progress_is_plain_lines_with_rate_and_time_left(clock: Clock) -> None:
     out = io.StringIO()
-    progress = Progress("train_vae-10", stream=out)
+    progress = Progress("train-vae-10", stream=out)
 
     clock.now += 10
     progress.update(1000, 4000, loss=1.25)
 
-    assert out.getvalue() == "train_vae-10   25%  100 images/s  30 s left  loss 1.25\n"
+    assert out.getvalue() == "train-vae-10   25%  100 images/s  30 s left  loss 1.25\n"
 
 
 def test_off_a_terminal_a_line_comes_every_ten_seconds_and_at_the_end(clock: Clock) -> None:

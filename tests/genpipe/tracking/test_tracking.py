@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genpipe.cells import Cell, Family
+from genpipe.cells import Cell
 from genpipe.tracking import Picture, Tracker
 from genpipe.tracking.step import run_id, step_name
 from tests.genpipe.tracking.tracked_step import DRAWN, GROUP, LOGGING, Step, run
@@ -24,17 +24,17 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
     """The records of a step's run and of the run of its cell, by name."""
     step = run(tmp_path_factory.mktemp("drawn"), DRAWN, WANDB_RUN_GROUP=GROUP)
     assert (step.status, "W&B" in step.out) == (0, False)
-    names = {run_id(GROUP, name): name for name in ("train_vae-10", "cell-vae-10")}
+    names = {run_id(GROUP, name): name for name in ("train-vae-10", "cell-vae-10")}
     return {names[path.name.split("-")[-1]]: step.records_of(path) for path in step.runs}
 
 
 def test_steps_are_named_after_their_cell() -> None:
-    cell = Cell(Family.VAE, 10)
+    cell = Cell("vae", 10)
 
     assert step_name("ingest", None) == "ingest"
-    assert step_name("train_vae", cell) == "train_vae-10"
+    assert step_name("train", cell) == "train-vae-10"
     assert step_name("evaluate", cell) == "evaluate-vae-10"
-    assert step_name("train_autoencoder", Cell(Family.AUTOENCODER, 2)) == "train_autoencoder-2"
+    assert step_name("train", Cell("autoencoder", 2)) == "train-autoencoder-2"
 
 
 def test_a_run_id_belongs_to_one_step_of_one_group() -> None:
@@ -59,7 +59,7 @@ def test_a_tracker_without_wandb_takes_everything(capsys: pytest.CaptureFixture[
 
 def test_the_step_succeeds_and_says_so_in_one_line(logged: Step) -> None:
     assert (logged.status, logged.error) == (0, "")
-    assert logged.out.splitlines()[-1].startswith("train_vae-10: done after ")
+    assert logged.out.splitlines()[-1].startswith("train-vae-10: done after ")
     assert len(logged.out.splitlines()) == 1
 
 
@@ -67,10 +67,10 @@ def test_the_run_has_group_job_type_name_and_config(logged: Step) -> None:
     (opened,) = logged.of("run")
 
     assert opened["run_group"] == GROUP
-    assert opened["job_type"] == "train_vae"
-    assert opened["display_name"] == "train_vae-10"
+    assert opened["job_type"] == "train"
+    assert opened["display_name"] == "train-vae-10"
     assert opened["project"] == "genpipe"
-    assert opened["run_id"] == run_id(GROUP, "train_vae-10")
+    assert opened["run_id"] == run_id(GROUP, "train-vae-10")
     config = opened["config"]["update"]
     assert {name: config[name] for name in ("beta", "seed")} == {"beta": 1.5, "seed": 3}
     assert logged.of("exit")[0].get("exit_code") == 0
@@ -98,7 +98,7 @@ def summary_of(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_the_history_is_drawn_over_its_axis(drawn: dict[str, list[dict[str, Any]]]) -> None:
-    records = drawn["train_vae-10"]
+    records = drawn["train-vae-10"]
     metrics = [record["metric"] for record in records if record["type"] == "metric"]
 
     axis, every, *best = metrics
@@ -113,7 +113,7 @@ def test_the_history_is_drawn_over_its_axis(drawn: dict[str, list[dict[str, Any]
 def test_the_summary_keeps_the_best_value_beside_the_last(
     drawn: dict[str, list[dict[str, Any]]],
 ) -> None:
-    summary = summary_of(drawn["train_vae-10"])
+    summary = summary_of(drawn["train-vae-10"])
 
     assert summary["loss"] == {"min": 1.5, "last": 2}
     assert summary["accuracy"] == {"max": 0.75, "last": 0.25}
@@ -121,7 +121,7 @@ def test_the_summary_keeps_the_best_value_beside_the_last(
 
 
 def test_a_scatter_plot_is_a_chart_of_a_table(drawn: dict[str, list[dict[str, Any]]]) -> None:
-    records = drawn["train_vae-10"]
+    records = drawn["train-vae-10"]
     configs = [record["config"]["update"] for record in records if record["type"] == "config"]
     (chart,) = [update for update in configs if "_wandb.visualize.latent/codes" in update]
     items = [record["history"]["item"] for record in records if record["type"] == "history"]
@@ -209,12 +209,12 @@ def test_without_a_group_the_run_has_an_id_of_its_own(logged: Step, tmp_path: Pa
 def test_events_tell_how_the_step_went(logged: Step) -> None:
     first, last = logged.events
 
-    assert (first["step"], first["event"]) == ("train_vae-10", "start")
+    assert (first["step"], first["event"]) == ("train-vae-10", "start")
     assert first["folder"] == str(logged.root / "step")
     assert (last["event"], last["status"], last["error"]) == ("end", "done", "")
     assert last["seconds"] > 0
     record = json.loads((logged.root / "step" / "step.json").read_text())
-    assert record == {"step": "train_vae-10", "seconds": last["seconds"]}
+    assert record == {"step": "train-vae-10", "seconds": last["seconds"]}
 
 
 @pytest.mark.parametrize("kind", ["InputError", "StepError"])
@@ -239,7 +239,7 @@ def test_any_other_error_leaves_a_traceback_and_a_failed_run(tmp_path: Path) -> 
     assert failed.status == 1
     assert "Traceback" in failed.error
     assert "{}['missing']" in failed.error or "KeyError: 'missing'" in failed.error
-    assert "train_vae-10: failed after" in failed.out
+    assert "train-vae-10: failed after" in failed.out
     assert failed.of("exit")[0]["exit_code"] == 1
     assert failed.events[-1]["status"] == "failed"
     assert failed.events[-1]["error"] == "KeyError: 'missing'"
@@ -255,7 +255,7 @@ def test_with_a_log_folder_all_that_the_step_prints_is_in_its_log(tmp_path: Path
 
     failed = run(tmp_path, body, GENPIPE_LOGS=str(tmp_path / "logs"))
 
-    log = (tmp_path / "logs" / "train_vae-10.log").read_text()
+    log = (tmp_path / "logs" / "train-vae-10.log").read_text()
     assert (failed.out, failed.error) == ("", "")
     for text in ("a line\n", "from a library\n", "Traceback", "RuntimeError: broken", "failed"):
         assert text in log
@@ -308,7 +308,7 @@ def test_what_wandb_would_refuse_is_refused_in_one_line(
     first, last = failed.out.splitlines()
     assert first.startswith("error: ")
     assert told in first
-    assert last.startswith("train_vae: failed after ")
+    assert last.startswith("train: failed after ")
 
 
 def test_wandbs_settings_file_counts(tmp_path: Path) -> None:

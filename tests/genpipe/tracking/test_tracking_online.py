@@ -32,7 +32,7 @@ from tests.genpipe.tracking.tracked_step import (
 from tests.recording_proxy import recording_proxy
 
 KEY = "notakey" * 6
-RUN = run_id(GROUP, "train_vae-10")
+RUN = run_id(GROUP, "train-vae-10")
 BECOME = """
 import os, urllib.request
 urllib.request.urlopen(os.environ["WANDB_BASE_URL"] + "/become/{}").read()
@@ -99,7 +99,7 @@ def test_what_is_logged_is_sent_when_the_step_ends(sent: Step, server: FakeWandb
     assert (sent.status, sent.error) == (0, "")
     assert "W&B" not in sent.out
     opened = server.asked("UpsertBucket")[0]
-    assert (opened["name"], opened["groupName"], opened["jobType"]) == (RUN, GROUP, "train_vae")
+    assert (opened["name"], opened["groupName"], opened["jobType"]) == (RUN, GROUP, "train")
     history = server.history[RUN]
     assert [line["loss"] for line in history if "loss" in line] == [2.5, 1.5]
     media = [history[1]["reconstructions"], history[2]["leaderboard"], history[3]["report"]]
@@ -116,7 +116,7 @@ def test_the_run_of_a_cell_is_sent_too(tmp_path: Path) -> None:
     assert "W&B" not in step.out
     asked = reversed(server.asked("UpsertBucket"))  # the first names the job type
     opened = {given["name"]: given["jobType"] for given in asked}
-    assert opened == {RUN: "train_vae", run_id(GROUP, "cell-vae-10"): "cell"}
+    assert opened == {RUN: "train", run_id(GROUP, "cell-vae-10"): "cell"}
     assert all(any(path.glob("*.wandb.synced")) for path in step.runs)
 
 

@@ -40,13 +40,13 @@ def program(body: str) -> str:
     return f"""
 import sys
 import numpy as np
-from genpipe.cells import Cell, Family
+from genpipe.cells import Cell
 from genpipe.errors import InputError, StepError
 from genpipe.tracking import Picture, open_step
 folder, data = sys.argv[1:]
 config = {{"beta": 1.5, "seed": 3}}
-cell = lambda: Cell(Family.VAE, 10)
-with open_step("train_vae", cell=cell, config=config, folder=folder) as tracker:
+cell = lambda: Cell("vae", 10)
+with open_step("train", cell=cell, config=config, folder=folder) as tracker:
 {lines}"""
 
 

@@ -45,7 +45,7 @@ class Clock:
 @pytest.fixture(params=["local", "bucket"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     root = tmp_path if request.param == "local" else request.getfixturevalue("bucket")
-    return storage.join(root, "checkpoints", "train_vae-10-0123")
+    return storage.join(root, "checkpoints", "train-vae-10-0123")
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ from pipelines.environments import Environment
 from pipelines.parameters import Parameters
 
 PREFIX = "/apis/v2beta1"
-PARAMETERS = Parameters.checked({"families": ["vae"], "latent_sizes": [2, 10], "beta": 4})
+PARAMETERS = Parameters.checked({"families": ["vae"], "latent_sizes": [2, 10], "vae.beta": 4})
 RECORDED = Path(__file__).parent / "recorded"
 CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14}
 ID = r"([^/:]+)"

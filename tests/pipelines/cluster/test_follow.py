@@ -19,7 +19,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from genpipe.cells import Family
+from genpipe.families.registry import all_families
 from pipelines.cluster import follow as module
 from pipelines.cluster.api import TRIES, ApiError
 from pipelines.cluster.follow import follow
@@ -53,7 +53,7 @@ def test_each_group_of_steps_is_counted_to_its_end(api: FakeApi, client: kfp.Cli
     still = {(task.display_name, task.state) for task in tasks}
     assert {("train-vae", "RUNNING"), ("train-autoencoder", "RUNNING")} <= still
     last = {line[:22].strip(): line[22:] for line in lines}
-    for kind, family in itertools.product(("train", "evaluate", "sample"), Family):
+    for kind, family in itertools.product(("train", "evaluate", "sample"), all_families()):
         assert last[f"{kind} {family}"] == "3 of 3 done (1 from the cache)"
     assert last["ingest"] == last["judge"] == "from the cache"
     assert last["compare"] == last["publish"] == "done"
@@ -72,7 +72,7 @@ def test_nothing_is_told_twice(api: FakeApi, client: kfp.Client) -> None:
 
     assert len(set(lines)) == len(lines)
     lost = [line for line in lines if "tried again" in line]
-    assert lost == ["train_dcgan-10: attempt 1 ended (pod deleted); tried again"]
+    assert lost == ["train-dcgan-10: attempt 1 ended (pod deleted); tried again"]
 
 
 def test_on_a_terminal_the_table_is_drawn_anew(api: FakeApi, client: kfp.Client) -> None:
@@ -83,7 +83,7 @@ def test_on_a_terminal_the_table_is_drawn_anew(api: FakeApi, client: kfp.Client)
     follow(client, run.run_id, Console(file=file, width=100, force_terminal=True))
 
     drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
-    assert drawn.count("train_dcgan-10: attempt 1 ended") == 1
+    assert drawn.count("train-dcgan-10: attempt 1 ended") == 1
     (*_, last) = drawn.split("\r")
     assert re.search(r"train vae +3 of 3 done", drawn)
     assert "followed for" in last or "followed for" in drawn
@@ -92,17 +92,17 @@ def test_on_a_terminal_the_table_is_drawn_anew(api: FakeApi, client: kfp.Client)
 def test_steps_have_the_names_of_a_local_run_and_the_order_of_the_pipeline() -> None:
     workflow = recorded("no_defaults")
 
-    assert workflow.families == (Family.VAE, Family.DCGAN)
+    assert workflow.families == ("vae", "dcgan")
     assert [task.name for task in workflow.tasks] == [
         *("ingest", "judge"),
-        *("train_vae-3", "train_vae-4", "train_dcgan-3", "train_dcgan-4"),
+        *("train-vae-3", "train-vae-4", "train-dcgan-3", "train-dcgan-4"),
         *("evaluate-vae-3", "evaluate-vae-4", "evaluate-dcgan-3", "evaluate-dcgan-4"),
         *("sample-vae-3", "sample-vae-4", "sample-dcgan-3", "sample-dcgan-4"),
         *("compare", "publish"),
     ]
     states = {task.name: task.state for task in workflow.tasks}
-    assert states["train_vae-3"] is State.DONE
-    assert states["train_dcgan-3"] is State.FAILED
+    assert states["train-vae-3"] is State.DONE
+    assert states["train-dcgan-3"] is State.FAILED
     assert states["evaluate-dcgan-3"] is states["compare"] is State.LEFT_OUT
 
 
@@ -115,7 +115,7 @@ def test_sizes_that_are_not_told_leave_numbers() -> None:
 
 
 def test_pods_have_the_names_that_they_have_in_kubernetes() -> None:
-    trained = next(task for task in recorded("out_of_memory").tasks if task.name == "train_dcgan-3")
+    trained = next(task for task in recorded("out_of_memory").tasks if task.name == "train-dcgan-3")
 
     name = "latent-fanout-xgstm-metadata-0-1-retry-system-container-impl"
     assert [pod.name for pod in trained.pods] == [f"{name}-894068710", f"{name}-1363694947"]
@@ -127,16 +127,16 @@ def test_pods_have_the_names_that_they_have_in_kubernetes() -> None:
         (
             "out_of_memory",
             {
-                "train_dcgan-3": "main: OOMKilled (exit code 1); No more retries left",
-                "train_dcgan-4": "main: OOMKilled (exit code 1); No more retries left",
+                "train-dcgan-3": "main: OOMKilled (exit code 1); No more retries left",
+                "train-dcgan-4": "main: OOMKilled (exit code 1); No more retries left",
             },
         ),
-        ("no_defaults", {"train_dcgan-3": "pod deleted"}),
+        ("no_defaults", {"train-dcgan-3": "pod deleted"}),
         (
             "refused",
             {
-                "driver of train_vae-3": "main: Error (exit code 1); No more retries left",
-                "driver of train_vae-4": "main: Error (exit code 1); No more retries left",
+                "driver of train-vae-3": "main: Error (exit code 1); No more retries left",
+                "driver of train-vae-4": "main: Error (exit code 1); No more retries left",
             },
         ),
     ],
@@ -148,7 +148,7 @@ def test_what_failed_is_named_with_its_reason(name: str, failures: dict[str, str
 def test_a_pod_that_kubernetes_refuses_is_told_with_its_reason() -> None:
     (failure,) = recorded("invalid_pod").failures
 
-    assert failure.name == failure.step == "train_dcgan-3"
+    assert failure.name == failure.step == "train-dcgan-3"
     assert 'Invalid value: "512Mi": must be less than or equal to memory limit' in failure.reason
 
 
@@ -239,12 +239,12 @@ def test_why_a_run_failed_is_told_with_what_its_pods_printed_last(
     assert status == 1
     lines = [line.strip() for line in printed.splitlines()]
     at = lines.index(
-        "driver of train_vae-3 failed: main: Error (exit code 1); No more retries left"
+        "driver of train-vae-3 failed: main: Error (exit code 1); No more retries left"
     )
     assert lines[at + 1 : at + 4] == [
         f"F1126 01:43:36.357337      16 main.go:127] KFP driver: {refusal}",
         "Error: exit status 1",
-        f"all of it: genpipe logs {run.run_id} train_vae-3 --environment {file}",
+        f"all of it: genpipe logs {run.run_id} train-vae-3 --environment {file}",
     ]
     # The other one's pod is gone, and no kubeconfig leads to a cluster.
     pod = failures[1].pod.name
@@ -257,26 +257,26 @@ def test_logs_of_a_step_are_those_of_each_attempt(
     run = started(api, client)
     api.play("out_of_memory")
     tasks = {task.name: task for task in recorded("out_of_memory").tasks}
-    first, second = tasks["train_dcgan-3"].pods
+    first, second = tasks["train-dcgan-3"].pods
     noise = "I1126 01:39:47.064788      17 object_store.go:231] uploadFile\n"
     api.logs = {first.name: f"{noise}one\ntwo\nKilled\n", second.name: "again\nKilled\n"}
 
-    status, printed, _ = genpipe("logs", run.run_id, "train_dcgan-3", "--environment", file)
+    status, printed, _ = genpipe("logs", run.run_id, "train-dcgan-3", "--environment", file)
     assert status == 0
     assert printed.splitlines() == [
-        *(f"== train_dcgan-3, attempt 1 of 2 (pod {first.name})", "one", "two", "Killed"),
-        *(f"== train_dcgan-3, attempt 2 of 2 (pod {second.name})", "again", "Killed"),
+        *(f"== train-dcgan-3, attempt 1 of 2 (pod {first.name})", "one", "two", "Killed"),
+        *(f"== train-dcgan-3, attempt 2 of 2 (pod {second.name})", "again", "Killed"),
     ]
     options = ("--environment", file, "--tail", "1")
-    assert "two" not in genpipe("logs", "first", "train_dcgan-3", *options)[1]
-    assert noise in genpipe("logs", "first", "train_dcgan-3", "--raw", "--environment", file)[1]
+    assert "two" not in genpipe("logs", "first", "train-dcgan-3", *options)[1]
+    assert noise in genpipe("logs", "first", "train-dcgan-3", "--raw", "--environment", file)[1]
     # Without a step, what failed.
     printed = genpipe("logs", "first", *options)[1]
     assert printed.count("== ") == 2
-    assert f"== train_dcgan-3 (pod {second.name})\nKilled\n" in printed
+    assert f"== train-dcgan-3 (pod {second.name})\nKilled\n" in printed
     # Of a kind, and of what came from the cache.
     printed = genpipe("logs", "first", "train_vae", *options)[1]
-    assert "== train_vae-3\nno pod of it has run: from the cache\n" in printed
+    assert "== train-vae-3\nno pod of it has run: from the cache\n" in printed
     status, _, errors = genpipe("logs", "first", "trian", *options)
     assert (status, "no step 'trian' has begun in this run; there are: ingest" in errors) == (
         2,

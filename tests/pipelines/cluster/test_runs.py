@@ -29,14 +29,12 @@ def test_a_run_is_submitted_as_the_environment_and_the_parameters_say(
     assert run.service_account == "runner"
     assert run.runtime_config.pipeline_root == "gs://bucket/root"
     assert run.runtime_config.parameters == PARAMETERS.arguments()
-    assert run.runtime_config.parameters["beta"] == 4
+    assert run.runtime_config.parameters["cells"] == ["vae-2 beta=4.0", "vae-10 beta=4.0"]
     experiment = api.experiments[run.experiment_id]
     assert (experiment.display_name, experiment.namespace) == ("genpipe", "team")
     version = run.pipeline_version_reference.pipeline_version_id
     compiled = documents(api.uploads[version])[0]
     assert compiled["pipelineInfo"]["name"] == "latent-fanout"
-    assert "comp-train-vae" in compiled["components"]
-    assert "comp-train-dcgan" not in compiled["components"]
 
 
 @pytest.mark.parametrize("page_size", [1, 100])
@@ -88,7 +86,7 @@ def test_the_command_prints_the_runs_id_and_link(
     assert status == 0
     assert run.display_name == "mine"
     assert run.runtime_config.parameters["force_promote"] is True
-    assert run.runtime_config.parameters["latent_sizes"] == [2, 5]
+    assert run.runtime_config.parameters["cells"] == ["vae-2", "vae-5"]
     assert b"genpipe-cpu:7" in next(iter(api.uploads.values()))
     assert printed.splitlines() == [
         f"mine  {run.run_id}",
@@ -113,8 +111,8 @@ def test_the_printed_command_is_one_in_a_shell_whatever_the_file_is_called(
     ("arguments", "told"),
     [
         (("--param", "latent_size=2"), "did you mean latent_sizes"),
-        (("--param", "beta=hot"), "parameter beta='hot'"),
-        (("--param", "beta"), "write NAME=VALUE"),
+        (("--param", "vae.beta=hot"), "parameter vae.beta must be a number, got 'hot'"),
+        (("--param", "vae.beta"), "write NAME=VALUE"),
         (("--families", "vqvae"), "vqvae"),
         (("--tag", "latest"), "tag 'latest'"),
         (("--timeout", "5"), "--timeout requires --wait"),

@@ -18,6 +18,8 @@ from pipelines.cluster.api import ApiError
 from pipelines.cluster.cron import due, kubeflow_cron
 from pipelines.cluster.schedule_files import Schedule, read_schedules
 from pipelines.cluster.schedules import apply
+from pipelines.environments import Environment
+from pipelines.parameters import Parameters
 from tests.pipelines.cluster.fake_api import FakeApi
 
 SHIPPED = Path(__file__).parents[3] / "deploy" / "schedules"
@@ -82,8 +84,7 @@ def test_cron_is_sent_with_six_fields_and_sunday_as_0(written: str, sent: str) -
         ({"version": "newest"}, "version"),
         ({"parameters": [1]}, "parameters"),
         ({"parameters": {"vea_epochs": 3}}, "parameters: unknown parameter 'vea_epochs'"),
-        ({"parameters": {"vae_epochs": "3"}}, "parameters: parameter vae_epochs='3'"),
-        ({"parameters": {"families": ["vae"]}, "version": "latest"}, "version: latest runs"),
+        ({"parameters": {"vae.epochs": "3"}}, "parameters: parameter vae.epochs must be a number"),
     ],
 )
 def test_a_bad_schedule_is_refused_with_file_and_field(
@@ -155,13 +156,19 @@ def test_the_shipped_schedules_are_read_and_only_the_weekly_one_is_on() -> None:
     }
 
 
+TOLD = {"autoencoder": "", "vae": " epochs=3", "dcgan": " gen_interval=200 steps=4000"}
+
+
 def test_a_pinned_schedule_sends_every_argument_and_latest_only_those_given(tmp_path: Path) -> None:
-    given = {"vae_epochs": 3, "latent_sizes": [2, 5]}
+    """With what the environment, which has longer trainings of its own, says of them."""
+    given = {"vae.epochs": 3, "latent_sizes": [2, 5], "seed": 4}
     pinned = Schedule.read(write(tmp_path, parameters=given))
     latest = Schedule.read(write(tmp_path, parameters=given, version="latest"))
 
-    assert pinned.arguments == pinned.parameters.arguments()
-    assert latest.arguments == given
+    environment = Environment.read("gke-gpu")
+    cells = [f"{family}-{size}{told}" for family, told in TOLD.items() for size in (2, 5)]
+    assert pinned.arguments_in(environment).keys() == Parameters().arguments().keys()
+    assert latest.arguments_in(environment) == {"cells": cells, "seed": 4}
 
 
 def test_the_next_run_is_told_in_the_clusters_time_zone() -> None:
@@ -232,7 +239,7 @@ def start_run(api: FakeApi, recurring: Any, state: str = "RUNNING") -> Any:
 
 
 def test_apply_makes_a_recurring_run_that_says_all_that_kfp_would_guess(api: FakeApi) -> None:
-    applied(api, parameters={"vae_epochs": 3}, max_concurrency=2, enabled=False)
+    applied(api, parameters={"vae.epochs": 3}, max_concurrency=2, enabled=False)
 
     made = only(api)
     assert made.display_name == "leap"
@@ -240,19 +247,20 @@ def test_apply_makes_a_recurring_run_that_says_all_that_kfp_would_guess(api: Fak
     assert (str(made.max_concurrency), made.no_catchup, made.mode) == ("2", True, "DISABLE")
     assert made.service_account == "runner"
     assert made.runtime_config.pipeline_root == "gs://bucket/root"
-    assert made.runtime_config.parameters["vae_epochs"] == 3
+    assert made.runtime_config.parameters["cells"][3] == "vae-2 epochs=3"
     assert made.runtime_config.parameters["dataset"] == "mnist"
     (version,) = api.versions
     assert made.pipeline_version_reference.pipeline_version_id == version
 
 
 def test_the_latest_version_is_left_to_kfp(api: FakeApi) -> None:
-    applied(api, version="latest", parameters={"vae_epochs": 3})
+    applied(api, version="latest", parameters={"vae.epochs": 3})
 
     reference = only(api).pipeline_version_reference
     assert reference.pipeline_id in api.pipelines
     assert reference.pipeline_version_id is None
-    assert only(api).runtime_config.parameters == {"vae_epochs": 3}
+    sent = only(api).runtime_config.parameters
+    assert sent == {"cells": Parameters.checked({"vae.epochs": 3}).arguments()["cells"]}
 
 
 @pytest.mark.parametrize("version", ["pinned", "latest"])

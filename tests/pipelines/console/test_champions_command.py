@@ -6,7 +6,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from genpipe import storage
-from genpipe.cells import Family
 from genpipe.registry.champions import Champions
 from pipelines.cli import main
 from tests.components.publish.made_run import MadeRun
@@ -41,7 +40,7 @@ def test_list_tells_who_is_champion(target: str) -> None:
     assert shown.exit_code == 0, shown.output
     heading, autoencoder, vae = shown.output.splitlines()
     assert heading.split() == ["model", "version", "run", "figure", "since", "by"]
-    version = Champions(target, Family.VAE).standing().decision
+    version = Champions(target, "vae").standing().decision
     assert version is not None
     assert vae.split()[:5] == ["vae-10", version.champion, "run-2", "ELBO", "-90"]
     assert vae.split()[-1] == "promoted"

@@ -46,7 +46,7 @@ def write_run(folder: Path, *, error: float = 0.04, epochs: int = 3, judge: str 
             if family != "dcgan":
                 metrics["mean_squared_error"] = error
             rows.append({**cell, "metrics": metrics})
-            model = folder / f"train_{family}-{size}" / "model"
+            model = folder / f"train-{family}-{size}" / "model"
             model.mkdir(parents=True)
             card = {**cell, "settings": {"latent_size": size, "epochs": epochs}}
             (model / "model.json").write_text(json.dumps(card))
@@ -214,7 +214,7 @@ def test_a_folder_whose_name_is_no_text_has_its_page(here: Path, tmp_path: Path)
 
 def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
     (here / "sample-vae-2" / "samples" / "grid.png").write_bytes(b"no picture")
-    (here / "train_vae-2" / "model" / "history.csv").unlink()
+    (here / "train-vae-2" / "model" / "history.csv").unlink()
 
     results = read_results(FoundRun(str(here)))
     shown = genpipe("report", here)

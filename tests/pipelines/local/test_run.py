@@ -21,7 +21,12 @@ def test_a_run_that_is_stopped_before_its_worker_starts_just_ends(
 
 @pytest.mark.parametrize(
     ("assignment", "value"),
-    [("publish_to=123", "123"), ("source=1,2", "1,2"), ("latent_sizes=2,5", [2, 5]), ("beta=4", 4)],
+    [
+        ("publish_to=123", "123"),
+        ("source=1,2", "1,2"),
+        ("latent_sizes=2,5", [2, 5]),
+        ("vae.beta=4", 4),
+    ],
 )
 def test_what_is_text_is_taken_as_text_whatever_it_looks_like(
     assignment: str, value: object

@@ -102,8 +102,8 @@ def test_what_the_agent_runs_trains_a_cell_and_logs_it_to_the_sweep(
     assert [line["epoch"] for line in history] == [1, 2]
     assert all("validation_loss" in line for line in history)
     (run,) = (tmp_path / "runs").iterdir()
-    assert sorted(path.name for path in run.iterdir()) == ["train_autoencoder-2", "wandb"]
-    model = run / "train_autoencoder-2" / "model"
+    assert sorted(path.name for path in run.iterdir()) == ["train-autoencoder-2", "wandb"]
+    model = run / "train-autoencoder-2" / "model"
     assert done.stdout.splitlines()[-1] == str(model.relative_to(tmp_path))
     card = json.loads((model / "model.json").read_text())
     assert (card["latent_size"], card["settings"]["epochs"]) == (2, 2)

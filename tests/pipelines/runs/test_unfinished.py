@@ -31,7 +31,7 @@ def unfinished(tmp_path: Path) -> Path:
     run = write_run(tmp_path / "unfinished")
     shutil.rmtree(run / "compare")
     for path in run.iterdir():
-        if path.name not in ("judge", "train_autoencoder-2", "train_vae-2", "sample-vae-2"):
+        if path.name not in ("judge", "train-autoencoder-2", "train-vae-2", "sample-vae-2"):
             shutil.rmtree(path)
     cell = {"family": "vae", "latent_size": 2, "status": "complete"}
     (run / "sample-vae-2" / "samples" / "metrics.json").write_text(
@@ -70,7 +70,7 @@ def test_a_local_run_says_itself_which_cells_it_was_asked_for(
     unfinished: Path, genpipe: Callable[..., Any]
 ) -> None:
     parameters = Parameters.checked({"families": ["vae"], "latent_sizes": [2, 10]})
-    arguments = json.dumps(parameters.model_dump(mode="json"))
+    arguments = json.dumps(parameters.to_dict())
     (unfinished / "arguments.json").write_text(arguments)
 
     status, printed, _ = genpipe("leaderboard", str(unfinished))
@@ -92,12 +92,10 @@ def on_cluster(
     environment = api.environment()
     parameters = Parameters.checked({"families": ["vae"], "latent_sizes": [2, 10]})
     run = runs.submit(kfp_api.connect(environment), environment, parameters, "weekly")
-    template = {"name": "comp-for-loop-1", "dag": {"tasks": [{"name": "train-vae"}]}}
-    api.workflows[run.run_id] = {"metadata": {"name": "w"}, "spec": {"templates": [template]}}
     for step in unfinished.iterdir():
         task, _, rest = step.name.partition("-")
         execution = f"{abs(hash(rest)) % 10**8:08d}-aaaa-4bbb-8ccc-dddddddddddd"
-        place = f"{bucket}/root/latent-fanout/{run.run_id}/{task.replace('_', '-')}/{execution}"
+        place = f"{bucket}/root/latent-fanout/{run.run_id}/{task}/{execution}"
         storage.upload_folder(step, place)
     return run.run_id, str(file)
 
@@ -125,8 +123,8 @@ def test_every_command_on_artifacts_takes_the_name(
 
     assert run_id in genpipe("artifacts", "list", "weekly", *of_cluster)[1]
     output = ("--output", str(tmp_path / "out"))
-    assert genpipe("artifacts", "pull", "weekly", "train_vae", *of_cluster, *output)[0] == 0
-    assert (tmp_path / "out" / "train_vae-2" / "model" / "model.json").is_file()
+    assert genpipe("artifacts", "pull", "weekly", "train", *of_cluster, *output)[0] == 0
+    assert (tmp_path / "out" / "train-vae-2" / "model" / "model.json").is_file()
     status, _, errors = genpipe("artifacts", "open", "weekly", *of_cluster)
     assert (status, "no report at" in errors) == (2, True)
     status, _, errors = genpipe("artifacts", "list", "daily", *of_cluster)

@@ -22,7 +22,7 @@ from tests.genpipe.tracking.tracked_step import DRAWN, GROUP, LOGGING, environme
 GENPIPE = Path(sys.executable).with_name("genpipe")
 RUN_ID = "0b1c2d3e-1111-4222-8333-444455556666"
 KEY = "notakey" * 6
-STEP = run_id(GROUP, "train_vae-10")
+STEP = run_id(GROUP, "train-vae-10")
 # What the step of ``made`` logs as artifacts: two tables, what it reads and what it makes.
 ARTIFACTS = {"mnist", "vae-10", f"run-{STEP}-leaderboard", f"run-{STEP}-latentcodes_table"}
 
@@ -148,7 +148,7 @@ def test_a_table_whose_files_are_gone_is_an_error_and_leaves_no_mark(
 
         assert status == 1
         assert "error: 1 of" in said
-        assert "train_vae-10: " in said
+        assert "train-vae-10: " in said
         assert "a file of its tables is missing" in said
     assert set(server.history) <= {run_id(GROUP, "cell-vae-10")}  # which has no table
 
@@ -245,6 +245,6 @@ def test_a_run_says_which_it_is(local_run: Path) -> None:
 
     found = {read_run(folder).name: read_run(folder) for folder in folders}
 
-    assert set(found) == {"train_vae-10", "cell-vae-10"}
-    step = found["train_vae-10"]
+    assert set(found) == {"train-vae-10", "cell-vae-10"}
+    step = found["train-vae-10"]
     assert (step.entity, step.project, step.run_id) == ("", "genpipe", STEP)

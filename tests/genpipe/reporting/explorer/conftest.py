@@ -27,7 +27,7 @@ def saved(folder: Path, family: str, latent_size: int, **networks: keras.Model) 
 
 def principal_decoder(family: str, latent_size: int, digits: Dataset, folder: Path) -> Packed:
     """A decoder whose code units are principal components, behind their sigmoid."""
-    from genpipe.families.autoencoder import build_decoder
+    from genpipe.families.autoencoder.model import build_decoder
 
     images = np.asarray(digits.images("test")).reshape(-1, 784) / 255
     logits = 6 * (images - 0.5)
@@ -58,7 +58,7 @@ def autoencoder(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def dcgan(tmp_path_factory: pytest.TempPathFactory) -> Packed:
     """A generator with any weights, so that each of its layers matters."""
-    from genpipe.families.dcgan import build_generator
+    from genpipe.families.dcgan.model import build_generator
 
     generator, random = build_generator(3), np.random.default_rng(0)
     generator.set_weights(

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from genpipe.families.dcgan.spec import DCGANSettings
 from genpipe.families.layers import (
     ByteDropout,
     FusedAdam,
@@ -16,7 +17,6 @@ from genpipe.families.layers import (
     OneChannelConv2D,
     UpsampledConv2D,
 )
-from genpipe.families.settings import DCGANSettings
 
 
 def build_generator(latent_size: int) -> keras.Model:
@@ -72,6 +72,9 @@ class DCGAN(keras.Model):
         self.noise = keras.random.SeedGenerator(settings.seed)
         self.generator_optimizer = FusedAdam(settings.learning_rate, beta_1=0.5)
         self.discriminator_optimizer = FusedAdam(settings.learning_rate, beta_1=0.5)
+        # A compiled function can't make the optimizers' variables.
+        self.generator_optimizer.build(self.generator.trainable_variables)
+        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
 
     @property
     def parts(self) -> dict[str, keras.Model]:
@@ -82,11 +85,6 @@ class DCGAN(keras.Model):
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
         """What learns; its state is of the training's, with the model's variables."""
         return [self.generator_optimizer, self.discriminator_optimizer]
-
-    def build_optimizers(self) -> None:
-        """Make the optimizers' variables, which a compiled function can't."""
-        self.generator_optimizer.build(self.generator.trainable_variables)
-        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
 
     def call(self, noise: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Generate images from noise."""

@@ -10,10 +10,13 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from genpipe.families.autoencoder import IMAGE_SHAPE, build_decoder
-from genpipe.families.settings import VAESettings
-
-PIXELS = 28 * 28
+from genpipe.families.encoder_decoder import (
+    IMAGE_SHAPE,
+    PIXELS,
+    EncoderDecoder,
+    build_decoder,
+)
+from genpipe.families.vae.spec import VAESettings
 
 
 def build_encoder(settings: VAESettings) -> keras.Model:
@@ -47,28 +50,16 @@ def kl_divergence(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
     return -0.5 * tf.reduce_sum(terms, axis=-1)
 
 
-class VAE(keras.Model):
+class VAE(EncoderDecoder):
     """Encoder and decoder trained on ``784 * mse + beta * KL``."""
 
     FIGURES = ("loss", "reconstruction_loss", "kl_divergence")
 
     def __init__(self, settings: VAESettings) -> None:
-        super().__init__(name="vae")
+        decoder = build_decoder(settings.latent_size, settings.hidden_size)
+        super().__init__("vae", build_encoder(settings), decoder, settings.learning_rate)
         self.beta = settings.beta
-        self.encoder = build_encoder(settings)
-        self.decoder = build_decoder(settings.latent_size, settings.hidden_size)
         self.noise = keras.random.SeedGenerator(settings.seed)
-        self.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
-
-    @property
-    def parts(self) -> dict[str, keras.Model]:
-        """What is saved, by file name."""
-        return {"encoder": self.encoder, "decoder": self.decoder}
-
-    @property
-    def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        """What learns; its state is of the training's, with the model's variables."""
-        return [self.optimizer]
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Reconstruct images from the means of their posteriors."""
@@ -91,15 +82,3 @@ class VAE(keras.Model):
             "reconstruction_loss": reconstruction_loss,
             "kl_divergence": divergence,
         }
-
-    def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One Adam update on one batch."""
-        with tf.GradientTape() as tape:
-            losses = self.losses_of(images, training=True)
-        weights = self.trainable_variables
-        self.optimizer.apply(tape.gradient(losses["loss"], weights), weights)
-        return losses
-
-    def test_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The losses of one batch, nothing learned."""
-        return self.losses_of(images)

@@ -9,9 +9,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from genpipe.families.settings import AutoencoderSettings
-
-IMAGE_SHAPE = (28, 28, 1)
+from genpipe.families.autoencoder.spec import AutoencoderSettings
+from genpipe.families.encoder_decoder import IMAGE_SHAPE, EncoderDecoder, build_decoder
 
 
 def build_encoder(settings: AutoencoderSettings) -> keras.Model:
@@ -25,55 +24,17 @@ def build_encoder(settings: AutoencoderSettings) -> keras.Model:
     return keras.Model(images, code(hidden), name="encoder")
 
 
-def build_decoder(latent_size: int, hidden_size: int) -> keras.Model:
-    """Code to image; the VAE's decoder is the same."""
-    codes = keras.Input((latent_size,), name="code")
-    hidden = layers.Dense(hidden_size, activation="relu")(codes)
-    pixels = layers.Dense(28 * 28, activation="sigmoid", dtype="float32")(hidden)
-    return keras.Model(codes, layers.Reshape(IMAGE_SHAPE, dtype="float32")(pixels), name="decoder")
-
-
-class Autoencoder(keras.Model):
+class Autoencoder(EncoderDecoder):
     """Encoder and decoder trained together by mean squared error."""
 
-    FIGURES = ("loss",)
-
     def __init__(self, settings: AutoencoderSettings) -> None:
-        super().__init__(name="autoencoder")
-        self.encoder = build_encoder(settings)
-        self.decoder = build_decoder(settings.latent_size, settings.hidden_size)
-        self.compile(optimizer=keras.optimizers.Adam(settings.learning_rate))
-
-    @property
-    def parts(self) -> dict[str, keras.Model]:
-        """What is saved, by file name."""
-        return {"encoder": self.encoder, "decoder": self.decoder}
-
-    @property
-    def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        """What learns; its state is of the training's, with the model's variables."""
-        return [self.optimizer]
-
-    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Reconstruct images."""
-        return self.decoder(self.encoder(images, training=training), training=training)
+        decoder = build_decoder(settings.latent_size, settings.hidden_size)
+        super().__init__("autoencoder", build_encoder(settings), decoder, settings.learning_rate)
 
     def losses_of(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """``loss``: the mean squared error over all pixels of the batch."""
         errors = tf.square(self(images, training=training) - images)
         return {"loss": tf.reduce_mean(errors)}
-
-    def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One Adam update on one batch."""
-        with tf.GradientTape() as tape:
-            losses = self.losses_of(images, training=True)
-        weights = self.trainable_variables
-        self.optimizer.apply(tape.gradient(losses["loss"], weights), weights)
-        return losses
-
-    def test_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The losses of one batch, nothing learned."""
-        return self.losses_of(images)
 
     def revive_dead_units(self, images: tf.Tensor, seed: int) -> int:
         """Give code units that are 0 for every image new weights, and count them.

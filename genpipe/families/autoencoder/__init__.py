@@ -1,0 +1,1 @@
+"""The autoencoder of the tutorial."""

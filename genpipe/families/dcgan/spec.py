@@ -1,0 +1,68 @@
+"""The DCGAN: its settings, and what sets it apart from the other families."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genpipe.families.spec import (
+    BATCH_SIZES,
+    LEARNING_RATES,
+    STEPS,
+    Curve,
+    FamilySpec,
+    Settings,
+    number,
+    switch,
+)
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGANSettings(Settings):
+    """A step is one discriminator update and one generator update."""
+
+    steps: int = number(1100, STEPS, "batches to learn from: one update of each network a batch")
+    batch_size: int = number(32, BATCH_SIZES, "images in a batch")
+    learning_rate: float = number(2e-4, LEARNING_RATES, "Adam's learning rate")
+    gen_interval: int = number(250, STEPS, "steps between the grids of samples")
+    share_generator_pass: bool = switch(
+        False,
+        "the generator learns from the images that the discriminator was shown: faster, and not "
+        "Keras-GAN's algorithm",
+    )
+
+
+def build(settings: DCGANSettings) -> keras.Model:
+    """The untrained model."""
+    from genpipe.families.dcgan.model import DCGAN
+
+    return DCGAN(settings)
+
+
+FAMILY = FamilySpec(
+    name="dcgan",
+    label="DCGAN",
+    settings=DCGANSettings,
+    build=build,
+    decoder="generator",
+    discriminator="discriminator",
+    follows_prior=True,
+    rescaling="symmetric",
+    budget="steps",
+    curves=(
+        Curve("discriminator_loss", "discriminator loss"),
+        Curve("generator_loss", "generator loss", dashed=True),
+    ),
+    headline="generator_loss",
+    deciding=("frechet_distance", "digits_covered", "largest_digit_share"),
+    shown=("frechet_distance", "digits_covered", "largest_digit_share"),
+    compared_by="frechet_distance",
+    # Two binary cross-entropies, each at most 16.1.
+    loss_limit=lambda settings: 33.0,
+    # Measured on CPUs: XLA makes the dense models 2 times faster, the DCGAN slower.
+    compiled_on_cpus=False,
+    operations_side_by_side=True,
+)

@@ -1,0 +1,73 @@
+"""What families with an encoder and a decoder share: how they learn, and the dense decoder.
+
+Images come in as (batch, height, width, channels) float32; codes are (batch, latent_size).
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+IMAGE_SHAPE = (28, 28, 1)
+PIXELS = 28 * 28
+
+
+def build_decoder(latent_size: int, hidden_size: int) -> keras.Model:
+    """Code to image in [0, 1]: code - hidden relu - pixels sigmoid."""
+    codes = keras.Input((latent_size,), name="code")
+    hidden = layers.Dense(hidden_size, activation="relu")(codes)
+    pixels = layers.Dense(PIXELS, activation="sigmoid", dtype="float32")(hidden)
+    return keras.Model(codes, layers.Reshape(IMAGE_SHAPE, dtype="float32")(pixels), name="decoder")
+
+
+class EncoderDecoder(keras.Model):
+    """An encoder and a decoder that one Adam trains together, on ``losses_of``.
+
+    Args:
+        name: of the model.
+        encoder: image to code, or to a list that begins with it.
+        decoder: code to image.
+        learning_rate: of Adam.
+    """
+
+    FIGURES: tuple[str, ...] = ("loss",)
+
+    def __init__(
+        self, name: str, encoder: keras.Model, decoder: keras.Model, learning_rate: float
+    ) -> None:
+        super().__init__(name=name)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.compile(optimizer=keras.optimizers.Adam(learning_rate))
+        self.optimizer.build(self.trainable_variables)
+
+    @property
+    def parts(self) -> dict[str, keras.Model]:
+        """What is saved, by file name."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """What learns; its state is of the training's, with the model's variables."""
+        return [self.optimizer]
+
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Reconstruct images."""
+        return self.decoder(self.encoder(images, training=training), training=training)
+
+    def losses_of(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        """What is logged, the scalars of ``FIGURES``; ``loss`` is what is learned from."""
+        raise NotImplementedError
+
+    def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One Adam update on one batch."""
+        with tf.GradientTape() as tape:
+            losses = self.losses_of(images, training=True)
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(losses["loss"], weights), weights)
+        return losses
+
+    def test_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The losses of one batch, nothing learned."""
+        return self.losses_of(images)
