@@ -77,13 +77,13 @@ def distance_interval(real: np.ndarray, samples: np.ndarray) -> tuple[float, flo
     """
     generator = np.random.default_rng(0)
     observed = Gaussian.fit(real).distance(Gaussian.fit(samples))
-    replications = zip(_replicate(real, generator), _replicate(samples, generator), strict=True)
+    replications = zip(replicate(real, generator), replicate(samples, generator), strict=True)
     reach = margin(first.distance(second) for first, second in replications)
     return max(observed - reach, 0.0), observed + reach
 
 
-def _replicate(features: np.ndarray, generator: np.random.Generator) -> Iterator[Gaussian]:
-    """Gaussians fitted to resamples of the groups of (n, d) features."""
+def replicate(features: np.ndarray, generator: np.random.Generator) -> Iterator[Gaussian]:
+    """Gaussians fitted to resamples of (n, d) features, in groups: see ``distance_interval``."""
     centre = features.mean(axis=0)
     groups = np.array_split(features - centre, min(GROUPS, len(features)))
     sizes = np.array([len(group) for group in groups], np.float64)

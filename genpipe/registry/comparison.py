@@ -1,18 +1,16 @@
-"""A challenger against the champion, by bootstrap (``genpipe.metrics.bootstrap``)."""
+"""A challenger against the champion, with the interval of the improvement."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
-from genpipe.metrics.bootstrap import REPLICATIONS, margin, resample
-from genpipe.metrics.frechet import Gaussian
+from genpipe.metrics.bootstrap import margin, mean_interval
+from genpipe.metrics.frechet import Gaussian, replicate
 from genpipe.registry.champions import Comparison
 
 
 def compare_losses(metric: str, champion: np.ndarray, challenger: np.ndarray) -> Comparison:
-    """Compare two models by what the same test images cost each: a paired bootstrap.
+    """Compare two models by what the same test images cost each, image by image.
 
     Args:
         metric: ``mean_squared_error``, or ``elbo`` whose losses are its negatives.
@@ -20,12 +18,11 @@ def compare_losses(metric: str, champion: np.ndarray, challenger: np.ndarray) ->
         challenger: (n,) float, of the same images.
     """
     saved = champion.astype(np.float64) - challenger.astype(np.float64)
-    generator = np.random.default_rng(0)
-    replications = (saved[resample(generator, len(saved))].mean() for _ in range(REPLICATIONS))
     before, after = (float(losses.mean(dtype=np.float64)) for losses in (champion, challenger))
     sign = -1 if metric == "elbo" else 1
-    return _comparison(
-        metric, sign * before, sign * after, float(saved.mean()), replications, len(saved)
+    low, high = mean_interval(saved)
+    return Comparison(
+        metric, sign * before, sign * after, float(saved.mean()), low, high, len(saved)
     )
 
 
@@ -41,38 +38,14 @@ def compare_samples(test: np.ndarray, champion: np.ndarray, challenger: np.ndarr
         challenger: (k, d) float32, by the same judge.
     """
     count = min(len(champion), len(challenger))
-    champion, challenger = champion[:count], challenger[:count]
+    parts = test, champion[:count], challenger[:count]
+    real, first, second = (Gaussian.fit(part) for part in parts)
+    before, after = real.distance(first), real.distance(second)
     generator = np.random.default_rng(0)
-
-    def distances(*features: np.ndarray) -> tuple[float, float]:
-        real, first, second = (Gaussian.fit(part) for part in features)
-        return real.distance(first), real.distance(second)
-
-    def replicate() -> float:
-        parts = (part[resample(generator, len(part))] for part in (test, champion, challenger))
-        first, second = distances(*parts)
-        return first - second
-
-    before, after = distances(test, champion, challenger)
-    replications = (replicate() for _ in range(REPLICATIONS))
-    return _comparison("frechet_distance", before, after, before - after, replications, count)
-
-
-def _comparison(
-    metric: str,
-    champion: float,
-    challenger: float,
-    improvement: float,
-    replications: Iterable[float],
-    images: int,
-) -> Comparison:
-    reach = margin(replications)
-    return Comparison(
-        metric=metric,
-        champion=champion,
-        challenger=challenger,
-        improvement=improvement,
-        low=improvement - reach,
-        high=improvement + reach,
-        images=images,
+    replications = zip(*(replicate(part, generator) for part in parts), strict=True)
+    reach = margin(
+        real.distance(first) - real.distance(second) for real, first, second in replications
     )
+    improvement = before - after
+    low, high = improvement - reach, improvement + reach
+    return Comparison("frechet_distance", before, after, improvement, low, high, count)

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +38,26 @@ KEY_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 LOGIN = "gcloud auth application-default login"
 
 
+@cache
+def _client(emulator: str | None, key: str | None, process: int) -> Any:
+    """The client of a process, with its connections: one for each server and each account.
+
+    The arguments are what it depends on; a connection can't be shared across a fork.
+    """
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.cloud import storage
+
+    try:
+        # Objects belong to buckets: which project the account is of does not matter.
+        return (
+            storage.Client.create_anonymous_client() if emulator else storage.Client(project=None)
+        )
+    except (AttributeError, TypeError, KeyError) as error:  # a file of other JSON
+        raise DefaultCredentialsError("the file holds something else") from error
+    except OSError as error:  # a folder, or a file of somebody else's
+        raise DefaultCredentialsError(error.strerror) from error
+
+
 class CloudStorage:
     """A ``Store``: a prefix in a bucket of Cloud Storage.
 
@@ -50,22 +71,11 @@ class CloudStorage:
         emulator = os.environ.get("STORAGE_EMULATOR_HOST")
         self.host = emulator or "storage.googleapis.com"
         with self.errors(uri):
-            from google.auth.exceptions import DefaultCredentialsError
-            from google.cloud import storage
             from google.cloud.storage.retry import DEFAULT_RETRY
 
-            try:
-                # Objects belong to buckets: which project the account is of does not matter.
-                client = (
-                    storage.Client.create_anonymous_client()
-                    if emulator
-                    else storage.Client(project=None)
-                )
-            except (AttributeError, TypeError, KeyError) as error:  # a file of other JSON
-                raise DefaultCredentialsError("the file holds something else") from error
-            except OSError as error:  # a folder, or a file of somebody else's
-                raise DefaultCredentialsError(error.strerror) from error
-            self.bucket = client.bucket(self.address.bucket)
+            self.bucket = _client(emulator, os.environ.get(KEY_VARIABLE), os.getpid()).bucket(
+                self.address.bucket
+            )
             # 429, 5xx, connections that are refused or reset, time-outs.
             passing = DEFAULT_RETRY.with_timeout(SECONDS_OF_RETRIES).with_delay(*SECONDS_TO_WAIT)
             self.options = {"retry": passing, "timeout": (SECONDS_TO_CONNECT, SECONDS_A_REQUEST)}
