@@ -129,6 +129,8 @@ def _keep(
     np.save(folder / f"samples{suffix}.npy", images, allow_pickle=False)
     picture = grid(images[:SHOWN], 8, zoom=2)
     write_png(folder / f"grid{suffix}.png", picture)
+    # What a terminal shows of them; all samples are more than a reader of many cells should fetch.
+    np.save(folder / f"grid{suffix}.npy", images[:SHOWN], allow_pickle=False)
     drawn_from = kind.replace("_", " ") or "N(0, I)"
     tracker.log({f"samples{suffix}": Picture(picture, drawn_from)})
     probabilities, _ = judged(classifier, images[:SHOWN])

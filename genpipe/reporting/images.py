@@ -42,26 +42,6 @@ def grid(images: np.ndarray, columns: int, *, zoom: int = 1, gap: int = 2) -> np
     return picture
 
 
-def tiles(picture: np.ndarray, side: int, *, gap: int = 2) -> np.ndarray:
-    """The images of a ``grid``, row by row.
-
-    Args:
-        picture: (height, width) uint8.
-        side: pixels of an image there, in each direction.
-        gap: pixels between images.
-
-    Returns:
-        (n, side, side) uint8; none if the picture is no such grid.
-    """
-    pitch = side + gap
-    height, width = picture.shape
-    if (height + gap) % pitch or (width + gap) % pitch:
-        return np.zeros((0, side, side), np.uint8)
-    padded = np.pad(picture, ((0, gap), (0, gap)))
-    rows = padded.reshape(-1, pitch, (width + gap) // pitch, pitch).swapaxes(1, 2)
-    return rows.reshape(-1, pitch, pitch)[:, :side, :side]
-
-
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Write (height, width) or (height, width, 3) uint8 as a PNG file."""
     from PIL import Image

@@ -29,7 +29,6 @@ from pipelines.runs.find import FoundRun
 
 CURVE_WIDTH = 12
 MOST_DIGITS = 4
-SIDE = 28
 INDENT = 2
 
 
@@ -44,7 +43,7 @@ class Results:
         curves: (x, y) of each cell's curve (``FamilySpec.headline``).
         judge: digest of the judge's weights; empty where that is not known.
         files: of each cell the pictures' files, by the picture's name.
-        samples: of each cell a few from N(0, I), (n, 28, 28) uint8.
+        samples: of each cell a few from N(0, I), (n, height, width) uint8.
         mixture_samples: of each cell a few from a mixture fitted to its codes, likewise.
     """
 
@@ -88,7 +87,7 @@ def read_results(run: FoundRun) -> Results:
                     files.setdefault(step.cell, {})[name] = file
                 elif step.kind == "judge" and name == "model.json":
                     judges.append(file)
-    read_here = ("history.csv", "model.json", "grid.png", "grid_mixture.png")
+    read_here = ("history.csv", "model.json", "grid.npy", "grid_mixture.npy")
     wanted = [own[name] for own in files.values() for name in read_here if name in own]
     contents = storage.read_files(uri, [file.name for file in (*wanted, *judges)])
 
@@ -109,8 +108,8 @@ def read_results(run: FoundRun) -> Results:
         curves={cell: _curve(content(cell, "history.csv"), cell) for cell in files},
         judge=str(judge.get("weights_digest", "")),
         files=files,
-        samples=samples("grid.png"),
-        mixture_samples=samples("grid_mixture.png"),
+        samples=samples("grid.npy"),
+        mixture_samples=samples("grid_mixture.npy"),
     )
 
 
@@ -167,24 +166,16 @@ def _curve(content: bytes, cell: Cell) -> list[tuple[float, float]]:
 
 
 def _samples(content: bytes) -> np.ndarray:
-    """(n, 28, 28) uint8 images of a grid; none where it is no grid of them."""
-    from PIL import Image
-
-    from genpipe.reporting.images import tiles
-
-    nothing = np.zeros((0, SIDE, SIDE), np.uint8)
+    """(n, height, width) uint8 images of a grid's array; none where it is no such array."""
+    nothing = np.zeros((0, 1, 1), np.uint8)
     if not content:
         return nothing
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            pixels = np.asarray(picture.convert("L"))
-    except OSError:
+        images: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception:  # NumPy raises anything of a damaged header
         return nothing
-    for zoom in (2, 1):
-        images = tiles(pixels, SIDE * zoom)
-        if len(images):
-            return images[:MOST_DIGITS, ::zoom, ::zoom]
-    return nothing
+    plain = images.ndim == 4 and images.shape[-1] == 1 and images.dtype == np.uint8
+    return images[:MOST_DIGITS, ..., 0] if plain else nothing
 
 
 def _parse(content: bytes, uri: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ RUN = [
 CELLS = ("autoencoder-2", "vae-2", "dcgan-2")
 STEPS = {
     *("ingest", "judge", "compare", "publish"),
-    *(f"train_{cell}" for cell in CELLS),
+    *(f"train-{cell}" for cell in CELLS),
     *(f"{step}-{cell}" for step in ("evaluate", "sample") for cell in CELLS),
 }
 

@@ -101,7 +101,11 @@ def test_samples_their_grid_and_their_scores_are_written(
     samplers = ("", "_fitted_gaussian", "_mixture") if family == "vae" else ("",)
     assert {path.name for path in tmp_path.iterdir()} == {
         "metrics.json",
-        *(name for kind in samplers for name in (f"samples{kind}.npy", f"grid{kind}.png")),
+        *(
+            name
+            for kind in samplers
+            for name in (f"samples{kind}.npy", f"grid{kind}.png", f"grid{kind}.npy")
+        ),
     }
     images = np.load(tmp_path / "samples.npy", allow_pickle=False)
     assert (images.shape, images.dtype) == ((40, 28, 28, 1), np.uint8)
@@ -159,9 +163,9 @@ def test_an_autoencoder_is_also_sampled_from_a_gaussian_fitted_to_its_codes(
     metrics = draw(models, data, tmp_path, "autoencoder")["metrics"]
 
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("samples.npy", "grid.png", "metrics.json"),
-        *("samples_fitted_gaussian.npy", "grid_fitted_gaussian.png"),
-        *("samples_mixture.npy", "grid_mixture.png"),
+        *("samples.npy", "grid.png", "grid.npy", "metrics.json"),
+        *("samples_fitted_gaussian.npy", "grid_fitted_gaussian.png", "grid_fitted_gaussian.npy"),
+        *("samples_mixture.npy", "grid_mixture.png", "grid_mixture.npy"),
     }
     fitted = np.load(tmp_path / "samples_fitted_gaussian.npy")
     assert (fitted.shape, fitted.dtype) == ((40, 28, 28, 1), np.uint8)

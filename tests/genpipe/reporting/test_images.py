@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genpipe.reporting.images import grid, tiles, write_png
+from genpipe.reporting.images import grid, write_png
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 4), (3, 2, 4, 1)])
@@ -46,11 +46,3 @@ def test_a_png_holds_the_pixels(tmp_path: Path, shape: tuple[int, ...]) -> None:
     with Image.open(tmp_path / "a.png") as image:
         assert image.format == "PNG"
         np.testing.assert_array_equal(np.asarray(image), pixels)
-
-
-def test_tiles_are_the_images_of_a_grid() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
-
-    assert np.array_equal(tiles(grid(images, 3), 28), images)
-    assert np.array_equal(tiles(grid(images, 2, zoom=2), 56)[:, ::2, ::2], images)
-    assert len(tiles(np.zeros((50, 50), np.uint8), 28)) == 0

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
 from rich.console import Console
 
 from genpipe import storage
 from genpipe.cells import Cell
-from genpipe.reporting.images import grid
+from genpipe.reporting.images import write_png
 from pipelines.cli import main
 from pipelines.console.comparison import comparison_page, show_comparison
 from pipelines.console.results import read_results, show_report
@@ -27,12 +26,12 @@ CELLS = {"autoencoder": (2, 10), "vae": (2,), "dcgan": (2,)}
 METRICS = {"frechet_distance": 100.0, "digits_covered": 10, "largest_digit_share": 0.2}
 
 
-def png(shade: int) -> bytes:
-    """A grid of 32 samples as the sample step draws it: squares of one shade."""
-    images = np.zeros((32, 28, 28), np.uint8)
+def shades(shade: int) -> bytes:
+    """The 32 images of a grid as the sample step leaves them: squares of one shade."""
+    images = np.zeros((32, 28, 28, 1), np.uint8)
     images[:, 8:20, 8:20] = shade
     file = io.BytesIO()
-    Image.fromarray(grid(images, 8, zoom=2)).save(file, "PNG")
+    np.save(file, images)
     return file.getvalue()
 
 
@@ -56,7 +55,8 @@ def write_run(folder: Path, *, error: float = 0.04, epochs: int = 3, judge: str 
             samples = folder / f"sample-{family}-{size}" / "samples"
             samples.mkdir(parents=True)
             (samples / "metrics.json").write_text(json.dumps(cell))
-            (samples / "grid.png").write_bytes(png(255))
+            (samples / "grid.npy").write_bytes(shades(255))
+            write_png(samples / "grid.png", np.zeros((56, 56), np.uint8))
     (folder / "judge" / "model").mkdir(parents=True)
     (folder / "judge" / "model" / "model.json").write_text(json.dumps({"weights_digest": judge}))
     board = {
@@ -124,7 +124,7 @@ def test_runs_side_by_side_fit_the_terminal_with_all_their_figures(
 
 
 def test_samples_from_the_mixture_stand_below_those_from_n_0_i(here: Path) -> None:
-    (here / "sample-vae-2" / "samples" / "grid_mixture.png").write_bytes(png(255))
+    (here / "sample-vae-2" / "samples" / "grid_mixture.npy").write_bytes(shades(255))
     console = Console(width=100, file=io.StringIO())
 
     show_report(read_results(FoundRun(str(here))), console)
@@ -213,7 +213,7 @@ def test_a_folder_whose_name_is_no_text_has_its_page(here: Path, tmp_path: Path)
 
 
 def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
-    (here / "sample-vae-2" / "samples" / "grid.png").write_bytes(b"no picture")
+    (here / "sample-vae-2" / "samples" / "grid.npy").write_bytes(b"no array")
     (here / "train-vae-2" / "model" / "history.csv").unlink()
 
     results = read_results(FoundRun(str(here)))
