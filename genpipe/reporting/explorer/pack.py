@@ -40,6 +40,14 @@ SMALL_LATENT_SIZE = 16
 MOST_DIRECTIONS = 256
 DRAWS = 400
 LATTICE = 24
+# Layers of the networks that explorer.js knows, as Keras names them: ``build_decoder``, and the
+# DCGAN's generator.
+DENSE = {"dense", "dense_1"}
+CONVOLVED = {
+    "dense",
+    *("fused_batch_normalization", "fused_batch_normalization_1", "fused_batch_normalization_2"),
+    *("upsampled_conv2d", "upsampled_conv2d_1", "one_channel_conv2d"),
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,11 @@ class Bundle:
         return {"arrays": self._arrays, "data": base64.b64encode(packed).decode("ascii")}
 
 
+def can_pack(saved: SavedModel) -> bool:
+    """Whether ``explorer.js`` knows how to run the network that decodes a model's codes."""
+    return set(saved.weights(saved.cell.family.decoder)) in (DENSE, CONVOLVED)
+
+
 def pack_cell(
     saved: SavedModel,
     class_names: Sequence[str],
@@ -115,9 +128,9 @@ def pack_cell(
     """Pack one cell's decoder, or generator, with the codes to show.
 
     Args:
-        saved: a complete model.
+        saved: a complete model, of which ``can_pack`` is true.
         class_names: of the data set.
-        codes: (n, latent_size) float, of test images; None for a DCGAN, which encodes nothing and
+        codes: (n, latent_size) float, of test images; None for a family that encodes nothing and
             is shown with draws from N(0, I) instead.
         labels: (n,) class of each code.
 
@@ -131,29 +144,27 @@ def pack_cell(
         InputError: a file of the model is not there, or not the one that was saved.
     """
     size = saved.cell.latent_size
-    is_dcgan = not saved.cell.family.encoder
-    network = "generator" if is_dcgan else "decoder"
-    weights = saved.weights(network)
-    if is_dcgan:
+    family = saved.cell.family
+    weights = saved.weights(family.decoder)
+    is_convolved = set(weights) == CONVOLVED
+    if codes is None:
         frame = _frame_of_generator(weights["dense"][0])
         codes = np.random.default_rng(0).standard_normal((DRAWS, size))
     else:
-        assert codes is not None
         frame = _frame_of_codes(codes)
     shown = frame.coordinates(codes[: max(500, min(2000, 10_000 // size))])
     lattice = _lattice(shown)
 
     bundle = Bundle()
     points = _add_points(bundle, shown)
-    if labels is not None and not is_dcgan:
+    if labels is not None:
         bundle.plain("labels", labels[: len(shown)].astype(np.uint8))
 
     def real(coordinates: np.ndarray) -> np.ndarray:
-        images: np.ndarray = saved.run(network, frame.codes(coordinates))
-        images = (images + 1) / 2 if is_dcgan else images
-        return images.reshape(len(images), -1)
+        images: np.ndarray = saved.run(family.decoder, frame.codes(coordinates))
+        return saved.rescaling.to_unit(images).reshape(len(images), -1)
 
-    if is_dcgan:
+    if is_convolved:
         packed = _pack_generator(bundle, weights, frame)
         # A generator's images differ little in how far they err; more would take seconds.
         asked = {"points": points[:24], "plane": lattice[:: len(lattice) // 24]}
@@ -168,8 +179,7 @@ def pack_cell(
         "latent_size": size,
         "classes": list(class_names),
         "colours": CLASS_COLOURS,
-        "network": network,
-        # The VAE's codes and the DCGAN's noise are meant to follow it; an autoencoder's are not.
+        "network": "generator" if is_convolved else "decoder",
         "prior": saved.cell.family.follows_prior,
         "names": list(frame.names),
         "zero": [float(value) for value in frame.coordinates(np.zeros((1, size)))[0]],
