@@ -23,7 +23,7 @@ import trustme
 from genpipe import surroundings
 from genpipe.data.dataset import Dataset
 from genpipe.tracking.account import Account
-from pipelines.local.run import _cache_for
+from pipelines.local.run import cache_for
 from tests.recording_proxy import recording_proxy
 
 GENPIPE = Path(sys.executable).with_name("genpipe")
@@ -154,12 +154,12 @@ def test_what_may_change_the_bits_of_a_result_is_recorded_with_it(
 def test_each_kind_of_result_has_a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in surroundings.variables_of_results():
         monkeypatch.delenv(name)
-    names = [_cache_for(Account("offline")), _cache_for(Account("disabled"))]
+    names = [cache_for(Account("offline")), cache_for(Account("disabled"))]
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
-    assert _cache_for(Account("online", "https://h")) == names[0]
+    assert cache_for(Account("online", "https://h")) == names[0]
     for value in ("--a", "--b"):
         monkeypatch.setenv("XLA_FLAGS", value)
-        names.append(_cache_for(Account("offline")))
+        names.append(cache_for(Account("offline")))
 
     assert len(set(names)) == len(names)
 

@@ -102,7 +102,7 @@ class LocalRun:
         self.folder = runs.absolute() / name
         self.parameters = parameters
         self.image = image
-        self._cache = _cache_for(self.account) if caching else ""
+        self._cache = cache_for(self.account) if caching else ""
         self.steps: dict[str, StepState] = {}
         self.peak_memory = 0
         self.seconds = 0.0
@@ -302,7 +302,7 @@ class LocalRun:
         self.peak_memory = max(self.peak_memory, total)
 
 
-def _cache_for(account: Account) -> str:
+def cache_for(account: Account) -> str:
     """The cache of earlier steps that a run may take from.
 
     kfp's key of a step holds its code and its input. Results of other variables are others, and

@@ -151,7 +151,7 @@ def pack_cell(
         frame = _frame_of_generator(weights["dense"][0])
         codes = np.random.default_rng(0).standard_normal((DRAWS, size))
     else:
-        frame = _frame_of_codes(codes)
+        frame = frame_of_codes(codes)
     shown = frame.coordinates(codes[: max(500, min(2000, 10_000 // size))])
     lattice = _lattice(shown)
 
@@ -191,7 +191,7 @@ def pack_cell(
     }
 
 
-def _frame_of_codes(codes: np.ndarray) -> Frame:
+def frame_of_codes(codes: np.ndarray) -> Frame:
     """The codes' own axes up to latent size 2, else their principal directions."""
     size = codes.shape[1]
     if size <= 2:

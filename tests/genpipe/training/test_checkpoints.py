@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -60,9 +63,10 @@ def kept(folder: str | Path, said: list[str] | None = None, seconds: float = 0.0
 
 
 def write(checkpoints: Checkpoints, *steps: int, **identity: Any) -> None:
-    """Write checkpoints of these steps, whatever time it is."""
-    for step in steps:
-        checkpoints._write(replace(CHECKPOINT, step=step), {**IDENTITY, **identity})
+    """Write checkpoints of these steps one after the other, whatever they cost."""
+    with mock.patch.object(module, "LARGEST_SHARE", math.inf):
+        for step in steps:
+            checkpoints.offer({**IDENTITY, **identity}, partial(replace, CHECKPOINT, step=step))
 
 
 def steps_in(folder: str) -> list[int]:

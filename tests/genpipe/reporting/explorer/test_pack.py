@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genpipe.reporting.explorer.pack import MOST_DIRECTIONS, Bundle, Frame, _frame_of_codes
+from genpipe.reporting.explorer.pack import MOST_DIRECTIONS, Bundle, Frame, frame_of_codes
 from tests.genpipe.reporting.explorer.packed import Packed
 
 
@@ -42,7 +42,7 @@ def test_a_rounded_matrix_is_off_by_half_a_level_at_most() -> None:
 def test_principal_directions_lead_to_the_codes_and_back() -> None:
     codes = np.random.default_rng(0).normal(size=(50, 4)) * [1, 9, 3, 0.1] + 7
 
-    frame = _frame_of_codes(codes)
+    frame = frame_of_codes(codes)
     coordinates = frame.coordinates(codes)
 
     assert (np.diff(coordinates.var(axis=0)) < 0).all()
@@ -53,13 +53,13 @@ def test_principal_directions_lead_to_the_codes_and_back() -> None:
 def test_a_wide_latent_space_is_explored_along_its_first_directions() -> None:
     codes = np.random.default_rng(0).normal(size=(400, MOST_DIRECTIONS + 10))
 
-    frame = _frame_of_codes(codes)
+    frame = frame_of_codes(codes)
 
     assert len(frame.names) == len(frame.directions) == MOST_DIRECTIONS
 
 
 def test_a_single_code_unit_is_explored_as_a_line() -> None:
-    frame: Frame = _frame_of_codes(np.ones((9, 1)))
+    frame: Frame = frame_of_codes(np.ones((9, 1)))
 
     coordinates = np.array([[2.0, 55.0]])
     np.testing.assert_array_equal(frame.codes(coordinates), [[2]])
