@@ -218,6 +218,9 @@ VARIABLES = [
     ("AWS_ENDPOINT_URL", "nonsense", "artifacts list s3://b/x", 2, "Invalid endpoint: nonsense"),
     ("AWS_PROFILE", "nobody", "artifacts list s3://b/x", 1, "profile (nobody) could not be found"),
     ("WANDB_BASE_URL", "nonsense", "wandb sync taken", 2, "WANDB_BASE_URL"),
+    ("WANDB_PROJECT", "team/mnist", "run --quick", 2, "Invalid project name 'team/mnist'"),
+    ("WANDB_MODE", "on", "run --quick", 2, "WANDB_MODE is 'on'"),
+    ("WANDB_ENTITY", "a b", "run --quick", 2, "WANDB_ENTITY is 'a b'"),
     ("GENPIPE_TOKEN", "a\nb", "runs --environment cluster.yaml", 2, "no HTTP header can"),
 ]
 
@@ -683,6 +686,12 @@ def test_a_bad_argument_of_a_step(
     ("name", "value", "told"),
     [
         ("WANDB_MODE", "onlin", "WANDB_MODE is 'onlin': Input should be 'online'"),
+        ("WANDB_MODE", "shared", "WANDB_MODE is 'shared': choose online, offline or disabled"),
+        ("WANDB_MODE", "online", "W&B's mode is online and there is no key for https://"),
+        ("WANDB_API_KEY", "short", "WANDB_API_KEY invalid: API key must have 40+ characters"),
+        ("WANDB_PROJECT", "team/mnist", "W&B's settings: Invalid project name 'team/mnist'"),
+        ("WANDB_ENTITY", "a/b", "WANDB_ENTITY is 'a/b': give a W&B user's or team's name"),
+        ("WANDB_BASE_URL", "here", "WANDB_BASE_URL is 'here': Input should be a valid URL"),
         ("WANDB_FINISH_TIMEOUT", "soon", "WANDB_FINISH_TIMEOUT is 'soon': Input should be a"),
         ("WANDB_FINISH_TIMEOUT", "nan", "WANDB_FINISH_TIMEOUT is nan: give seconds, as 20"),
         ("WANDB_FINISH_TIMEOUT", "-1", "WANDB_FINISH_TIMEOUT is -1: give seconds, as 20"),
@@ -702,7 +711,7 @@ def test_a_bad_variable_of_a_step(
 ) -> None:
     monkeypatch.setenv("WANDB_RUN_GROUP", "group")
     monkeypatch.setenv("GENPIPE_CHECKPOINTS", "/tmp")
-    if name == "WANDB_FINISH_TIMEOUT":
+    if name in ("WANDB_API_KEY", "WANDB_FINISH_TIMEOUT"):
         monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv(name, value)
 

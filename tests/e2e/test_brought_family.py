@@ -18,7 +18,7 @@ GENPIPE = Path(sys.executable).with_name("genpipe")
 SMALL = (
     *("--families", "denoising", "--latent-sizes", "2", "--denoising-epochs", "1"),
     *("--param", "denoising.masked_share=0.5", "--param", "judge_epochs=1"),
-    *("--param", "samples=200"),
+    *("--param", "samples=200", "--param", "denoising.hidden_size=64"),
 )
 
 

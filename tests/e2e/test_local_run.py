@@ -22,7 +22,10 @@ SMALL = [
     *("--families", "autoencoder,vae,dcgan", "--latent-sizes", "2"),
     *("--autoencoder-epochs", "1", "--vae-epochs", "1", "--dcgan-steps", "4"),
     *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "dcgan.gen_interval=2"),
+    *("--param", "autoencoder.hidden_size=64", "--param", "vae.hidden_size=64"),
 ]
+# Of what is in the cache, enough for a run whose own promise is another.
+ONE = [*SMALL, "--families", "vae"]
 KEY = "notakey" * 6
 CELLS = ("autoencoder-2", "vae-2", "dcgan-2")
 STEPS = {
@@ -397,14 +400,14 @@ def test_packages_of_the_folder_one_stands_in_are_not_taken_for_ours(place, run,
     for name in ("pipelines", "components", "kfp", "wandb"):
         (repository / name).mkdir(parents=True)
         (repository / name / "__init__.py").write_text("raise ImportError('not genpipe')\n")
-    arguments = ("run", *SMALL, "--runs", "../runs", "--name", "elsewhere")
+    arguments = ("run", *ONE, "--runs", "../runs", "--name", "elsewhere")
     result = genpipe(repository, mnist_cache, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Leaderboard of elsewhere" in result.stdout
 
 
 def test_a_diverged_cell_is_a_row_of_the_leaderboard_and_no_failure(place, run, mnist_cache):
-    arguments = [*SMALL, "--families", "vae", "--param", "vae.learning_rate=10"]
+    arguments = [*ONE, "--param", "vae.learning_rate=10"]
     result = genpipe(place, mnist_cache, "run", *arguments, "--name", "diverged")
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r"^ +train-vae-2 +diverged: the loss was .* at step \d+", result.stdout, re.M)
@@ -427,21 +430,13 @@ def test_a_failing_step_shows_its_last_lines_and_its_log(place, mnist_cache):
     assert "Traceback" not in result.stdout + result.stderr
 
 
-def test_a_run_that_exists_is_refused_before_anything_starts(place, run, mnist_cache):
-    before = sorted(path.name for path in (place / "runs").iterdir())
-    result = genpipe(place, mnist_cache, "run", "--quick", "--name", "first")
-    assert result.returncode == 2
-    assert "'first' exists already" in result.stderr
-    assert sorted(path.name for path in (place / "runs").iterdir()) == before
-
-
 def test_what_comes_from_the_cache_is_logged_where_the_run_logs(place, run, mnist_cache, tracked):
     """The steps were logged offline: their runs go to W&B with a run that takes them over."""
     with fake_wandb() as server:
         logged = {"WANDB_MODE": "online", "WANDB_BASE_URL": server.url, "NO_PROXY": "127.0.0.1"}
         # Of a sweep's agent that this is started from: all steps would log to its one run.
         logged |= {"WANDB_RUN_ID": "agents", "WANDB_SWEEP_ID": "agents", "WANDB_RESUME": "must"}
-        result = genpipe(place, mnist_cache, "run", *SMALL, "--name", "online", **logged)
+        result = genpipe(place, mnist_cache, "run", *ONE, "--name", "online", **logged)
         assert result.returncode == 0, result.stdout + result.stderr
         assert f"and to W&B: {server.url}/genpipe\n" in result.stdout
         assert "W&B: " not in result.stdout.replace("and to W&B: ", "")
@@ -452,17 +447,17 @@ def test_what_comes_from_the_cache_is_logged_where_the_run_logs(place, run, mnis
         }
         arrived = {name for name, _ in server.artifacts.values()}
         server.operations.clear()
-        again = genpipe(place, mnist_cache, "run", *SMALL, "--name", "online-2", **logged)
+        again = genpipe(place, mnist_cache, "run", *ONE, "--name", "online-2", **logged)
         assert again.returncode == 0, again.stdout + again.stderr
         assert not {opened["name"] for opened in server.asked("UpsertBucket")} & set(first)
 
-    made_before = STEPS - {"compare", "publish"}
+    made_before = {"ingest", "judge", "train-vae-2", "evaluate-vae-2", "sample-vae-2"}
     opened = [of(records, "run")[0]["run_id"] for name, records in tracked.items()]
     ids = {of(tracked[name], "run")[0]["run_id"] for name in made_before}
     assert ids <= set(first)
     assert {first[run_id] for run_id in ids} == made_before
-    # Those that made a cell's row and the report ran again, under ids of their own.
-    assert len(set(first) - ids) == 5
+    # Those that made the cell's row and the report ran again, under ids of their own.
+    assert len(set(first) - ids) == 3
     assert not (set(first) - ids) & set(opened)
     tables = [
         artifact["name"]
@@ -470,23 +465,13 @@ def test_what_comes_from_the_cache_is_logged_where_the_run_logs(place, run, mnis
         for artifact in of(tracked[name], "artifact")
         if artifact["type"] == "run_table"
     ]
-    assert len(tables) > 5
+    assert len(tables) > 2
     assert set(tables) <= arrived
-
-
-def test_what_wandb_would_refuse_stops_a_run_before_it_is_there(place, run, mnist_cache):
-    for bad in ({"WANDB_PROJECT": "team/mnist"}, {"WANDB_MODE": "on"}, {"WANDB_ENTITY": "a b"}):
-        result = genpipe(place, mnist_cache, "run", *SMALL, "--name", "refused", **bad)
-        assert result.returncode == 2
-        assert result.stderr.startswith("error: ")
-        assert next(iter(bad.values())) in result.stderr
-        assert len(result.stderr.splitlines()) == 1
-    assert not (place / "runs" / "refused").exists()
 
 
 def test_of_runs_at_once_in_one_folder_each_ends_right_or_is_told(place, run, mnist_cache):
     environment = {**os.environ, "TFDS_DATA_DIR": str(mnist_cache), "WANDB_MODE": "offline"}
-    arguments = ("run", *SMALL[2:], "--families", "autoencoder", "--latent-sizes", "3")
+    arguments = ("run", *SMALL, "--families", "autoencoder", "--latent-sizes", "3")
     names = ("left", "right", "right")
     processes = [
         subprocess.Popen(
