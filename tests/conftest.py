@@ -6,6 +6,8 @@ import functools
 import inspect
 import os
 import signal
+import struct
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -52,40 +54,62 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def mnist_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TFDS data folder in which MNIST is prepared: once, and kept in pytest's own cache."""
-    from genpipe.data.readers.archives import write_archives
+    import tensorflow_datasets as tfds
+
     from genpipe.data.readers.tfds import find_prepared
-    from genpipe.data.readers.wheel import read_wheel
-    from genpipe.tracking import Tracker
 
     cache = Path(pytestconfig.cache.mkdir("tfds"))
-    prepared = find_prepared("mnist", cache)
-    if not prepared.exists():
+    if not find_prepared("mnist", cache).exists():
         archives = tmp_path_factory.mktemp("published")
-        write_archives(read_wheel(), archives, prepared.archives)
-        prepared.prepare(Tracker(), archives)
+        write_archives(archives)
+        config = tfds.download.DownloadConfig(manual_dir=archives, try_download_gcs=False)
+        builder = tfds.builder_cls("mnist")(data_dir=str(cache))
+        builder.download_and_prepare(
+            download_dir=tmp_path_factory.mktemp("downloads"), download_config=config
+        )
     return cache
 
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the four archives of MNIST. Tests must not write into it."""
-    from genpipe.data.readers.archives import write_archives
-    from genpipe.data.readers.tfds import find_prepared
-    from genpipe.data.readers.wheel import read_wheel
-
     folder = tmp_path_factory.mktemp("archives")
-    write_archives(read_wheel(), folder, find_prepared("mnist", folder).archives)
+    write_archives(folder)
     return folder
 
 
+def write_archives(folder: Path) -> None:
+    """Pack MNIST, out of the wheel, into the four published archives, byte for byte.
+
+    They were made by GNU gzip, whose deflate differs from zlib's.
+    """
+    from genpipe.data.readers.published import plain_names
+    from genpipe.data.readers.wheel import read_wheel
+
+    made = {
+        "train-images-idx3-ubyte.gz": 848331386,
+        "train-labels-idx1-ubyte.gz": 848331398,
+        "t10k-images-idx3-ubyte.gz": 885827245,
+        "t10k-labels-idx1-ubyte.gz": 885827268,
+    }
+    for file, content in read_wheel().items():
+        packed = subprocess.run(
+            ["gzip", "-6", "-n", "-c"], input=content, capture_output=True, check=True
+        ).stdout
+        # 1f 8b: gzip; 08: deflate; 08: a name follows; the time; 00 03: default level, Unix.
+        header = b"\x1f\x8b\x08\x08" + struct.pack("<I", made[file]) + b"\x00\x03"
+        name = plain_names(file)[1].encode() + b"\x00"
+        (folder / file).write_bytes(header + name + packed[10:])
+
+
 @pytest.fixture(scope="session")
-def mnist(mnist_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """MNIST as ingest makes it, with seed 0. Tests must not write into its folder."""
     from components.ingest.ingest import ingest
     from genpipe.tracking import Tracker
 
     folder = tmp_path_factory.mktemp("mnist") / "data"
-    return ingest("mnist", "auto", folder, cache=mnist_cache, tracker=Tracker())
+    return ingest("mnist", "wheel", folder, tracker=Tracker())
 
 
 @pytest.fixture(scope="session")

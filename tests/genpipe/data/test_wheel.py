@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import pickle
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -11,14 +10,7 @@ import numpy as np
 import pytest
 
 from genpipe.data.readers import wheel
-from genpipe.data.readers.archives import Archive, write_archives
-from genpipe.data.readers.tfds import find_prepared
 from genpipe.errors import StepError
-
-
-@pytest.fixture(scope="module")
-def contents() -> dict[Archive, bytes]:
-    return wheel.read_wheel()
 
 
 @pytest.fixture
@@ -40,30 +32,6 @@ def installed_data() -> bytes:
 
 def write_pickle(path: Path, content: Any) -> None:
     path.write_bytes(gzip.compress(pickle.dumps(content, protocol=4), compresslevel=1))
-
-
-def test_the_archives_are_the_published_ones_byte_for_byte(
-    contents: dict[Archive, bytes], tmp_path: Path
-) -> None:
-    registered = find_prepared("mnist", tmp_path).archives
-
-    replaced = write_archives(contents, tmp_path, registered)
-
-    assert replaced == {}
-    for file, digest in registered.items():
-        assert hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() == digest
-
-
-def test_without_gzip_the_archives_hold_the_same_content(
-    contents: dict[Archive, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", "")
-
-    replaced = write_archives(contents, tmp_path, find_prepared("mnist", tmp_path).archives)
-
-    assert {file: gzip.decompress(packed) for file, packed in replaced.items()} == {
-        archive.file: content for archive, content in contents.items()
-    }
 
 
 def test_a_missing_wheel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
