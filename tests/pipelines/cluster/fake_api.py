@@ -6,7 +6,7 @@ client and this server say to each other has the names and types of the v2beta1 
 server decides (a name that exists is a conflict, a deleted thing is not found, a list is paged and
 filtered) is written after the server's documentation and source. What a run does is what real runs
 were seen to do: ``recorded/`` holds answers of a KFP 2.17.0 with Argo 4.0.5, cut down to the fields
-that are read here. Each file is the looks at one run, in order: its state, its sizes, the manifest
+that are read here. Each file is the looks at one run, in order: its state, its cells, the manifest
 of its workflow (API v1beta1) and, of some, the API's own states of its tasks.
 """
 
@@ -189,7 +189,7 @@ class FakeApi:
         def look(run: Any) -> None:
             shown = left.pop(0) if len(left) > 1 else left[0]
             run.state = shown["state"]
-            run.runtime_config.parameters["latent_sizes"] = shown["latent_sizes"]
+            run.runtime_config.parameters["cells"] = shown["cells"]
             self.workflows[run.run_id] = shown["workflow"]
             tasks = [
                 _model(one, "V2beta1PipelineTaskDetail") for one in shown.get("task_details", ())
