@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo quick test lint types format compile golden quality bench lock clean
-.PHONY: images test-images test-interrupted audit secrets
+.PHONY: images test-images test-fast test-interrupted audit secrets
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
@@ -35,6 +35,10 @@ quick: $(READY) ## Run a small version of the demo, for a first look
 test: $(READY) ## Run the tests
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not interrupted" \
 		--numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(READY) ## Run the tests that take no more than moments: under a minute
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not interrupted" --durations 3 \
+		--numprocesses logical --maxprocesses 4 --dist loadfile
 
 test-interrupted: $(READY) ## Test that trainings ended at any moment, or side by side, keep their bits
 	@$(BIN)/pytest -m interrupted

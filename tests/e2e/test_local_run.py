@@ -19,7 +19,7 @@ from tests.recording_proxy import recording_proxy
 
 GENPIPE = Path(sys.executable).with_name("genpipe")
 SMALL = [
-    *("--families", "autoencoder,vae,dcgan", "--latent-sizes", "2"),
+    *("--source", "wheel", "--families", "autoencoder,vae,dcgan", "--latent-sizes", "2"),
     *("--autoencoder-epochs", "1", "--vae-epochs", "1", "--dcgan-steps", "4"),
     *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "dcgan.gen_interval=2"),
     *("--param", "autoencoder.hidden_size=64", "--param", "vae.hidden_size=64"),
@@ -423,7 +423,7 @@ def test_a_failing_step_shows_its_last_lines_and_its_log(place, mnist_cache):
     source = place / "archives"
     source.mkdir()
     (source / "train-images-idx3-ubyte.gz").write_bytes(b"not an archive")
-    result = genpipe(place, mnist_cache, "run", "--source", str(source), "--name", "broken", *SMALL)
+    result = genpipe(place, mnist_cache, "run", *SMALL, "--source", str(source), "--name", "broken")
     assert result.returncode == 1
     assert "ingest failed" in result.stdout
     assert str(Path("runs", "broken", "logs", "ingest.log")) in result.stdout
