@@ -27,12 +27,11 @@ from components.ingest.component import ingest
 from components.judge.component import judge
 from components.publish.component import publish
 from components.sample.component import sample
-from components.train.component import train_autoencoder, train_dcgan, train_vae
+from components.train.component import train
 
 ROUNDS = 5
 # Seconds around the work: the goal for a step that trains, and for any other.
 TRAINING_GOAL, GOAL = 6.0, 2.5
-TRAINING = ("judge", "train_autoencoder", "train_vae", "train_dcgan")
 # Loaded by every Python that the step starts: tells when the function that does the work is called
 # and when it returns.
 WATCH = """
@@ -96,27 +95,28 @@ class Step:
 
     @property
     def name(self) -> str:
-        return str(self.component.name).replace("-", "_")
+        cell = self.parameters.get("cell", "").split()[:1]
+        return "-".join([str(self.component.name), *cell])
 
 
 DATA = {"data": ["ingest/data"]}
-MODEL = {"model": ["train_autoencoder/model"]}
+MODEL = {"model": ["train-autoencoder-2/model"]}
 CELL = {
-    "autoencoder_models": ["train_autoencoder/model"],
-    "autoencoder_evaluations": ["evaluate/evaluation"],
-    "autoencoder_samples": ["sample/samples"],
+    "models": ["train-autoencoder-2/model"],
+    "evaluations": ["evaluate/evaluation"],
+    "samples": ["sample/samples"],
 }
 STEPS = (
     Step(ingest),
     Step(judge, {"epochs": 1}, DATA),
-    Step(train_autoencoder, {"latent_size": 2, "epochs": 1}, DATA),
-    Step(train_vae, {"latent_size": 2, "epochs": 1}, DATA),
-    Step(train_dcgan, {"latent_size": 2, "steps": 2, "gen_interval": 2}, DATA),
+    Step(train, {"cell": "autoencoder-2 epochs=1"}, DATA),
+    Step(train, {"cell": "vae-2 epochs=1"}, DATA),
+    Step(train, {"cell": "dcgan-2 steps=2 gen_interval=2"}, DATA),
     Step(evaluate, {}, DATA | MODEL),
     Step(sample, {"count": 200}, DATA | MODEL | {"judge": ["judge/model"]}),
     Step(
         compare,
-        {"families": ["autoencoder"], "latent_sizes": [2]},
+        {"cells": ["autoencoder-2"]},
         DATA
         | {
             "judge": ["judge/model"],
@@ -202,7 +202,9 @@ def rows(rounds: int = ROUNDS) -> Iterator[Row]:
                 found[step.name].append(measure(step, Path(folder)))
     for name, times in found.items():
         before, after = (statistics.median(column) for column in zip(*times, strict=True))
-        yield Row(name, before, after, TRAINING_GOAL if name in TRAINING else GOAL)
+        yield Row(
+            name, before, after, TRAINING_GOAL if name.startswith(("judge", "train")) else GOAL
+        )
 
 
 def main(rounds: int = ROUNDS) -> list[Row]:
