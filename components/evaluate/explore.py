@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from genpipe.data.dataset import open_dataset
-from genpipe.reporting.explorer.pack import can_pack, pack_cell
+from genpipe.reporting.explorer.lattice import decode_planes
 from genpipe.reporting.explorer.page import empty_page, explorer_page
 from genpipe.tracking import Tracker
 from genpipe.training.saved import SavedModel
@@ -21,8 +21,7 @@ def explore(data: Path, model: Path, folder: Path, page: Path, tracker: Tracker)
         data: the data-set folder, whose classes are named.
         model: the model folder.
         folder: the evaluation folder, with the test images' codes; gets ``explorer.json``, which
-            the report reads, and ``explorer.html``. A diverged cell gets no ``explorer.json``, and
-            neither does one whose network the page can't run.
+            the report reads, and ``explorer.html``. A diverged cell gets no ``explorer.json``.
         page: file that gets the same page.
         tracker: what the page is logged to.
 
@@ -30,23 +29,21 @@ def explore(data: Path, model: Path, folder: Path, page: Path, tracker: Tracker)
         InputError: a folder is not whole.
     """
     saved = SavedModel(model)
-    reason = f"Training diverged: {saved.card.get('reason', '')}"
     if saved.complete:
-        reason = "" if can_pack(saved) else "The explorer does not know this kind of network yet"
-    if not reason:
         codes = labels = None
         if saved.cell.family.encoder:
             codes, labels = (
                 np.load(folder / f"latent_{name}.npy", allow_pickle=False)
                 for name in ("codes", "labels")
             )
-        pack = pack_cell(saved, open_dataset(data, check=False).class_names, codes, labels)
-        text = json.dumps(pack, allow_nan=False)
+        class_names = open_dataset(data, check=False).class_names
+        cell = decode_planes(saved, class_names, codes, labels)
+        text = json.dumps(cell, allow_nan=False)
         (folder / "explorer.json").write_text(text + "\n", encoding="utf-8")
-        html = explorer_page(pack)
+        html = explorer_page(cell)
         tracker.page("latent/explorer", html)
     else:
-        html = empty_page(saved.cell.title, reason)
+        html = empty_page(saved.cell.title, f"Training diverged: {saved.card.get('reason', '')}")
     (folder / "explorer.html").write_text(html, encoding="utf-8")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(html, encoding="utf-8")

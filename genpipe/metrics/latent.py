@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genpipe.metrics.neighbours import squared_distances
+from genpipe.principal_components import PrincipalComponents
 
 CELLS = 64  # a side of the raster that areas are counted on
 ACTIVE_VARIANCE = 0.01
@@ -37,15 +38,13 @@ def plane_of(codes: np.ndarray) -> Plane:
         return Plane(np.column_stack([codes[:, 0], np.zeros(len(codes))]), ("code unit 1", ""))
     if size == 2:
         return Plane(codes, ("code unit 1", "code unit 2"))
-    centred = codes - codes.mean(axis=0)
-    variances, directions = np.linalg.eigh(np.cov(centred, rowvar=False))
-    share = variances[::-1][:2] / max(variances.sum(), 1e-12)
-    points = centred @ directions[:, ::-1][:, :2]
+    components = PrincipalComponents.fit(codes)
+    first, second = components.shares[:2]
     return Plane(
-        points,
+        components.project(codes, 2),
         (
-            f"first principal component ({share[0]:.0%} of the variance)",
-            f"second principal component ({share[1]:.0%})",
+            f"first principal component ({first:.0%} of the variance)",
+            f"second principal component ({second:.0%})",
         ),
     )
 

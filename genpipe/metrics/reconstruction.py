@@ -1,10 +1,11 @@
-"""Reconstruction losses of a whole split, and PCA's as the yardstick."""
+"""Reconstruction losses of a whole split, and those of PCA as the baseline."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from genpipe.data.dataset import RESCALINGS
+from genpipe.principal_components import PrincipalComponents
 
 PIXELS = 28 * 28
 # 784 * mse is, up to this constant, the negative log-likelihood of a Gaussian decoder with
@@ -36,35 +37,35 @@ def kl_divergences(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
     return -0.5 * terms.sum(axis=1, dtype=np.float64)
 
 
-class PCA:
-    """Principal components of the training images (products in float32, sums in float64).
+def pixel_components(images: np.ndarray) -> PrincipalComponents:
+    """Principal components of the pixels (products in float32, sums in float64).
 
     Args:
         images: (n, 28, 28, 1) uint8; read in blocks, so a memory map stays one.
     """
+    total, products = np.zeros(PIXELS), np.zeros((PIXELS, PIXELS))
+    for first in range(0, len(images), 5000):
+        block = _rows(images[first : first + 5000])
+        total += block.sum(axis=0, dtype=np.float64)
+        products += block.T @ block
+    mean = total / len(images)
+    return PrincipalComponents.of_moments(mean, products / len(images) - np.outer(mean, mean))
 
-    def __init__(self, images: np.ndarray) -> None:
-        total, products = np.zeros(PIXELS), np.zeros((PIXELS, PIXELS))
-        for first in range(0, len(images), 5000):
-            block = _rows(images[first : first + 5000])
-            total += block.sum(axis=0, dtype=np.float64)
-            products += block.T @ block
-        self.mean = total / len(images)
-        covariance = products / len(images) - np.outer(self.mean, self.mean)
-        _, directions = np.linalg.eigh(covariance)
-        self.directions = directions[:, ::-1]
 
-    def squared_errors(self, images: np.ndarray, components: int) -> np.ndarray:
-        """Mean over the pixels of each image rebuilt from its first components: (n,) float64.
+def pca_squared_errors(
+    components: PrincipalComponents, images: np.ndarray, count: int
+) -> np.ndarray:
+    """Mean over the pixels of each image rebuilt from its first components: (n,) float64.
 
-        Args:
-            images: (n, 28, 28, 1) uint8.
-            components: how many.
-        """
-        centred = _rows(images) - self.mean.astype(np.float32)
-        left = centred @ self.directions[:, components:].astype(np.float32)
-        errors: np.ndarray = np.square(left).sum(axis=1, dtype=np.float64) / PIXELS
-        return errors
+    Args:
+        components: those of the training images' pixels.
+        images: (n, 28, 28, 1) uint8.
+        count: how many components rebuild an image.
+    """
+    centred = _rows(images) - components.mean.astype(np.float32)
+    left = centred @ components.directions[:, count:].astype(np.float32)
+    errors: np.ndarray = np.square(left).sum(axis=1, dtype=np.float64) / PIXELS
+    return errors
 
 
 def _rows(images: np.ndarray) -> np.ndarray:

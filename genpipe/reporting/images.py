@@ -21,19 +21,21 @@ def grid(images: np.ndarray, columns: int, *, zoom: int = 1, gap: int = 2) -> np
     """Lay images out in rows.
 
     Args:
-        images: (n, height, width) or (n, height, width, 1) uint8.
+        images: (n, height, width), or with 1 or 3 channels, uint8.
         columns: images in a row.
         zoom: pixels an image pixel takes in each direction.
         gap: grey pixels between images.
 
     Returns:
-        (height, width) uint8.
+        (height, width) uint8, or with 3 channels.
     """
-    images = np.asarray(images).reshape(len(images), *images.shape[1:3])
+    images = np.asarray(images)
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
     images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
-    count, height, width = images.shape
+    count, height, width = images.shape[:3]
     rows = -(-count // columns)
-    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:])
     picture = np.full(shape, 128, np.uint8)
     for index, image in enumerate(images):
         top = index // columns * (height + gap)

@@ -6,6 +6,7 @@ needs no network: pictures are data: URIs, charts are inline SVG, fonts are the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -29,7 +30,7 @@ from genpipe.reporting.captions import (
 )
 from genpipe.reporting.curves import latent_size_charts, training_curves
 from genpipe.reporting.embedding import embed_pictures
-from genpipe.reporting.explorer.page import explorer, packs_that_fit
+from genpipe.reporting.explorer.page import cells_that_fit, explorer
 from genpipe.reporting.leaderboard import (
     Result,
     best_results,
@@ -108,7 +109,7 @@ def render_report(
     best = best_results(results)
     pictures = embed_pictures(_pictures_shown(results, best))
     room = PAGE_BYTES - REST_BYTES - sum(len(uri) for uri in pictures.values())
-    packs, left_out = _explorers(results, best, room)
+    explored, left_out = _explorers(results, best, room)
     columns = [
         name for name in TABLE_METRICS if any(r.metrics.get(name) is not None for r in results)
     ]
@@ -126,7 +127,7 @@ def render_report(
         ],
         looks=looks(),
         marker=marker,
-        explorer=explorer(packs) if packs else "",
+        explorer=explorer(explored) if explored else "",
         left_out=left_out,
         legend_of_metrics=[
             metric
@@ -139,29 +140,29 @@ def render_report(
 def _explorers(
     results: Sequence[Result], best: Mapping[FamilySpec, Result], room: int
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
-    """The packed cells that the page has room for, and the names of those it has none for.
+    """The explorers that the page has room for, and the names of the cells it has none for.
 
     The best of each family come first, then the small ones; the page shows them in its own order.
     """
-    packs = [pack for result in results if (pack := _read_pack(result))]
+    cells = [cell for result in results if (cell := _read_explorer(result))]
     first = {result.cell.name for result in best.values()}
-    order = sorted(packs, key=lambda pack: (pack["cell"] not in first, len(pack["data"])))
-    fit = {pack["cell"] for pack in packs_that_fit(order, room)}
+    order = sorted(cells, key=lambda cell: (cell["cell"] not in first, len(json.dumps(cell))))
+    fit = {cell["cell"] for cell in cells_that_fit(order, room)}
     return (
-        [pack for pack in packs if pack["cell"] in fit],
-        [pack["cell"] for pack in packs if pack["cell"] not in fit],
+        [cell for cell in cells if cell["cell"] in fit],
+        [cell["cell"] for cell in cells if cell["cell"] not in fit],
     )
 
 
-def _read_pack(result: Result) -> dict[str, Any] | None:
-    """The cell as ``evaluate`` packed it, if it did; a damaged file must not cost the report."""
+def _read_explorer(result: Result) -> dict[str, Any] | None:
+    """The cell as ``evaluate`` decoded it, if it did; a damaged file must not cost the report."""
     path = file_of(result, "explorer.json")
     try:
-        pack = parse_document(path.read_bytes()) if path else {}
+        cell = parse_document(path.read_bytes()) if path else {}
     except (OSError, ValueError):
         return None
-    texts = all(isinstance(pack.get(name), str) for name in ("title", "data"))
-    return pack if texts and pack.get("cell") == result.cell.name else None
+    whole = isinstance(cell.get("title"), str) and isinstance(cell.get("planes"), list)
+    return cell if whole and cell.get("cell") == result.cell.name else None
 
 
 def _summary(results: Sequence[Result]) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib.metadata
-import io
 import json
 import warnings
 import zipfile
@@ -127,35 +126,6 @@ class SavedModel:
             raise _unusable(self.folder / f"{part}.onnx", error) from error
         outputs = [np.concatenate(parts) for parts in zip(*batches, strict=True)]
         return outputs if len(outputs) > 1 else outputs[0]
-
-    def weights(self, part: str) -> dict[str, list[np.ndarray]]:
-        """The weights of one network, without TensorFlow.
-
-        Args:
-            part: as ``run`` names it.
-
-        Returns:
-            By layer, as Keras names a layer in its file: its class, numbered from the second on
-            (``dense``, ``dense_1``). A layer's weights are in the order that it lists them.
-
-        Raises:
-            InputError: as ``part`` does.
-        """
-        path = self._file(f"{part}.keras")
-        import h5py
-
-        try:
-            _refuse_bomb(path)
-            with zipfile.ZipFile(path) as archive:
-                content = io.BytesIO(archive.read("model.weights.h5"))
-            with h5py.File(content) as file:
-                return {
-                    name: [layer["vars"][key][()] for key in sorted(layer["vars"], key=int)]
-                    for name, layer in file["layers"].items()
-                    if len(layer["vars"])
-                }
-        except Exception as error:  # h5py raises anything of a file that only looks like its own
-            raise _unusable(path, error) from error
 
     def part(self, name: str) -> keras.Model:
         """One network of the model: ``encoder``, ``decoder``, ``generator`` and so on.

@@ -14,51 +14,51 @@ from genpipe.reporting.templates import open_template
 FOLDER = Path(__file__).parent
 
 
-def explorer_page(pack: Mapping[str, Any]) -> str:
+def explorer_page(cell: Mapping[str, Any]) -> str:
     """Write the page of one cell.
 
     Args:
-        pack: the cell, as ``pack_cell`` packs it.
+        cell: what ``decode_planes`` makes of it.
 
     Returns:
         An HTML document that loads nothing from anywhere.
     """
-    return open_template(FOLDER / "page.html.j2").render(pack=pack, explorer=explorer([pack]))
-
-
-def empty_page(title: str, reason: str) -> str:
-    """Write the page of a cell that has no network: its title, and the reason."""
     return open_template(FOLDER / "page.html.j2").render(
-        pack={"title": title, "reason": reason}, explorer=""
+        title=cell["title"], cell=cell, explorer=explorer([cell])
     )
 
 
-def explorer(packs: Sequence[Mapping[str, Any]]) -> Markup:
+def empty_page(title: str, reason: str) -> str:
+    """Write the page of a cell without a model: its title, and the reason."""
+    return open_template(FOLDER / "page.html.j2").render(title=title, cell=None, reason=reason)
+
+
+def explorer(cells: Sequence[Mapping[str, Any]]) -> Markup:
     """The explorer of one or several cells, as a part of a page.
 
     Args:
-        packs: as ``pack_cell`` packs them, in the order to choose from; the first is shown.
+        cells: what ``decode_planes`` makes of them, in the order to choose from.
     """
     return Markup(
         open_template(FOLDER / "explorer.html.j2").render(
-            packs=packs,
+            cells=cells,
             style=Markup((FOLDER / "explorer.css").read_text(encoding="utf-8")),
             script=Markup((FOLDER / "explorer.js").read_text(encoding="utf-8")),
         )
     )
 
 
-def packs_that_fit(packs: Sequence[Mapping[str, Any]], room: int) -> list[Mapping[str, Any]]:
-    """The cells that fit a page together, those before that come first.
+def cells_that_fit(cells: Sequence[Mapping[str, Any]], room: int) -> list[Mapping[str, Any]]:
+    """The cells that fit a page together, earlier ones first.
 
     Args:
-        packs: as ``pack_cell`` packs them, those that matter most first.
+        cells: what ``decode_planes`` makes of them, those that matter most first.
         room: how many bytes they may take.
     """
     chosen = []
-    for pack in packs:
-        size = len(json.dumps(pack))
+    for cell in cells:
+        size = len(json.dumps(cell))
         if size <= room:
-            chosen.append(pack)
+            chosen.append(cell)
             room -= size
     return chosen

@@ -239,17 +239,11 @@ def test_a_browser_shows_the_report_without_a_word_on_its_console(tmp_path: Path
 
 
 def with_explorer(result: Result, folder: Path, **changes: Any) -> Result:
-    """The result, and beside its pictures what ``evaluate`` packed of it."""
+    """The result, and beside its pictures what ``evaluate`` decoded of it."""
     name = result.cell.name
-    pack = {
-        "cell": name,
-        "title": result.cell.title,
-        "arrays": [],
-        "data": f"data of {name}",
-        **changes,
-    }
+    cell = {"cell": name, "title": result.cell.title, "planes": [{"picture": name}], **changes}
     (folder / name).mkdir()
-    (folder / name / "explorer.json").write_text(json.dumps(pack))
+    (folder / name / "explorer.json").write_text(json.dumps(cell))
     return replace(result, evaluation=folder / name)
 
 
@@ -259,8 +253,8 @@ def test_the_explorer_shows_the_cells_that_there_is_room_for_and_names_the_other
     small, large = Cell("vae", 2), Cell("vae", 100)
     results = [
         with_explorer(complete(small, total_loss=9), tmp_path),
-        with_explorer(complete(large, total_loss=5), tmp_path, data="x" * 1_000_000),
-        with_explorer(complete(Cell("dcgan", 2)), tmp_path, data="y" * 1_000_000),
+        with_explorer(complete(large, total_loss=5), tmp_path, planes=["x" * 1_000_000]),
+        with_explorer(complete(Cell("dcgan", 2)), tmp_path, planes=["y" * 1_000_000]),
         with_explorer(complete(Cell("dcgan", 3), frechet_distance=0), tmp_path),
     ]
 
@@ -273,7 +267,7 @@ def test_the_explorer_shows_the_cells_that_there_is_room_for_and_names_the_other
     assert "<code>evaluate-dcgan-2/evaluation/explorer.html</code>" in html
 
 
-@pytest.mark.parametrize("changes", [{"cell": "vae-3"}, {"title": None}, {"data": 7}])
+@pytest.mark.parametrize("changes", [{"cell": "vae-3"}, {"title": None}, {"planes": 7}])
 def test_a_damaged_explorer_does_not_cost_the_report(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:

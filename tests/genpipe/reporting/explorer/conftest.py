@@ -1,9 +1,8 @@
-"""Three small models, packed: what the pages are tried with. Nothing is trained for it."""
+"""Three small models, decoded: what the pages are tried with. No model is trained for it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from unittest import mock
 
 import keras
 import numpy as np
@@ -11,10 +10,11 @@ import pytest
 
 from genpipe.cells import Status
 from genpipe.data.dataset import Dataset
-from genpipe.reporting.explorer import pack
+from genpipe.reporting.explorer.lattice import decode_planes
 from genpipe.training.saved import SavedModel, save
-from tests.genpipe.reporting.explorer.packed import Packed
+from tests.genpipe.reporting.explorer.explored import Explored
 
+DIRECTIONS = [(1, 0), (0, 1), (1, -1)]
 CLASSES = [str(digit) for digit in range(10)]
 
 
@@ -25,7 +25,7 @@ def saved(folder: Path, family: str, latent_size: int, **networks: keras.Model) 
     return SavedModel(folder)
 
 
-def principal_decoder(family: str, latent_size: int, digits: Dataset, folder: Path) -> Packed:
+def principal_decoder(family: str, latent_size: int, digits: Dataset, folder: Path) -> Explored:
     """A decoder whose code units are principal components, behind their sigmoid."""
     from genpipe.families.autoencoder.model import build_decoder
 
@@ -40,37 +40,37 @@ def principal_decoder(family: str, latent_size: int, digits: Dataset, folder: Pa
     decoder = build_decoder(latent_size, 2 * latent_size)
     decoder.set_weights([signs, np.zeros(2 * latent_size), 5 * signs.T @ components, mean])
     model, labels = saved(folder, family, latent_size, decoder=decoder), digits.labels("test")
-    return Packed(model, codes, np.asarray(labels), pack.pack_cell(model, CLASSES, codes, labels))
+    cell = decode_planes(model, CLASSES, codes, np.asarray(labels))
+    return Explored(model, codes, np.asarray(labels), cell)
 
 
 @pytest.fixture(scope="session")
-def vae(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Packed:
+def vae(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Explored:
     """A cell whose latent space is the plane itself."""
     return principal_decoder("vae", 2, digits, tmp_path_factory.mktemp("vae"))
 
 
 @pytest.fixture(scope="session")
-def autoencoder(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Packed:
-    """A cell whose latent space a plane only cuts through."""
+def autoencoder(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Explored:
+    """A cell whose latent space planes only cut through."""
     return principal_decoder("autoencoder", 12, digits, tmp_path_factory.mktemp("autoencoder"))
 
 
 @pytest.fixture(scope="session")
-def dcgan(tmp_path_factory: pytest.TempPathFactory) -> Packed:
-    """A generator with any weights, so that each of its layers matters."""
-    from genpipe.families.dcgan.model import build_generator
-
-    generator, random = build_generator(3), np.random.default_rng(0)
-    generator.set_weights(
+def dcgan(tmp_path_factory: pytest.TempPathFactory) -> Explored:
+    """A generator of colour images, of another shape, without an encoder."""
+    height, width = 12, 20
+    generator = keras.Sequential(
         [
-            # Variances of batch normalization among them: nothing may be negative there.
-            np.abs(random.normal(0.5, 0.3, array.shape))
-            if array.ndim == 1
-            else random.normal(0, 1 / np.sqrt(np.prod(array.shape[:-1])), array.shape)
-            for array in generator.get_weights()
+            keras.layers.Input((3,)),
+            keras.layers.Dense(height * width * 3, activation="tanh"),
+            keras.layers.Reshape((height, width, 3)),
         ]
     )
+    # Each noise unit moves waves of another direction, at another phase in each colour.
+    rows, columns, channels = np.indices((height, width, 3)) / 9
+    waves = [np.sin(down * rows + right * columns + 6 * channels) for down, right in DIRECTIONS]
+    kernel = np.reshape(waves, (3, -1))
+    generator.set_weights([kernel, np.zeros(kernel.shape[1])])
     model = saved(tmp_path_factory.mktemp("dcgan"), "dcgan", 3, generator=generator)
-    # A trained generator's kernels survive 7 levels; any survive these.
-    with mock.patch.multiple(pack, COARSE=pack.FINE, MIDDLE=pack.FINE):
-        return Packed(model, np.empty(0), np.empty(0), pack.pack_cell(model, CLASSES))
+    return Explored(model, np.empty(0), np.empty(0), decode_planes(model, CLASSES))

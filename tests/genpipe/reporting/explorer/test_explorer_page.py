@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from genpipe.reporting.explorer.page import empty_page, explorer_page, packs_that_fit
-from tests.genpipe.reporting.explorer.packed import Packed
+from genpipe.reporting.explorer.page import cells_that_fit, empty_page, explorer_page
+from tests.genpipe.reporting.explorer.explored import Explored
 
 CHROMIUM = shutil.which("chromium")
 EXPLORER = "document.querySelector('[data-explorer]').explorer"
 IN_A_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on PATH to open pages in")
-# Rounded weights, and pixels rounded to 256 greys.
-SMALL = 0.02
+# A blend of compressed images.
+SMALL = 0.03
 
 
 @dataclass
@@ -44,11 +44,13 @@ class Opened:
         return box["x"] + x, box["y"] + y
 
     def images(self, selector: str) -> np.ndarray:
-        """The images on a canvas side by side, as (n, 784) in [0, 1]."""
+        """The images on a canvas side by side, as (n, height, width, 3) in [0, 1]."""
         self.page.evaluate("new Promise(requestAnimationFrame)")
         uri = self.page.locator(selector).evaluate("canvas => canvas.toDataURL()")
-        greys = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))[..., 0]
-        return greys.reshape(28, -1, 28).transpose(1, 0, 2).reshape(-1, 784) / 255
+        content = io.BytesIO(base64.b64decode(uri.partition(",")[2]))
+        picture = np.asarray(Image.open(content).convert("RGB")) / 255
+        width = self.page.evaluate(f"{EXPLORER}.width")
+        return picture.reshape(len(picture), -1, width, 3).swapaxes(0, 1)
 
     def text(self, name: str) -> str:
         return self.page.locator(f"[data-{name}]").inner_text()
@@ -73,15 +75,25 @@ def open_page(browser: Browser, path: Path, html: str, **options: Any) -> Opened
     return opened
 
 
-def open_cell(browser: Browser, folder: Path, packed: Packed, **options: Any) -> Opened:
-    opened = open_page(browser, folder / "page.html", explorer_page(packed.pack), **options)
-    opened.page.wait_for_function(f"{EXPLORER}.pack")
+def open_cell(browser: Browser, folder: Path, explored: Explored, **options: Any) -> Opened:
+    opened = open_page(browser, folder / "page.html", explorer_page(explored.cell), **options)
+    opened.page.wait_for_function(f"{EXPLORER}.plane")
     return opened
 
 
-def decoded(packed: Packed, code: np.ndarray) -> np.ndarray:
-    """What the model itself makes of a code: (784,) in [0, 1]."""
-    return packed.model.run("decoder", code[None].astype(np.float32)).reshape(784)
+def decoded(explored: Explored, code: np.ndarray) -> np.ndarray:
+    """What the model itself makes of a code: (height, width, 1 or 3) in [0, 1]."""
+    [image] = explored.model.decode(code[None].astype(np.float32))
+    return image / 255
+
+
+def code_at(explored: Explored, plane: int, place: Sequence[float]) -> np.ndarray:
+    """The code at a place of a plane, from the places of codes that span it."""
+    points = np.array(explored.cell["planes"][plane]["points"])
+    lifted = np.column_stack([points[:, :2], np.ones(len(points))])
+    on_it = points[:, 2] == 0
+    spanned, *_ = np.linalg.lstsq(lifted[on_it], explored.codes[on_it])
+    return np.array([*place, 1]) @ spanned
 
 
 def off(one: np.ndarray, other: np.ndarray) -> float:
@@ -89,66 +101,77 @@ def off(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @IN_A_BROWSER
-@pytest.mark.parametrize("name", ["vae", "autoencoder"])
+@pytest.mark.parametrize(("name", "plane"), [("vae", 0), ("autoencoder", 2)])
 def test_pointing_at_a_code_shows_what_the_decoder_makes_of_it(
-    name: str, request: pytest.FixtureRequest, browser: Browser, tmp_path: Path
+    name: str, plane: int, request: pytest.FixtureRequest, browser: Browser, tmp_path: Path
 ) -> None:
-    packed: Packed = request.getfixturevalue(name)
-    opened = open_cell(browser, tmp_path, packed)
+    explored: Explored = request.getfixturevalue(name)
+    opened = open_cell(browser, tmp_path, explored)
+    if plane:
+        opened.page.locator("[data-choice]").select_option(str(plane))
+        opened.page.wait_for_function(f"{EXPLORER}.plane === {EXPLORER}.cell.planes[{plane}]")
+    points = explored.cell["planes"][plane]["points"]
+    there = [i for i, (*_, away) in enumerate(points) if away == 0]
 
-    for index in (3, 60, 150):
-        opened.page.mouse.click(*opened.at(f"{EXPLORER}.points[{index}]"))
+    for index in [there[0], there[len(there) // 2], there[-1]]:
+        opened.page.mouse.click(*opened.at(f"{EXPLORER}.plane.points[{index}]"))
         # Where codes lie on top of each other, the click chooses one of them.
-        chosen = opened.page.evaluate(f"{EXPLORER}.points.indexOf({EXPLORER}.held)")
-        [shown] = opened.images("[data-digit]")
+        chosen = opened.page.evaluate(f"{EXPLORER}.plane.points.indexOf({EXPLORER}.held)")
+        [shown] = opened.images("[data-image]")
 
-        assert off(shown, decoded(packed, packed.codes[chosen])) < SMALL
-        label = packed.labels[chosen]
-        others = [decoded(packed, code) for code in packed.codes[packed.labels != label][:20]]
+        assert off(shown, decoded(explored, explored.codes[chosen])) < SMALL
+        label = explored.labels[chosen]
+        others = [decoded(explored, code) for code in explored.codes[explored.labels != label][:20]]
         assert np.median([off(shown, other) for other in others]) > 2 * SMALL
         assert opened.text("near") == f"The code of a test image: {label}"
     assert opened.said == []
-    assert opened.requests == [(tmp_path / "page.html").as_uri()]
+    # Its picture stands in the page.
+    assert [url for url in opened.requests if not url.startswith("data:")] == [
+        (tmp_path / "page.html").as_uri()
+    ]
 
 
 @IN_A_BROWSER
 def test_between_the_codes_the_plane_is_decoded_where_the_pointer_is(
-    vae: Packed, browser: Browser, tmp_path: Path
+    vae: Explored, browser: Browser, tmp_path: Path
 ) -> None:
     opened = open_cell(browser, tmp_path, vae)
 
     for code in np.array([[0.0, 0.0], [-1.5, 0.5], [1.0, 1.5]]):
         opened.page.mouse.move(*opened.at(code))
-        [shown] = opened.images("[data-digit]")
+        [shown] = opened.images("[data-image]")
         assert off(shown, decoded(vae, code)) < SMALL
 
 
 @IN_A_BROWSER
-def test_a_generators_noise_is_explored_likewise(
-    dcgan: Packed, browser: Browser, tmp_path: Path
+def test_noise_is_explored_too_and_makes_images_of_any_shape_and_colour(
+    dcgan: Explored, browser: Browser, tmp_path: Path
 ) -> None:
     opened = open_cell(browser, tmp_path, dcgan)
 
-    point = opened.page.evaluate(f"[...{EXPLORER}.at]")
-    [shown] = opened.images("[data-digit]")
+    point = opened.page.evaluate(f"{EXPLORER}.plane.points.indexOf({EXPLORER}.at)")
+    [shown] = opened.images("[data-image]")
 
-    # The directions, as the pack makes them: those that move the first layer most.
-    kernel, _ = dcgan.model.weights("generator")["dense"]
-    _, directions = np.linalg.eigh(kernel.astype(np.float64) @ kernel.T)
-    noise = (np.array(point) @ directions[:, ::-1].T)[None].astype(np.float32)
-    real = (dcgan.model.run("generator", noise).reshape(784) + 1) / 2
+    draws = np.random.default_rng(0).standard_normal((600, 3))
+    real = decoded(dcgan, draws[point])
+    assert real.shape == shown.shape == (12, 20, 3)
     assert real.std() > 0.1
     assert off(shown, real) < SMALL
-    assert "where a draw from N(0, I) is about 1.73" in opened.text("near")
+    assert f"{np.linalg.norm(draws[point]):.2f} from 0, where a draw" in opened.text("near")
+    assert "N(0, I) is about 1.73" in opened.text("near")
     assert opened.said == []
 
 
 @IN_A_BROWSER
 def test_a_drag_from_code_to_code_gives_the_interpolation_between_them(
-    autoencoder: Packed, browser: Browser, tmp_path: Path
+    autoencoder: Explored, browser: Browser, tmp_path: Path
 ) -> None:
     opened = open_cell(browser, tmp_path, autoencoder)
-    start, end = (opened.at(f"{EXPLORER}.points[{index}]") for index in (5, 70))
+    opened.page.locator("[data-choice]").select_option("1")
+    opened.page.wait_for_function(f"{EXPLORER}.plane === {EXPLORER}.cell.planes[1]")
+    points = autoencoder.cell["planes"][1]["points"]
+    first, last, _ = [i for i, (*_, away) in enumerate(points) if away == 0]
+    start, end = (opened.at(f"{EXPLORER}.plane.points[{index}]") for index in (first, last))
 
     assert not opened.page.locator("[data-strip]").is_visible()
     opened.page.mouse.move(*start)
@@ -158,18 +181,15 @@ def test_a_drag_from_code_to_code_gives_the_interpolation_between_them(
     opened.page.wait_for_selector("[data-images] canvas")
     strip = opened.images("[data-images] canvas")
 
-    first, last = (
-        opened.page.evaluate(f"{EXPLORER}.points.indexOf({EXPLORER}.{name})")
-        for name in ("start", "end")
-    )
-    ends = autoencoder.codes[first], autoencoder.codes[last]
+    ends = [opened.page.evaluate(f"{EXPLORER}.{name}.slice(0, 2)") for name in ("start", "end")]
+    codes = [code_at(autoencoder, 1, place) for place in ends]
     for share, shown in zip(np.linspace(0, 1, 9), strip, strict=True):
-        assert off(shown, decoded(autoencoder, ends[0] + share * (ends[1] - ends[0]))) < SMALL
+        assert off(shown, decoded(autoencoder, codes[0] + share * (codes[1] - codes[0]))) < SMALL
 
 
 @IN_A_BROWSER
 def test_the_keyboard_does_all_that_a_pointer_does(
-    vae: Packed, browser: Browser, tmp_path: Path
+    vae: Explored, browser: Browser, tmp_path: Path
 ) -> None:
     opened = open_cell(browser, tmp_path, vae)
     plane, keyboard = opened.page.locator("[data-plane]"), opened.page.keyboard
@@ -177,13 +197,13 @@ def test_the_keyboard_does_all_that_a_pointer_does(
     while not plane.evaluate("plane => plane === document.activeElement"):
         keyboard.press("Tab")
     assert plane.evaluate("plane => getComputedStyle(plane).outlineStyle") == "solid"
-    before = opened.page.evaluate(f"[...{EXPLORER}.at]")
+    before = opened.page.evaluate(f"{EXPLORER}.at.slice(0, 2)")
     keyboard.press("ArrowRight")
     keyboard.press("Shift+ArrowUp")
-    after = opened.page.evaluate(f"[...{EXPLORER}.at]")
+    after = opened.page.evaluate(f"{EXPLORER}.at")
     assert after[0] > before[0]
     assert after[1] - before[1] > 3 * (after[0] - before[0])
-    [shown] = opened.images("[data-digit]")
+    [shown] = opened.images("[data-image]")
     assert off(shown, decoded(vae, np.array(after))) < SMALL
 
     keyboard.press("s")
@@ -191,7 +211,7 @@ def test_the_keyboard_does_all_that_a_pointer_does(
     assert off(strip[0], decoded(vae, np.array(before))) < SMALL
     assert off(strip[-1], shown) < 1e-6
     keyboard.press("Enter")
-    assert opened.page.evaluate(f"[...{EXPLORER}.held]") == after
+    assert opened.page.evaluate(f"{EXPLORER}.held") == after
     # Where it is, and what lies there, is spoken: after a moment, not at every step.
     opened.page.wait_for_function(
         "document.querySelector('[data-live]').textContent.startsWith('Image decoded at ')"
@@ -200,35 +220,35 @@ def test_the_keyboard_does_all_that_a_pointer_does(
 
 @IN_A_BROWSER
 def test_a_finger_does_too_on_a_phone_and_nothing_is_wider_than_the_window(
-    autoencoder: Packed, browser: Browser, tmp_path: Path
+    autoencoder: Explored, browser: Browser, tmp_path: Path
 ) -> None:
     phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "color_scheme": "dark"}
     opened = open_cell(browser, tmp_path, autoencoder, **phone)
     opened.page.locator("[data-plane]").scroll_into_view_if_needed()
 
-    opened.page.touchscreen.tap(*opened.at(f"{EXPLORER}.points[9]"))
+    opened.page.touchscreen.tap(*opened.at(f"{EXPLORER}.plane.points[9]"))
 
-    assert opened.text("near").startswith("The code of a test image: ")
+    assert "from the nearest test code: " in opened.text("near")
     assert opened.page.evaluate("document.body.scrollWidth <= innerWidth")
 
 
 @IN_A_BROWSER
 def test_it_runs_in_the_frames_that_show_it_on_kubeflow_and_wandb(
-    vae: Packed, browser: Browser, tmp_path: Path
+    vae: Explored, browser: Browser, tmp_path: Path
 ) -> None:
     # A frame without an origin, that may run scripts and nothing else.
-    frame = f'<iframe sandbox="allow-scripts" srcdoc="{escape(explorer_page(vae.pack))}">'
+    frame = f'<iframe sandbox="allow-scripts" srcdoc="{escape(explorer_page(vae.cell))}">'
     opened = open_page(browser, tmp_path / "frame.html", frame)
 
-    digit = opened.page.frame_locator("iframe").locator("[data-near]")
-    digit.filter(has_text="The code of a test image").wait_for()
+    near = opened.page.frame_locator("iframe").locator("[data-near]")
+    near.filter(has_text="The code of a test image").wait_for()
     assert opened.said == []
 
 
-def test_what_comes_from_outside_stays_text(vae: Packed) -> None:
+def test_what_comes_from_outside_stays_text(vae: Explored) -> None:
     hostile = "</script><script>alert(1)</script>"
 
-    page = explorer_page({**vae.pack, "title": hostile, "classes": [hostile] * 10})
+    page = explorer_page({**vae.cell, "title": hostile, "classes": [hostile] * 10})
 
     assert hostile not in page
     assert hostile not in empty_page(hostile, hostile)
@@ -237,6 +257,6 @@ def test_what_comes_from_outside_stays_text(vae: Packed) -> None:
 def test_the_cells_that_matter_most_are_given_room_first() -> None:
     small, large = {"data": "x" * 100}, {"data": "x" * 1000}
 
-    assert packs_that_fit([large, small, small], 1200) == [large, small]
-    assert packs_that_fit([small, large, small], 400) == [small, small]
-    assert packs_that_fit([large], 400) == []
+    assert cells_that_fit([large, small, small], 1200) == [large, small]
+    assert cells_that_fit([small, large, small], 400) == [small, small]
+    assert cells_that_fit([large], 400) == []

@@ -1,4 +1,4 @@
-"""A cell and its pack, as the explorer's tests hold them together."""
+"""A cell and its explorer's content, as the tests hold them together."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from genpipe.training.saved import SavedModel
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A cell, what it encodes the test images to, and its pack."""
+class Explored:
+    """A cell, the codes of the test images with their classes, and what the page is made of."""
 
     model: SavedModel
     codes: np.ndarray
     labels: np.ndarray
-    pack: dict[str, Any]
+    cell: dict[str, Any]
