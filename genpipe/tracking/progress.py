@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    import rich.progress
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_EVENTS = 0.5
@@ -37,7 +39,7 @@ class Progress:
         self._done_before = 0.0
         self._last_line = 0.0
         self._last_event = 0.0
-        self._drawn = False
+        self._bar: rich.progress.Progress | None = None
 
     def event(self, kind: str, **facts: Any) -> None:
         """Append one event, if a runner listens; one that can't be written is lost."""
@@ -49,10 +51,10 @@ class Progress:
             file.write(line + "\n")
 
     def say(self, text: str) -> None:
-        """Print one line of plain text."""
-        if self._drawn:
-            self._stream.write("\n")
-            self._drawn = False
+        """Print one line of plain text; a bar ends above it."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
         print(text, file=self._stream, flush=True)
 
     def update(self, done: float, total: float, **facts: float) -> None:
@@ -70,20 +72,37 @@ class Progress:
         if not finished and now - self._last_line < pause:
             return
         self._last_line = now
-        shown = "  ".join(f"{key} {value:.4g}" for key, value in facts.items())
-        text = (
-            f"{self.name}  {100 * done / max(total, 1):3.0f}%  {rate:,.0f} images/s"
-            f"  {format_seconds(left)} left  {shown}"
+        shown = "  ".join(
+            (
+                f"{100 * done / max(total, 1):3.0f}%  {rate:,.0f} images/s",
+                f"{format_seconds(left)} left",
+                *(f"{key} {value:.4g}" for key, value in facts.items()),
+            )
         )
         if on_terminal:
-            columns = os.get_terminal_size(self._stream.fileno()).columns
-            self._stream.write("\r" + text[: columns - 1].ljust(columns - 1))
-            self._stream.flush()
-            self._drawn = True
-            if finished:
-                self.say("")
+            self._draw(done, total, shown)
         else:
-            self.say(text)
+            self.say(f"{self.name}  {shown}")
+
+    def _draw(self, done: float, total: float, shown: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[shown]}"),
+                console=Console(file=self._stream),
+                auto_refresh=False,
+            )
+            self._bar.add_task(self.name, shown=shown)
+            self._bar.start()
+        (task,) = self._bar.task_ids
+        self._bar.update(task, completed=done, total=total, shown=shown, refresh=True)
+        if done >= total:
+            self._bar.stop()
+            self._bar = None
 
     def restart_clock(self, done: float = 0.0) -> None:
         """Count the rate from now, after a part of the work that is not measured in units.
