@@ -13,6 +13,8 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from genpipe.principal_components import PrincipalComponents
+
 COMPONENTS = 50
 FITTED_CODES = 20_000
 HEAD = 32
@@ -152,42 +154,37 @@ class GaussianMixture:
 class FittedMixture:
     """A mixture of Gaussians in the principal components of codes, a Gaussian in what is left.
 
-    At most 32 components, those with a ten-thousandth of the first one's variance: a mixture in
-    more has more parameters than the codes can settle, and what varies less hardly shows.
+    The mixture is of at most 32 components, those with a ten-thousandth of the first one's
+    variance: in more it has more parameters than the codes can settle, and what varies less hardly
+    shows.
 
     Attributes:
-        mean: (latent_size,) float64.
-        directions: (latent_size, latent_size) float64, columns: principal components.
-        deviations: (latent_size,) float64, standard deviations along them.
-        mixture: of the first of them, each divided by its deviation.
+        components: of the codes.
+        mixture: of the codes along the first of them, each divided by its standard deviation.
     """
 
-    mean: np.ndarray
-    directions: np.ndarray
-    deviations: np.ndarray
+    components: PrincipalComponents
     mixture: GaussianMixture
 
     @classmethod
     def fit(cls, codes: np.ndarray, generator: np.random.Generator) -> Self:
         """Fit to (n, latent_size) float codes: 50 components, or one for every 20 codes."""
         codes = codes[:FITTED_CODES]
-        fitted = FittedGaussian.fit(codes)
-        variances, directions = np.linalg.eigh(fitted.covariance)
-        variances, directions = np.clip(variances[::-1], 0, None), directions[:, ::-1]
+        components = PrincipalComponents.fit(codes)
+        variances = components.variances
         head = max(1, min(HEAD, int((variances > HEAD_VARIANCE * variances[0]).sum())))
-        deviations = np.sqrt(variances)
-        scale = np.where(deviations[:head] > 0, deviations[:head], 1)
-        points = ((codes - fitted.mean) @ directions[:, :head] / scale).astype(np.float32)
-        components = min(COMPONENTS, max(1, len(codes) // 20))
-        mixture = GaussianMixture.fit(points, components, generator)
-        return cls(fitted.mean, directions, deviations, mixture)
+        scale = np.where(variances[:head] > 0, np.sqrt(variances[:head]), 1)
+        points = (components.project(codes, head) / scale).astype(np.float32)
+        count = min(COMPONENTS, max(1, len(codes) // 20))
+        return cls(components, GaussianMixture.fit(points, count, generator))
 
     def draw(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Draw (count, latent_size) float32 codes."""
+        mean, directions = self.components.mean, self.components.directions
         head = self.mixture.draw(count, generator)
-        rest = generator.standard_normal((count, len(self.mean) - head.shape[1]))
-        places = np.concatenate([head, rest], axis=1) * self.deviations
-        codes: np.ndarray = self.mean + places @ self.directions.T
+        rest = generator.standard_normal((count, len(mean) - head.shape[1]))
+        places = np.concatenate([head, rest], axis=1) * np.sqrt(self.components.variances)
+        codes: np.ndarray = mean + places @ directions.T
         return codes.astype(np.float32)
 
 

@@ -173,8 +173,11 @@ def test_the_reconstruction_scores_are_of_the_whole_test_split(
             np.concatenate([shown[:, 58 * place : 58 * place + 56 : 2] for place in range(10)]),
             digits.images("test")[worst].reshape(-1, 28),
         )
-        pca = reconstruction.PCA(digits.images("train"))
-        best = pca.squared_errors(digits.images("test"), TINY[family]["latent_size"]).mean()
+        best = reconstruction.pca_squared_errors(
+            reconstruction.pixel_components(digits.images("train")),
+            digits.images("test"),
+            TINY[family]["latent_size"],
+        ).mean()
         assert done.metrics["pca_mean_squared_error"] == pytest.approx(best, rel=1e-6)
 
 
