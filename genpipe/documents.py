@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+from genpipe.errors import StepError
 
 # Digits of the longest integer that is read as one: a float64 holds it too.
 LONGEST_INTEGER = 300
@@ -30,6 +33,21 @@ def parse_document(content: bytes | str, *sections: str) -> dict[str, Any]:
         if not isinstance(found.get(name, {}), dict):
             raise ValueError(f"{name!r} must be an object, found {type(found[name]).__name__}")
     return found
+
+
+def read_document(path: Path, *sections: str) -> dict[str, Any]:
+    """Read a JSON object that an earlier step wrote; ``sections`` as for ``parse_document``.
+
+    Raises:
+        StepError: the file is not there, or holds something else.
+    """
+    try:
+        return parse_document(path.read_bytes(), *sections)
+    except (OSError, ValueError) as error:
+        raise StepError(
+            f"can't read {path}, which an earlier step should have written: {error}; "
+            "run that step again"
+        ) from error
 
 
 def _number(text: str) -> int | float:

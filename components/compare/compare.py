@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from genpipe.cells import Cell
+from genpipe.documents import read_document
 from genpipe.errors import InputError
 from genpipe.metrics.references import read_references
 from genpipe.reporting.embedding import read_picture
@@ -17,7 +18,6 @@ from genpipe.reporting.leaderboard import (
     best_results,
     leaderboard_document,
     leaderboard_table,
-    read_json,
     read_results,
     step_metrics,
     write_leaderboard,
@@ -62,7 +62,7 @@ def compare(
             another data set.
         StepError: a folder's JSON file is not there or can't be read.
     """
-    dataset = read_json(data / "dataset.json")
+    dataset = read_document(data / "dataset.json", "splits")
     results = read_results(expected, models, evaluations, samples)
     _check_data(dataset, results)
 
@@ -71,7 +71,7 @@ def compare(
     page = render_report(
         run=run,
         dataset=dataset,
-        judge=read_json(judge / "model.json"),
+        judge=read_document(judge / "model.json", "metrics"),
         results=results,
         references=references,
     )

@@ -13,7 +13,7 @@ import numpy as np
 from genpipe import storage
 from genpipe.cells import Cell
 from genpipe.data.dataset import IMAGE_SHAPE, open_dataset
-from genpipe.documents import parse_document
+from genpipe.documents import read_document
 from genpipe.errors import InputError, StepError
 from genpipe.families.registry import all_families
 from genpipe.families.spec import FamilySpec
@@ -246,7 +246,7 @@ def _challengers(
     run: str, leaderboard: Path, folders: Mapping[str, Sequence[Path]]
 ) -> list[Challenger]:
     """The best cells of a run, in the order of the families, with their folders."""
-    board = _read(leaderboard, "data", "best")
+    board = read_document(leaderboard, "data", "best")
     try:
         rows = {Cell(row["family"], row["latent_size"]): row for row in board["cells"]}
         best = [
@@ -257,11 +257,13 @@ def _challengers(
         figures = {cell: dict(rows[cell]["metrics"]) for cell in best}
         data = str(board["data"]["digest"])
     except (KeyError, TypeError, ValueError) as error:
-        raise _malformed(leaderboard, error) from None
+        raise StepError(
+            f"{leaderboard} is malformed ({error}): run the step that wrote it again"
+        ) from None
     found = []
     for cell in best:
         own = {kind: _folder_of(kind, cell, given) for kind, given in folders.items()}
-        model = str(_read(own["model"] / "model.json").get("weights_digest"))
+        model = str(read_document(own["model"] / "model.json").get("weights_digest"))
         found.append(Challenger(cell, run, model, data, figures[cell], own))
     return found
 
@@ -269,7 +271,7 @@ def _challengers(
 def _folder_of(kind: str, cell: Cell, folders: Sequence[Path]) -> Path:
     card = "model.json" if kind == "model" else "metrics.json"
     for folder in folders:
-        content = _read(folder / card)
+        content = read_document(folder / card)
         if (content.get("family"), content.get("latent_size")) == (
             cell.family.name,
             cell.latent_size,
@@ -313,14 +315,3 @@ def _read_array(place: Path | str, name: str, kind: np.dtype) -> np.ndarray:
     if (array.dtype, array.shape[1:]) != expected or not np.isfinite(array).all():
         raise StepError(f"{address} holds no finite numbers of type and shape {kind}")
     return array
-
-
-def _read(path: Path, *sections: str) -> dict[str, Any]:
-    try:
-        return parse_document(storage.read_bytes(path), *sections)
-    except ValueError as error:
-        raise _malformed(path, error) from None
-
-
-def _malformed(path: Path, error: Exception) -> StepError:
-    return StepError(f"{path} is malformed ({error}): run the step that wrote it again")

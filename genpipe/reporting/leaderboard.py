@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genpipe.cells import Cell, Status
-from genpipe.documents import parse_document
+from genpipe.documents import read_document
 from genpipe.errors import InputError, StepError
 from genpipe.families.registry import all_families
 from genpipe.families.spec import FamilySpec
@@ -214,25 +214,10 @@ def write_leaderboard(folder: Path, document: Mapping[str, Any], results: Sequen
         writer.writerows(rows)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that an earlier step wrote.
-
-    Raises:
-        StepError: the file is not there, or holds something else.
-    """
-    try:
-        return parse_document(path.read_bytes(), *SECTIONS)
-    except (OSError, ValueError) as error:
-        raise StepError(
-            f"can't read {path}, which an earlier step should have written: {error}; "
-            "run that step again"
-        ) from error
-
-
 def _folders_by_cell(folders: Iterable[Path], file: str) -> dict[Cell, tuple[Path, dict[str, Any]]]:
     found: dict[Cell, tuple[Path, dict[str, Any]]] = {}
     for folder in folders:
-        content = read_json(folder / file)
+        content = read_document(folder / file, *SECTIONS)
         try:
             cell = Cell(content["family"], content["latent_size"])
         except KeyError as error:

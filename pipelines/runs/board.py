@@ -9,10 +9,11 @@ from typing import Any
 
 from genpipe import storage
 from genpipe.cells import Cell
+from genpipe.documents import read_document
 from genpipe.errors import InputError
 from genpipe.metrics.references import FILE as REFERENCES
 from genpipe.metrics.references import read_references
-from genpipe.reporting.leaderboard import leaderboard_document, read_json, read_results
+from genpipe.reporting.leaderboard import leaderboard_document, read_results
 from pipelines.console.terminal import parse_leaderboard
 from pipelines.runs.artifacts import Step, read_run
 from pipelines.runs.find import FoundRun
@@ -83,7 +84,7 @@ def _board_so_far(run: FoundRun, steps: Sequence[Step]) -> dict[str, Any]:
         data = folder / "dataset.json"
         document = leaderboard_document(
             run.name or run.uri,
-            read_json(data) if data.exists() else {},
+            read_document(data, "splits") if data.exists() else {},
             results,
             read_references(folder),
         )
