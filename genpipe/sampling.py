@@ -15,6 +15,8 @@ import numpy as np
 
 from genpipe.principal_components import PrincipalComponents
 
+# With the 10 of Ghosh et al. samples are 1.4 times as far from real images (Fréchet distance 13.6
+# against 9.3 at the demo's autoencoder 10, 35.3 against 25.3 at its VAE 10).
 COMPONENTS = 50
 FITTED_CODES = 20_000
 HEAD = 32
@@ -87,8 +89,9 @@ class GaussianMixture:
         """Fit by expectation maximisation (Dempster et al. 1977), from k-means++ seeds.
 
         The logarithm of a Gaussian's density is linear in (1, y, yy'), so that both steps are one
-        matrix product with these: 50 components of 10 units on 20,000 codes take a second, where
-        scikit-learn's loop over the components takes eight, half a minute of a whole run.
+        matrix product with these: 50 components of 10 units on 20,000 codes take 0.7 s, where
+        scikit-learn's loop over the components takes 6 s for samples as good, and half a minute
+        of a whole run.
 
         Args:
             points: (n, d) float32 of about unit variance; the covariances get a ridge of 0.001.

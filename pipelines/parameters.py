@@ -167,9 +167,18 @@ class Parameters(BaseModel):
         return {**plain, **self.settings}
 
     def arguments(self) -> dict[str, Any]:
-        """The compiled pipeline's arguments: families and all that makes cells become ``cells``."""
+        """The compiled pipeline's arguments: families and all that makes cells become ``cells``.
+
+        The loop begins with the families that train longest, which the registry names last: the
+        others then fill the machine to the end, where a DCGAN would train alone.
+        """
         plain = self.model_dump(mode="json", exclude=set(CELLS))
-        cells = [write_cell(cell, self.settings.get(cell.family.name, {})) for cell in self.cells]
+        longest_first = [name for name in reversed(all_families()) if name in self.families]
+        cells = [
+            write_cell(Cell(name, size), self.settings.get(name, {}))
+            for name in longest_first
+            for size in self.latent_sizes
+        ]
         return {"cells": cells, **plain}
 
     @property

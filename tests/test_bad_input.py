@@ -547,7 +547,12 @@ ARTIFACTS: list[tuple[str, str, Any, str]] = [
     ("compare", "vae-10/evaluation/metrics.json", {**CARD, "metrics": [1]}, "must be an object"),
     ("compare", "vae-10/model/model.json", {**CARD, "latent_size": -1}, "must be at least 1"),
     ("compare", "vae-10/model/model.json", {**CARD, "data": {"digest": "x"}}, "was trained on the"),
-    ("publish", "leaderboard/leaderboard.json", b"", "leaderboard/leaderboard.json, which an earlier step"),
+    (
+        "publish",
+        "leaderboard/leaderboard.json",
+        b"",
+        "leaderboard/leaderboard.json, which an earlier step",
+    ),
     ("publish", "leaderboard/leaderboard.json", {"cells": 3}, "leaderboard.json is malformed"),
     ("publish", "leaderboard/leaderboard.json", {"best": {"vae": 9}}, "leaderboard.json is malf"),
     ("publish", "vae-10/model/model.json", b"{", "vae-10/model/model.json, which an earlier"),

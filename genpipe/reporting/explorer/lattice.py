@@ -20,14 +20,14 @@ from genpipe.reporting.images import CLASS_COLOURS, grid
 from genpipe.training.saved import SavedModel
 
 # Images along a side of the lattice, and the quality they are compressed at. In the demo's cells a
-# blend is 0.4% to 2% of a pixel's range off the decoder; a plane takes 40 to 110 kB.
-SIDE = 24
-QUALITY = 70
-# Codes to show. They are drawn as dots, and the page holds them for each of its planes.
-MOST_CODES = {1: 2000, 2: 2000}
+# blend is 0.7% to 1.4% of a pixel's range off the decoder; a plane takes 45 to 90 kB.
+SIDE = 20
+QUALITY = 60
+# Codes to show: in a latent space that is a plane itself, and where each plane holds their places.
+MOST_CODES = 2000
 FEW_CODES = 600
 # Planes through three codes, beside that of the principal components.
-TRIPLES = 3
+TRIPLES = 2
 PROBES = 256
 
 
@@ -90,7 +90,7 @@ def decode_planes(
     if codes is None:
         shown = np.random.default_rng(0).standard_normal((FEW_CODES, size))
     else:
-        shown = codes[: MOST_CODES.get(size, FEW_CODES)].astype(np.float64)
+        shown = codes[: MOST_CODES if size <= 2 else FEW_CODES].astype(np.float64)
     kinds = None if labels is None else labels[: len(shown)]
     typical = _typical(shown, kinds, class_names)
     planes = [_decoded(saved, plane, shown, prior) for plane in _planes(size, codes, typical)]
@@ -143,14 +143,9 @@ def _planes(
 
 
 def _decoded(saved: SavedModel, plane: Plane, codes: np.ndarray, prior: bool) -> dict[str, Any]:
-    points = plane.places(codes)
+    points = np.round(plane.places(codes), 3)
     zero = plane.places(np.zeros((1, codes.shape[1])))[0]
-    # The square that holds 99% of the points, axes to scale; about 0 where codes follow N(0, I).
-    low, high = np.percentile(points[:, :2], [0.5, 99.5], axis=0)
-    centre = (low + high) / 2
-    reach = max(0.01, 0.55 * (high - low).max())
-    if prior:
-        reach = max(reach, 2.2 + np.abs(zero[:2] - centre).max())
+    centre, reach = _square(points, zero if prior else None)
     # The middles of SIDE x SIDE tiles, from the top left on.
     steps = (2 * np.arange(SIDE) + 1) / SIDE - 1
     across, down = (axis.ravel() for axis in np.meshgrid(steps, steps))
@@ -164,13 +159,29 @@ def _decoded(saved: SavedModel, plane: Plane, codes: np.ndarray, prior: bool) ->
     blended = _blend(content, places, decoded.shape[1:])
     return {
         "name": plane.name,
-        "points": np.round(points, 3).tolist(),
+        "points": points.tolist(),
         "zero": zero.tolist(),
         "centre": centre.tolist(),
-        "reach": float(reach),
+        "reach": reach,
         "picture": base64.b64encode(content).decode("ascii"),
         "error": float(np.abs(blended - decoded).mean() / 255),
     }
+
+
+def _square(points: np.ndarray, prior: np.ndarray | None) -> tuple[np.ndarray, float]:
+    """The centre of the square to show, and half its side; the axes are to scale.
+
+    It holds 99% of the points; about ``prior``, the place of N(0, I)'s mean, two standard
+    deviations too. A plane through three codes is shown around these.
+    """
+    corners = points[points[:, 2] == 0]
+    few = 0 < len(corners) <= 3 < len(points)
+    low, high = np.percentile(corners[:, :2] if few else points[:, :2], [0.5, 99.5], axis=0)
+    centre = (low + high) / 2
+    reach = max(0.01, (0.75 if few else 0.55) * (high - low).max())
+    if prior is not None and not few:
+        reach = max(reach, 2.2 + np.abs(prior[:2] - centre).max())
+    return centre, float(reach)
 
 
 def _compressed(picture: np.ndarray) -> bytes:

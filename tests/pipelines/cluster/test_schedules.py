@@ -166,7 +166,7 @@ def test_a_pinned_schedule_sends_every_argument_and_latest_only_those_given(tmp_
     latest = Schedule.read(write(tmp_path, parameters=given, version="latest"))
 
     environment = Environment.read("gke-gpu")
-    cells = [f"{family}-{size}{told}" for family, told in TOLD.items() for size in (2, 5)]
+    cells = [f"{family}-{size}{told}" for family, told in reversed(TOLD.items()) for size in (2, 5)]
     assert pinned.arguments_in(environment).keys() == Parameters().arguments().keys()
     assert latest.arguments_in(environment) == {"cells": cells, "seed": 4}
 
