@@ -52,19 +52,21 @@ def pytest_runtest_makereport() -> Iterator[None]:
 # processes, or train.
 SLOW_FIXTURES = {
     *("mnist", "mnist_cache", "published", "digits", "bucket", "s3_server", "proxy", "browser"),
-    *("api", "client"),
+    *("api", "client", "s3_bucket"),
 }
 SLOW_PLACES = {
     *("benchmarks", "cluster", "components", "deploy", "e2e", "families", "images", "local"),
     *("storage", "tracking", "training", "test_bad_input.py", "test_surroundings.py"),
-    *("test_supply_chain.py", "test_classifier.py", "test_references.py"),
+    *("test_supply_chain.py", "test_classifier.py", "test_references.py", "test_wandb_sync.py"),
 }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow; and the longest file first, so that no worker is left alone with it."""
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
+        # A test that takes its fixture by name has the name as a parameter.
+        named = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        fixtures = {*getattr(item, "fixturenames", ()), *map(str, named)}
         if fixtures & SLOW_FIXTURES or set(item.path.parts) & SLOW_PLACES:
             item.add_marker("slow")
     items.sort(key=lambda item: item.path.parent.name != "e2e")

@@ -21,7 +21,8 @@ import numpy as np
 
 from genpipe.data.dataset import RESCALINGS, SPLITS, Dataset, open_dataset, write_dataset
 from genpipe.families.registry import all_families, find_family
-from genpipe.metrics.reconstruction import PCA, squared_errors
+from genpipe.metrics.reconstruction import pixel_components, squared_errors
+from genpipe.principal_components import PrincipalComponents
 from genpipe.tracking import Tracker
 from genpipe.training.saved import SavedModel
 
@@ -50,7 +51,7 @@ def rebuilder(saved: SavedModel) -> Rebuild:
     return rebuild
 
 
-def linear_rebuilder(components: PCA, size: int) -> Rebuild:
+def linear_rebuilder(components: PrincipalComponents, size: int) -> Rebuild:
     """The same of as many principal components."""
     mean, directions = components.mean, components.directions[:, :size]
 
@@ -205,13 +206,13 @@ def main(
         others["Fashion-MNIST"] = UNIT.apply(fashion[:IMAGES])
     models = [
         saved
-        for folder in sorted(run.glob("train_*/model"))
+        for folder in sorted(run.glob("train-*/model"))
         if (saved := SavedModel(folder)).complete
     ]
     models.sort(
         key=lambda saved: (list(all_families()).index(saved.family), saved.cell.latent_size)
     )
-    components = PCA(data.images("train"))
+    components = pixel_components(data.images("train"))
     sizes = sorted({saved.cell.latent_size for saved in models})
     dense = [saved for saved in models if saved.cell.family.name != "dcgan"]
     rebuilders = {saved.cell.name: rebuilder(saved) for saved in dense}

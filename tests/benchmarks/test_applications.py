@@ -7,7 +7,7 @@ import pytest
 
 from genpipe.cells import Status
 from genpipe.data.dataset import Dataset, open_dataset
-from genpipe.metrics.reconstruction import PCA
+from genpipe.metrics.reconstruction import pixel_components
 from genpipe.training import saved
 from tests.benchmarks.applications import (
     auroc,
@@ -50,7 +50,7 @@ def test_components_rebuild_what_they_span_and_tell_noise_by_its_error() -> None
     generator = np.random.default_rng(0)
     shapes = generator.random((3, 784))
     images = (generator.random((300, 3)) @ shapes / 3).reshape(-1, *SIDE).astype(np.float32)
-    rebuild = linear_rebuilder(PCA(np.rint(images * 255).astype(np.uint8)), 3)
+    rebuild = linear_rebuilder(pixel_components(np.rint(images * 255).astype(np.uint8)), 3)
 
     denoised, lower, detected = measure(rebuild, images, {"noise": generator.random((50, *SIDE))})
 
