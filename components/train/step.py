@@ -78,7 +78,7 @@ def train_cell(
             give_each_operation_a_thread()
     with open_step("train", cell=lambda: asked()[0], config=config, folder=wandb_folder) as tracker:
         cell, settings = asked()
-        checkpoints = _checkpoints(step_name("train", cell), tracker)
+        checkpoints = find_checkpoints(step_name("train", cell), tracker)
 
         from components.train.train import train
 
@@ -91,7 +91,7 @@ def train_cell(
         return scores, {**facts, "weights_digest": card["weights_digest"] or ""}
 
 
-def _checkpoints(name: str, tracker: Tracker) -> Checkpoints | None:
+def find_checkpoints(name: str, tracker: Tracker) -> Checkpoints | None:
     """Where the environment wants the checkpoints of a step, if it wants any.
 
     ``GENPIPE_CHECKPOINTS`` is their root, ``GENPIPE_CHECKPOINT_SECONDS`` the time between two. The

@@ -180,7 +180,8 @@ class Training:
             *(one for optimizer in self.model.optimizers for one in optimizer.variables),
         ]
 
-    def _checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> Checkpoint:
+        """All that the training needs to go on from here with the same bits."""
         return Checkpoint(
             step=self.loop.step,
             rows=self.rows,
@@ -201,7 +202,7 @@ class Training:
         self.revived_units = checkpoint.facts["revived_units"]
         self.tracker.note(f"goes on from the checkpoint of step {checkpoint.step}")
         for row in checkpoint.rows:
-            self._log(row)
+            self.log(row)
 
     def _networks(self) -> dict[str, keras.Model]:
         """What is saved: in float32, whatever it was trained in, so that any machine can run it."""
@@ -242,7 +243,7 @@ class Training:
                 self.loop.diverge(validation["loss"])
                 return
             figures, rate = self._take_tally()
-            self._log(
+            self.log(
                 {
                     "epoch": epoch,
                     **figures,
@@ -265,7 +266,7 @@ class Training:
             row: Row = {"step": mark, **figures, "images_per_second": rate}
             if mark % interval == 0 or mark == steps:
                 row = {**row, **self._picture(f"step {mark}")}
-            self._log(row)
+            self.log(row)
 
     def _picture(self, when: str) -> dict[str, Picture]:
         """Reconstructions of fixed images; of a model without an encoder samples of fixed noise."""
@@ -287,7 +288,7 @@ class Training:
         for means in self.loop.run(step):
             self.tracker.progress(self.loop.step * batch_size, total * batch_size, **means)
             if self.checkpoints:
-                self.checkpoints.offer(self.identity, self._checkpoint)
+                self.checkpoints.offer(self.identity, self.checkpoint)
 
     def _take_tally(self) -> tuple[dict[str, float], float]:
         """The mean figures since the last row of the history, and images a second."""
@@ -295,7 +296,8 @@ class Training:
         self.loop.start_tally()
         return tally.means(), tally.steps * self.batches.batch_size / tally.seconds
 
-    def _log(self, row: Row) -> None:
+    def log(self, row: Row) -> None:
+        """Add a row to the history and log it; only the newest rows keep their pictures."""
         self.rows.append(row)
         if len(self.rows) > PICTURES_KEPT:
             self.rows[-PICTURES_KEPT - 1] = numbers(self.rows[-PICTURES_KEPT - 1])

@@ -121,7 +121,7 @@ class Checkpoints:
     def __init__(
         self, folder: str, say: Callable[[str], None], seconds: float = SECONDS_BETWEEN
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._say = say
         self._least_pause = self._pause = seconds
         self._last = time.monotonic()
@@ -134,7 +134,7 @@ class Checkpoints:
         Raises:
             StepError: the folder can't be read. To begin anew then would lose what it holds.
         """
-        self._names = sorted(name for name in storage.list_files(self._folder) if NAME.match(name))
+        self._names = sorted(name for name in storage.list_files(self.folder) if NAME.match(name))
         for name in reversed(self._names):
             try:
                 found = self._read(name, identity)
@@ -156,7 +156,7 @@ class Checkpoints:
         if began - self._last < self._pause:
             return
         try:
-            self._write(take(), identity)
+            self.write(take(), identity)
             self._written += 1
         except StepError as error:
             self._say(f"no checkpoint was written: {error}")
@@ -170,23 +170,28 @@ class Checkpoints:
         if self._written:
             self._say(f"checkpoints written: {self._written}, in {self._cost:.1f} s")
         try:
-            storage.remove(self._folder)
+            storage.remove(self.folder)
         except StepError as error:
             self._say(f"the checkpoints were not removed: {error}")
 
     def _read(self, name: str, identity: Identity) -> Checkpoint:
-        content = storage.read_bytes(storage.join(self._folder, name))
+        content = storage.read_bytes(storage.join(self.folder, name))
         if hashlib.sha256(content).hexdigest() != name.removesuffix(".npz").partition("-")[2]:
             raise UnusableError("it is damaged")
         return Checkpoint.unpack(content, identity)
 
-    def _write(self, checkpoint: Checkpoint, identity: Identity) -> None:
+    def write(self, checkpoint: Checkpoint, identity: Identity) -> None:
+        """Write a checkpoint, and remove all but the newest two.
+
+        Raises:
+            StepError: the folder can't be written.
+        """
         content = checkpoint.pack(identity)
         name = f"{checkpoint.step:012d}-{hashlib.sha256(content).hexdigest()}.npz"
-        storage.write_bytes(storage.join(self._folder, name), content)
+        storage.write_bytes(storage.join(self.folder, name), content)
         self._names.append(name)
         while len(self._names) > KEPT:
-            storage.remove(storage.join(self._folder, self._names.pop(0)))
+            storage.remove(storage.join(self.folder, self._names.pop(0)))
 
 
 def _check_identity(theirs: Mapping[str, Any], ours: Identity) -> None:

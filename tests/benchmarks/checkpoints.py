@@ -33,7 +33,7 @@ def cost(training: Training, root: str) -> tuple[float, int]:
     for _ in range(ROUNDS):
         training.loop.step += 1
         began = time.perf_counter()
-        checkpoints._write(training._checkpoint(), training.identity)
+        checkpoints.write(training.checkpoint(), training.identity)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds), storage.scan(root)[-1].size
 
@@ -50,7 +50,7 @@ def main() -> list[dict[str, Any]]:
             settings = spec.settings(latent_size=LATENT_SIZE)
             training = Training(spec, settings, dataset, Tracker(), None)
             for row in range(ROWS):
-                training._log({"epoch": row, "loss": 0.1, "picture": picture})
+                training.log({"epoch": row, "loss": 0.1, "picture": picture})
             for place, root in (("disk", folder), ("bucket", "gs://models")):
                 seconds, size = cost(training, storage.join(root, "checkpoints", family))
                 share = seconds / SECONDS_BETWEEN

@@ -152,8 +152,8 @@ def test_two_runs_and_two_cells_have_folders_of_their_own(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def folder_of(name: str, group: str) -> str | None:
-        found = step._checkpoints(name, Tracker(group=group))
-        return found and found._folder
+        found = step.find_checkpoints(name, Tracker(group=group))
+        return found and found.folder
 
     assert folder_of("train-vae-2", "run-1") is None
     monkeypatch.setenv("GENPIPE_CHECKPOINTS", str(tmp_path))
@@ -173,4 +173,4 @@ def test_a_pause_that_is_no_time_is_refused(asked: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("GENPIPE_CHECKPOINT_SECONDS", asked)
 
     with pytest.raises(InputError, match="GENPIPE_CHECKPOINT_SECONDS must be a number above 0"):
-        step._checkpoints("train-vae-2", Tracker(group="run-1"))
+        step.find_checkpoints("train-vae-2", Tracker(group="run-1"))

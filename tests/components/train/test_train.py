@@ -311,7 +311,7 @@ def test_the_oldest_pictures_of_a_long_history_stay_out_of_checkpoints(
     training = Training(find_family("vae"), VAESettings(**DENSE), digits, Recorder(), None)
 
     for epoch in range(1, 5):
-        training._log({"epoch": epoch, "shown": Picture(np.zeros((2, 2), np.uint8))})
+        training.log({"epoch": epoch, "shown": Picture(np.zeros((2, 2), np.uint8))})
 
     assert [list(row) for row in training.rows] == [["epoch"]] * 2 + [["epoch", "shown"]] * 2
     assert all("shown" in row for row in training.tracker.rows)
