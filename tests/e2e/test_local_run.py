@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -13,9 +14,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
+from pipelines.cluster.api import connect
+from pipelines.cluster.runs import submit
+from pipelines.parameters import Parameters
 from tests.genpipe.tracking.fake_wandb import fake_wandb
+from tests.pipelines.cluster.fake_api import FakeApi
 from tests.recording_proxy import recording_proxy
+from tests.test_docs import PAGES, ROOT, commands
 
 GENPIPE = Path(sys.executable).with_name("genpipe")
 SMALL = [
@@ -358,6 +365,69 @@ def test_every_command_of_the_tutorial_runs(place, run, mnist_cache):
     assert len(shown) == 7
     assert {path.name for path in (place / "pictures").iterdir()} == set(shown)
     assert {path.name for path in (docs / "tutorial").iterdir()} == set(shown)
+
+
+# Commands of README and docs that other tests run: in containers, on what a cluster's run left, on
+# W&B's side, on several versions.
+ELSEWHERE = {
+    "run --runner docker --image": "tests/images",
+    "artifacts list RUN --environment": "tests/pipelines/runs/test_artifacts.py",
+    "artifacts pull RUN --environment": "tests/pipelines/runs/test_artifacts.py",
+    "report RUN --environment": "tests/pipelines/runs/test_unfinished.py",
+    "logs RUN": "tests/pipelines/cluster/test_follow.py",
+    "wandb sync": "tests/pipelines/runs/test_wandb_sync.py",
+    "champions rollback": "tests/pipelines/console/test_champions_command.py",
+}
+# Runs first: others compare two of them.
+DOCUMENTED = sorted(
+    {shlex.join(line) for page in PAGES for line in commands(page)},
+    key=lambda command: (not command.startswith("run "), command),
+)
+
+
+@pytest.fixture
+def cluster(place, bucket):
+    """A cluster's API with a run ``RUN``, which ends as one was seen to; and its environment."""
+    with FakeApi() as api:
+        environment = api.environment().model_copy(update={"pipeline_root": f"{bucket}/root"})
+        (place / "mine.yaml").write_text(
+            yaml.safe_dump(environment.model_dump(exclude_defaults=True))
+        )
+        submit(connect(environment), environment, Parameters(), "first")
+        api.play("deleted_pod", -1)
+        yield api
+
+
+@pytest.mark.parametrize(
+    "command", [one for one in DOCUMENTED if not one.startswith(tuple(ELSEWHERE))]
+)
+def test_every_command_of_the_pages_runs(command, place, run, mnist_cache, cluster):
+    """As it stands there, but for names that readers put in, and with the smallest budgets."""
+    words = command
+    for written, here in {
+        "RUN RUN": "first slow-vae",
+        "RUN": "first",
+        "'$first'": "first",
+        "gs://BUCKET/published": str(place / "published"),
+        "my-cluster.yaml": "mine.yaml",
+        "COMMIT": "1",
+        "'$tag'": "1",
+        "DIR": str(place / "of-docs"),
+        "apply deploy/schedules/weekly.yaml": f"apply {ROOT}/deploy/schedules/weekly.yaml",
+    }.items():
+        words = words.replace(written, here)
+    arguments = shlex.split(words)
+    if arguments[0] == "run":
+        arguments += [*SMALL, "--param", "vae.epochs=1"]
+    if arguments[0] == "train":
+        arguments += ["--epochs", "1"]
+    if arguments[:2] == ["schedule", "apply"] and "--environment" not in arguments:
+        arguments += ["--environment", "mine.yaml", "--tag", "1"]
+
+    result = genpipe(place, mnist_cache, *arguments, NO_PROXY="127.0.0.1", HOME=str(place))
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout
 
 
 def test_the_lines_of_the_docs_open_each_kind_of_file(place, run):
