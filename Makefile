@@ -69,7 +69,7 @@ audit: $(READY) ## Ask PyPI for advisories on all that the lock files name
 		$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 			--requirement $$file || exit 1; done
 
-quality: $(READY) ## Train the full budgets and hold each figure against its bar
+quality: $(READY) ## Train the full budgets and hold each metric against its bar
 	@$(BIN)/python -m tests.benchmarks.quality
 
 bench: $(READY) ## Measure the training loops against plain Keras ones, side by side

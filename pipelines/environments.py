@@ -134,8 +134,8 @@ class Environment(Section):
         limit, longest = self.time_limit_seconds or 0, seconds_of(self.retries.max_duration)
         if self.retries.count and longest < limit:
             raise ValueError(
-                f"retries.max_duration: {longest} s from the first attempt on are over before an "
-                f"attempt of time_limit_seconds, {limit}, is: it would not be tried again"
+                f"retries.max_duration, {longest} s from the first attempt on, ends before an "
+                f"attempt of time_limit_seconds ({limit}) does: it would never be tried again"
             )
         self.check_path("checkpoint_root", self.checkpoint_root or "", TRAIN)
 
@@ -148,7 +148,7 @@ class Environment(Section):
         """
         if address.startswith("/") and not self.reaches(address, step):
             raise ValueError(
-                f"{setting}: {address} lies in no volume that {step} mounts, and would be gone with"
+                f"{setting}: {address} is in no volume that {step} mounts, and would be lost with"
                 " its pod: give a gs:// address, or mount a claim there (volumes of the "
                 f"environment {self.name})"
             )
@@ -174,7 +174,9 @@ class Environment(Section):
         except (OSError, ValueError) as error:
             names = ", ".join(sorted(found.stem for found in shipped_environments().glob("*.yaml")))
             reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{file}: no environment ({reason}); shipped are {names}") from None
+            raise InputError(
+                f"{file}: not an environment ({reason}); available are {names}"
+            ) from None
         try:
             return cls.model_validate(content)
         except ValidationError as error:

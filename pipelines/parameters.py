@@ -52,8 +52,8 @@ class Parameters(BaseModel):
     source: str = Field(
         "auto",
         min_length=1,
-        description="where it is read from: auto, tfds (download), wheel (MNIST only), or a "
-        "folder or gs:// prefix with the four archives",
+        description="where the data set is read from: auto, tfds (download), wheel (MNIST only), "
+        "or a folder or gs:// prefix with the four archives",
     )
     families: tuple[str, ...] = Field(
         default_factory=lambda: tuple(all_families()),
@@ -64,7 +64,7 @@ class Parameters(BaseModel):
         (2, 10, 100), min_length=1, max_length=1000, description="latent sizes to train each at"
     )
     settings: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="of each family, as far as they are not its defaults"
+        default_factory=dict, description="settings of each family that differ from its defaults"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description=SHARED["precision"].metadata["about"]
@@ -73,14 +73,16 @@ class Parameters(BaseModel):
     samples: Annotated[int, Field(ge=32, le=1_000_000)] = Field(
         10_000, description="samples drawn from each model"
     )
-    seed: int = _number(0, SHARED["seed"].metadata["range"], "of splits, weights, orders and noise")
+    seed: int = _number(
+        0, SHARED["seed"].metadata["range"], "seed of splits, weights, order and noise"
+    )
     publish_to: str = Field(
         "",
-        description="folder or gs:// prefix of the champions, whose places the best cells take if "
-        "they are better; nothing is published if empty",
+        description="model registry, a folder or gs:// prefix: a family's best cell becomes its "
+        "champion there if it is better; nothing is published if empty",
     )
     force_promote: bool = Field(
-        False, description="make the best cells champions even where they are not better"
+        False, description="promote the best cells even if they are not better than the champions"
     )
 
     @field_validator("families", mode="before")
@@ -118,7 +120,7 @@ class Parameters(BaseModel):
         if value in ("", "auto", "tfds", "wheel"):
             return value
         if re.match(r"\w+://", value):
-            raise ValueError("steps read and write folders and gs:// alone")
+            raise ValueError("steps read and write only folders and gs://")
         try:
             return str(Path(value).expanduser().absolute())
         except RuntimeError:
@@ -242,7 +244,7 @@ def _settings(name: str, value: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 # A first look in about two minutes on 2 cores: two plane latent spaces side by side, after short
-# training on the same data. Its figures are worse than those of the full budgets, and the terminal
+# training on the same data. Its metrics are worse than those of the full budgets, and the terminal
 # says so. No DCGAN: what one makes after as many steps as fit in here is noise. `--families` and
 # `--latent-sizes` bring the rest back.
 QUICK: dict[str, Any] = {

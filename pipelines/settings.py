@@ -43,7 +43,7 @@ def _tagged(image: str) -> str:
 
 def _mountable(path: str) -> str:
     if any(PurePosixPath(path).is_relative_to(taken) for taken in TAKEN_PATHS):
-        raise ValueError(f"KFP and the image need {', '.join(TAKEN_PATHS)} for themselves")
+        raise ValueError(f"{', '.join(TAKEN_PATHS)} are reserved for KFP and the image")
     return path
 
 
@@ -55,7 +55,7 @@ def _api_address(url: str) -> str:
     try:
         urlsplit(url).port  # noqa: B018  (it is taken apart only here)
     except ValueError as error:
-        raise ValueError(f"no address of a server ({error})") from None
+        raise ValueError(f"not the address of a server ({error})") from None
     return url
 
 
@@ -235,7 +235,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(content.decode())
     except Exception as error:  # PyYAML raises anything of a value that does not fit its tag
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"it is no YAML: {reason}") from None
+        raise ValueError(f"invalid YAML: {reason}") from None
 
 
 def explain(error: ValidationError) -> str:

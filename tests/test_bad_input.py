@@ -68,7 +68,7 @@ COMMANDS = [
     ("run --param vae.epoch=3", 2, "unknown parameter vae.epoch: did you mean vae.epochs?"),
     ("run --param vae=3", 2, "parameter vae=3: write vae.SETTING, or a mapping of settings"),
     ("run --dataset cifar", 2, "parameter dataset='cifar': Input should be 'mnist'"),
-    ("run --source s3://bucket/x", 2, "steps read and write folders and gs:// alone"),
+    ("run --source s3://bucket/x", 2, "steps read and write only folders and gs://"),
     ("run --source gs://", 2, "'gs://' names no bucket: write gs://bucket/prefix"),
     ("run --source /dev/null", 1, "source: there is nothing at /dev/null: check the address"),
     ("run --source ~no-such-user/x", 2, "there is no such user"),
@@ -85,8 +85,8 @@ COMMANDS = [
     ("run --runner docker --image x", 2, "name the image's tag, and not latest"),
     ("run --quick --name taken", 2, "run 'taken' exists already in runs: choose another --name"),
     ("submit", 2, "Missing option '--environment'"),
-    ("submit --environment none", 2, "none: no environment"),
-    ("submit --environment .", 2, ".: no environment"),
+    ("submit --environment none", 2, "none: not an environment"),
+    ("submit --environment .", 2, ".: not an environment"),
     (f"submit --environment {LONG}", 2, "File name too long"),
     ("submit --environment /dev/zero", 2, "it is larger than 1,048,576 bytes"),
     ("submit --environment local", 2, "environment local has no api: it is this machine"),
@@ -116,17 +116,20 @@ COMMANDS = [
 ENVIRONMENT = "name: mine\nimages: {cpu: 'genpipe:1'}\n"
 ENVIRONMENTS = {
     "empty": ("", "Input should be a valid dictionary"),
-    "no UTF-8": (NO_UTF8, "no environment (it is no YAML"),
-    "binary": (b"\x00\x01", "no environment (it is no YAML"),
-    "torn": ("name: [", "no environment (it is no YAML"),
-    "deep": (DEEP, "no environment (it is no YAML"),
+    "no UTF-8": (NO_UTF8, "not an environment (invalid YAML"),
+    "binary": (b"\x00\x01", "not an environment (invalid YAML"),
+    "torn": ("name: [", "not an environment (invalid YAML"),
+    "deep": (DEEP, "not an environment (invalid YAML"),
     "large": ("#" * (LARGEST_FILE + 1), "it is larger than 1,048,576 bytes"),
     "bomb": (BOMB + "name: *i\n", "name: Input should be a valid string"),
     "recursive": ("&a {name: *a}", "name: Input should be a valid string"),
-    "code": ("!!python/object/apply:os.system [id]", "no environment (it is no YAML"),
-    "no date": (f"{ENVIRONMENT}experiment: 2026-99-99", "no environment (it is no YAML: month"),
-    "no number": ("name: !!int x", "no environment (it is no YAML"),
-    "no truth": ("name: !!bool x", "no environment (it is no YAML"),
+    "code": ("!!python/object/apply:os.system [id]", "not an environment (invalid YAML"),
+    "no date": (
+        f"{ENVIRONMENT}experiment: 2026-99-99",
+        "not an environment (invalid YAML: month",
+    ),
+    "no number": ("name: !!int x", "not an environment (invalid YAML"),
+    "no truth": ("name: !!bool x", "not an environment (invalid YAML"),
     "NaN": (f"{ENVIRONMENT}retries: {{factor: .nan}}", "retries.factor: Input should be"),
     "infinity": (f"{ENVIRONMENT}ttl_seconds: .inf", "ttl_seconds: Input should be a valid int"),
     "negative": (f"{ENVIRONMENT}parallelism: -1", "parallelism: Input should be greater"),
@@ -134,8 +137,8 @@ ENVIRONMENTS = {
     "HTML": (f"name: '{HTML}'\nimages: {{cpu: 'g:1'}}", "name: String should match pattern"),
     "NUL": ('name: "a\\0b"\nimages: {cpu: "g:1"}', "name: String should match pattern"),
     "space in an image": ("name: a\nimages: {cpu: 'a b:1'}", "images.cpu: String should match"),
-    "address": (f"{ENVIRONMENT}api: {{host: 'http://[::1', namespace: a}}", "no address of a"),
-    "port": (f"{ENVIRONMENT}api: {{host: 'http://h:99999', namespace: a}}", "no address of a"),
+    "address": (f"{ENVIRONMENT}api: {{host: 'http://[::1', namespace: a}}", "not the address of a"),
+    "port": (f"{ENVIRONMENT}api: {{host: 'http://h:99999', namespace: a}}", "not the address of a"),
     "too long": (f"{ENVIRONMENT}experiment: {LONG}", "String should have at most 128 characters"),
 }
 SCHEDULE = "name: weekly\ncron: '@weekly'\n"
@@ -145,7 +148,7 @@ SCHEDULES = {
     "itself": (f"{SCHEDULE}parameters: {{latent_sizes: &a [*a]}}", "Input should be a valid int"),
     "a name": (f"{SCHEDULE}parameters: {{3: 4}}", "unknown parameter 3: `genpipe parameters`"),
     "NUL": (f'{SCHEDULE}parameters: {{source: "/a\\0b"}}', "it holds control characters"),
-    "no date": (f"{SCHEDULE}x: 2026-99-99", "no schedule (it is no YAML: month"),
+    "no date": (f"{SCHEDULE}x: 2026-99-99", "not a schedule (invalid YAML: month"),
     "no cron": ("name: a\ncron: 5", "cron: Input should be a valid string, got 5"),
     "digits": ("name: a\ncron: '\u0663 * * * *'", "cron: minute '\u0663': write *, */2, 5"),
     "many digits": (f"name: a\ncron: '{DIGITS} * * * *'", "write *, */2, 5, 1-5"),
@@ -197,13 +200,13 @@ POINTERS: dict[str, tuple[Any, str]] = {
     "no UTF-8": (NO_UTF8, "can't decode byte 0xff"),
     "deep": (DEEP.encode(), "it is nested too deep"),
     "a list": (b"[]", "it must be an object, found list"),
-    "a name too many": ({"x": 1}, "its fields are others"),
-    "a path": ({"champion": "../../x"}, "'../../x' names no version and no decision"),
+    "a name too many": ({"x": 1}, "its fields are not those of a decision"),
+    "a path": ({"champion": "../../x"}, "'../../x' names neither a version nor a decision"),
     "no time": ({"id": "20269999-999999-123456-3f2a9c1b"}, "does not match format"),
     "a size": ({"latent_size": "x"}, "latent size must be a whole number, got 'x'"),
-    "a run": ({"run": 3}, "3 is no text"),
-    "figures": ({"comparison": {**COMPARISON, "low": None}}, "something else than figures"),
-    "a metric": ({"comparison": {**COMPARISON, "metric": HTML}}, "something else than figures"),
+    "a run": ({"run": 3}, "3 is not text"),
+    "figures": ({"comparison": {**COMPARISON, "low": None}}, "values that are not numbers"),
+    "a metric": ({"comparison": {**COMPARISON, "metric": HTML}}, "values that are not numbers"),
 }
 
 # Environment variables, and the command that reads them.
@@ -320,7 +323,7 @@ def test_a_bad_leaderboard(kind: str, ground: Path, refused: Callable[..., str])
 
     line = refused("leaderboard bad", 2)
 
-    assert line.startswith("error: runs/bad/leaderboard.json is no leaderboard: ")
+    assert line.startswith("error: runs/bad/leaderboard.json is not a leaderboard: ")
     assert told in line
 
 
@@ -334,7 +337,7 @@ def test_a_bad_champion(kind: str, command: str, ground: Path, refused: Callable
 
     line = refused(f"champions {command}", 1)
 
-    assert "bad/vae/champion.json holds no decision (" in line
+    assert "bad/vae/champion.json is not a decision (" in line
     assert told in line
 
 
@@ -559,7 +562,7 @@ ARTIFACTS: list[tuple[str, str, Any, str]] = [
     ("publish", "vae-10/model/model.json", {**CARD, "family": "gan"}, "no model of vae-10 arrived"),
     ("publish", "report", None, "cannot read"),
     ("publish", "vae-10/samples/x", "link", "is a symlink that points outside"),
-    ("publish", "shelf/vae/champion.json", b"{}", "champion.json holds no decision"),
+    ("publish", "shelf/vae/champion.json", b"{}", "champion.json is not a decision"),
 ]
 
 

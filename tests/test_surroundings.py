@@ -132,8 +132,8 @@ def test_what_may_change_the_bits_of_a_result_is_recorded_with_it(
     result = train(tmp_path, digits, TF_CPP_MIN_LOG_LEVEL="3", **flags)
 
     assert result.returncode == 0, result.stdout + result.stderr
-    card = json.loads((tmp_path / "runs/one/train-vae-2/model/model.json").read_text())
-    assert card["environment"]["variables"] == flags
+    metadata = json.loads((tmp_path / "runs/one/train-vae-2/model/model.json").read_text())
+    assert metadata["environment"]["variables"] == flags
     assert weights(tmp_path) != weights(plain)
 
 

@@ -51,7 +51,7 @@ def compare(
         samples: the cells' samples folders, in any order.
         leaderboard: folder that gets ``leaderboard.json`` and ``leaderboard.csv``.
         report: file that gets the self-contained HTML page.
-        tracker: gets the table ``leaderboard``, the page ``report`` and the summary's figures.
+        tracker: gets the table ``leaderboard``, the page ``report`` and the summary's metrics.
 
     Returns:
         The scalars that runs are compared by. In ``leaderboard.json`` a cell that left nothing
@@ -98,13 +98,13 @@ def compare(
 
 
 def _log_cells(results: Sequence[Result], tracker: Tracker) -> None:
-    """Log a run a cell: what it was told as config, all its figures as summary."""
+    """Log a run a cell: its settings as config, all its metrics as summary."""
     best = best_results(results)
     for result in results:
-        figures = {name: value for name, value in result.metrics.items() if value is not None}
+        known = {name: value for name, value in result.metrics.items() if value is not None}
         is_best = best.get(result.cell.family) is result
         state = {"status": result.status.value, "best_of_family": is_best}
-        tracker.cell(result.cell, result.facts.get("settings", {}), {**figures, **state})
+        tracker.cell(result.cell, result.facts.get("settings", {}), {**known, **state})
 
 
 def _check_data(dataset: Mapping[str, Any], results: Sequence[Result]) -> None:

@@ -34,7 +34,7 @@ def run(
         cells: that were asked for, as ``read_cell`` reads them.
         leaderboard: gets leaderboard.json and leaderboard.csv.
         report: gets one self-contained page.
-        metrics: gets counts of cells by status, and each family's best figures.
+        metrics: gets counts of cells by status, and each family's best metrics.
         wandb_run: the W&B run's folder, where it runs offline.
     """
     made = {"model": models, "evaluation": evaluations, "samples": samples}

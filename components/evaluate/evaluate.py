@@ -47,7 +47,7 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
         InputError: a folder is not whole, or the model was trained on other data.
     """
     dataset, saved = open_dataset(data), SavedModel(model)
-    trained_on = saved.card.get("data", {})
+    trained_on = saved.metadata.get("data", {})
     if trained_on.get("digest") != dataset.digest:
         raise InputError(
             f"{saved.folder} was trained on data {trained_on.get('digest')}, "
@@ -61,11 +61,11 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
         "split": "test",
         "images": dataset.size("test"),
         "data": trained_on,
-        "training": saved.card.get("training", {}),
+        "training": saved.metadata.get("training", {}),
         "metrics": {},
     }
     if not saved.complete:
-        result["reason"] = saved.card.get("reason", "")
+        result["reason"] = saved.metadata.get("reason", "")
         tracker.say(f"{saved.cell.title} diverged ({result['reason']}): nothing to evaluate")
     else:
         family = saved.cell.family
@@ -118,8 +118,8 @@ def _evaluate_codes(
         "pca_mean_squared_error": list(mean_interval(linear)),
     }
     if family.variational:
-        figures, losses = _variational_losses(saved, images, codes, encoded[1], seed)
-        metrics |= figures
+        variational, losses = _variational_losses(saved, images, codes, encoded[1], seed)
+        metrics |= variational
         elbo = mean_interval(-losses)
         intervals["elbo"] = list(elbo)
         intervals["total_loss"] = [-end - reconstruction.LOG_NORMALIZER for end in reversed(elbo)]
@@ -127,7 +127,7 @@ def _evaluate_codes(
             tracker.say(f"{saved.cell.title}: {note}")
     else:
         metrics["dead_units"] = latent.dead_units(codes)
-        trained = saved.card.get("training", {})
+        trained = saved.metadata.get("training", {})
         metrics |= {name: trained[name] for name in ("revived_units",) if name in trained}
 
     np.save(folder / "test_losses.npy", losses.astype(np.float32), allow_pickle=False)
@@ -197,7 +197,7 @@ def _variational_losses(
     divergences = reconstruction.kl_divergences(z_mean, z_log_var)
     totals = losses + divergences
     bounds = likelihood.importance_weighted_bounds(decode, images, z_mean, z_log_var, seed=seed)
-    figures = {
+    variational = {
         "reconstruction_loss": float(losses.mean()),
         "kl_divergence": float(divergences.mean()),
         "total_loss": float(totals.mean()),
@@ -205,7 +205,7 @@ def _variational_losses(
         "importance_weighted_bound": float(bounds.mean()),
         "active_units": latent.active_units(z_mean),
     }
-    return figures, totals + reconstruction.LOG_NORMALIZER
+    return variational, totals + reconstruction.LOG_NORMALIZER
 
 
 def _evaluate_discriminator(saved: SavedModel, dataset: Dataset, seed: int) -> dict[str, float]:

@@ -43,7 +43,9 @@ def explore(data: Path, model: Path, folder: Path, page: Path, tracker: Tracker)
         html = explorer_page(cell)
         tracker.page("latent/explorer", html)
     else:
-        html = empty_page(saved.cell.title, f"Training diverged: {saved.card.get('reason', '')}")
+        html = empty_page(
+            saved.cell.title, f"Training diverged: {saved.metadata.get('reason', '')}"
+        )
     (folder / "explorer.html").write_text(html, encoding="utf-8")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(html, encoding="utf-8")

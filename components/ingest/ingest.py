@@ -130,7 +130,7 @@ def _take_first(name: str, cache: Path, tracker: Tracker) -> tuple[Arrays, dict[
         except StepError as error:
             tracker.note(f"{name}: not from {source}: {error}")
             failures.append(f"{source}: {error}")
-    raise StepError(f"no source of {name} can be taken: {'; '.join(failures)}")
+    raise StepError(f"no source of {name} can be used: {'; '.join(failures)}")
 
 
 def _find_prepared(name: str, cache: Path) -> PreparedDataset | None:

@@ -34,10 +34,10 @@ def run(
     with open_step("judge", config=config, folder=wandb_run.path) as tracker:
         from genpipe.metrics.classifier import train_judge
 
-        card = train_judge(Path(data.path), Path(model.path), **config, tracker=tracker)
-        tracker.uses("dataset", card["data"]["name"], data.uri)
-        scores = {**card["metrics"], **card["training"]}
+        metadata = train_judge(Path(data.path), Path(model.path), **config, tracker=tracker)
+        tracker.uses("dataset", metadata["data"]["name"], data.uri)
+        scores = {**metadata["metrics"], **metadata["training"]}
         tracker.summarize(scores)
-        tracker.makes("model", "judge", model.uri, card["metrics"])
+        tracker.makes("model", "judge", model.uri, metadata["metrics"])
         log_metrics(metrics, scores)
-        model.metadata.update(name="judge", **card["metrics"])
+        model.metadata.update(name="judge", **metadata["metrics"])

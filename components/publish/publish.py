@@ -33,7 +33,7 @@ from genpipe.training.saved import SavedModel
 # Of ten publishers at once the last is the tenth to move the pointer.
 ATTEMPTS = 50
 LOSS, IMAGE = np.dtype(np.float32), np.dtype((np.uint8, IMAGE_SHAPE))
-FIGURES = ("champion", "challenger", "improvement", "low", "high")
+VALUES = ("champion", "challenger", "improvement", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Challenger:
         run: the run.
         model: digest of its weights.
         data: digest of the data set.
-        metrics: its figures in the leaderboard.
+        metrics: its metrics in the leaderboard.
         folders: its ``model``, ``evaluation`` and ``samples``.
     """
 
@@ -57,7 +57,7 @@ class Challenger:
     folders: Mapping[str, Path]
 
     @property
-    def card(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What the version says of it that it becomes."""
         own = {name: getattr(self, name) for name in ("run", "model", "data")}
         return {"latent_size": self.cell.latent_size, **own, "metrics": dict(self.metrics)}
@@ -198,7 +198,7 @@ def _contend(
                 champions.remove_version(version)
             return decision
         if not stored:
-            champions.add_version(version, challenger.folders, report, challenger.card)
+            champions.add_version(version, challenger.folders, report, challenger.metadata)
             stored = True
         if champions.move(standing, decision):
             return decision
@@ -254,7 +254,7 @@ def _challengers(
             for family in all_families()
             if family in board["best"]
         ]
-        figures = {cell: dict(rows[cell]["metrics"]) for cell in best}
+        metrics = {cell: dict(rows[cell]["metrics"]) for cell in best}
         data = str(board["data"]["digest"])
     except (KeyError, TypeError, ValueError) as error:
         raise StepError(
@@ -264,14 +264,14 @@ def _challengers(
     for cell in best:
         own = {kind: _folder_of(kind, cell, given) for kind, given in folders.items()}
         model = str(read_document(own["model"] / "model.json").get("weights_digest"))
-        found.append(Challenger(cell, run, model, data, figures[cell], own))
+        found.append(Challenger(cell, run, model, data, metrics[cell], own))
     return found
 
 
 def _folder_of(kind: str, cell: Cell, folders: Sequence[Path]) -> Path:
-    card = "model.json" if kind == "model" else "metrics.json"
+    metadata = "model.json" if kind == "model" else "metrics.json"
     for folder in folders:
-        content = read_document(folder / card)
+        content = read_document(folder / metadata)
         if (content.get("family"), content.get("latent_size")) == (
             cell.family.name,
             cell.latent_size,
@@ -287,19 +287,19 @@ def _track(tracker: Tracker, target: str, page: str, decisions: Sequence[Decisio
     rows = []
     for decision in decisions:
         compared = decision.comparison
-        values = [getattr(compared, name, None) for name in FIGURES]
+        values = [getattr(compared, name, None) for name in VALUES]
         metric = decision.cell.family.compared_by
         rows.append([decision.cell.name, decision.outcome.value, decision.reason, metric, *values])
         place = f"champion/{decision.family}"
         summary[f"{place}/outcome"] = decision.outcome.value
         summary[f"{place}/version"] = decision.champion
         if compared:
-            summary |= {f"{place}/{name}": getattr(compared, name) for name in FIGURES}
+            summary |= {f"{place}/{name}": getattr(compared, name) for name in VALUES}
         if decision.outcome.moves:
             address = Champions(target, decision.family).address(decision.champion)
             tracker.makes("champion", f"champion-{decision.family}", address)
     tracker.summarize(summary)
-    tracker.table("decisions", ["cell", "outcome", "reason", "metric", *FIGURES], rows)
+    tracker.table("decisions", ["cell", "outcome", "reason", "metric", *VALUES], rows)
     tracker.page("report", page)
 
 

@@ -92,7 +92,7 @@ def sample(
             intervals["reconstruction_frechet_distance"] = [*found.intervals["frechet_distance"]]
         result["metrics"], result["intervals"] = metrics, intervals
     else:
-        result["reason"] = saved.card.get("reason", "")
+        result["reason"] = saved.metadata.get("reason", "")
         tracker.say(f"{saved.cell.title} diverged ({result['reason']}): nothing to sample")
     text = json.dumps(result, indent=2, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
@@ -101,7 +101,7 @@ def sample(
 
 
 def _samplers(saved: SavedModel, dataset: Dataset, seed: int) -> Iterator[tuple[str, Sampler]]:
-    """The samplers of a model by the name their files and figures carry; N(0, I) has none."""
+    """The samplers of a model by the name their files and metrics carry; N(0, I) has none."""
     yield "", StandardNormal(saved.cell.latent_size)
     if saved.cell.family.encoder:
         # Of a variational family the means, which reconstructions are decoded from. Codes drawn

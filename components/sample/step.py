@@ -48,7 +48,7 @@ def run(
         )
         saved = SavedModel(model.path)
         name = saved.cell.name
-        tracker.uses("dataset", saved.card["data"]["name"], data.uri)
+        tracker.uses("dataset", saved.metadata["data"]["name"], data.uri)
         tracker.uses("model", name, model.uri)
         tracker.uses("model", "judge", judge.uri)
         tracker.makes("samples", f"samples-{name}", samples.uri, result["metrics"])

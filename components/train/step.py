@@ -82,13 +82,15 @@ def train_cell(
 
         from components.train.train import train
 
-        card = train(cell.family, settings, Path(data.path), Path(model.path), tracker, checkpoints)
-        tracker.uses("dataset", card["data"]["name"], data.uri)
-        tracker.makes("model", cell.name, model.uri, {"status": card["status"]})
-        scores = dict(card["training"])
-        tracker.summarize({**scores, "status": card["status"]})
-        facts = {"name": cell.name, "status": card["status"]}
-        return scores, {**facts, "weights_digest": card["weights_digest"] or ""}
+        metadata = train(
+            cell.family, settings, Path(data.path), Path(model.path), tracker, checkpoints
+        )
+        tracker.uses("dataset", metadata["data"]["name"], data.uri)
+        tracker.makes("model", cell.name, model.uri, {"status": metadata["status"]})
+        scores = dict(metadata["training"])
+        tracker.summarize({**scores, "status": metadata["status"]})
+        facts = {"name": cell.name, "status": metadata["status"]}
+        return scores, {**facts, "weights_digest": metadata["weights_digest"] or ""}
 
 
 def find_checkpoints(name: str, tracker: Tracker) -> Checkpoints | None:

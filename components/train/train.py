@@ -45,7 +45,7 @@ def train(
     """Train one model and save it, from the last checkpoint on if there is one.
 
     On a CPU a training that was cut off any number of times ends with the bits of one that was
-    not; timings aside, its history and its figures are the same too.
+    not; timings aside, its history and its metrics are the same too.
 
     Args:
         family: to train.
@@ -74,7 +74,7 @@ def train(
     training = Training(family, settings, dataset, tracker, checkpoints)
     networks = training.run()
     diverged = training.loop.divergence
-    card = {
+    metadata = {
         "latent_size": settings.latent_size,
         "seed": settings.seed,
         "data": {"name": dataset.name, "digest": dataset.digest},
@@ -88,7 +88,7 @@ def train(
         },
     }
     if diverged:
-        card["reason"] = diverged.reason
+        metadata["reason"] = diverged.reason
         tracker.note(f"diverged: {diverged.reason}; the cell ends here, as a result")
     contents = saved.save(
         folder,
@@ -96,7 +96,7 @@ def train(
         status=Status.DIVERGED if diverged else Status.COMPLETE,
         networks={} if diverged else networks,
         history=[numbers(row) for row in training.rows],
-        card=card,
+        metadata=metadata,
     )
     if checkpoints:
         checkpoints.remove()
@@ -242,11 +242,11 @@ class Training:
             if not math.isfinite(validation["loss"]):
                 self.loop.diverge(validation["loss"])
                 return
-            figures, rate = self._take_tally()
+            means, rate = self._take_tally()
             self.log(
                 {
                     "epoch": epoch,
-                    **figures,
+                    **means,
                     **{f"validation_{name}": value for name, value in validation.items()},
                     "images_per_second": rate,
                     **self._picture(f"epoch {epoch}"),
@@ -262,8 +262,8 @@ class Training:
             self._train_until(mark, steps)
             if self.loop.divergence:
                 return
-            figures, rate = self._take_tally()
-            row: Row = {"step": mark, **figures, "images_per_second": rate}
+            means, rate = self._take_tally()
+            row: Row = {"step": mark, **means, "images_per_second": rate}
             if mark % interval == 0 or mark == steps:
                 row = {**row, **self._picture(f"step {mark}")}
             self.log(row)
@@ -291,7 +291,7 @@ class Training:
                 self.checkpoints.offer(self.identity, self.checkpoint)
 
     def _take_tally(self) -> tuple[dict[str, float], float]:
-        """The mean figures since the last row of the history, and images a second."""
+        """The mean metrics since the last row of the history, and images a second."""
         tally = self.loop.tally
         self.loop.start_tally()
         return tally.means(), tally.steps * self.batches.batch_size / tally.seconds

@@ -71,7 +71,7 @@ def build(entity: str, project: str, group: str = "") -> wr.Report:
         return runs(" and ".join(family.label for family in families), "train", families)
 
     latent_size = wr.Config("latent_size")
-    figures = [
+    metrics = [
         (latent_size, "latent size"),
         (wr.SummaryMetric("mean_squared_error"), "reconstruction error"),
         (wr.SummaryMetric("frechet_distance"), "Fréchet distance"),
@@ -102,7 +102,7 @@ def build(entity: str, project: str, group: str = "") -> wr.Report:
                             wr.ParallelCoordinatesPlotColumn(
                                 metric=metric, display_name=name, log=True
                             )
-                            for metric, name in figures
+                            for metric, name in metrics
                         ],
                         layout=wide(),
                     ),
@@ -110,7 +110,7 @@ def build(entity: str, project: str, group: str = "") -> wr.Report:
                         wr.ScatterPlot(
                             title=name, x=latent_size, y=metric, log_x=True, layout=half(place, 10)
                         )
-                        for place, (metric, name) in enumerate(figures[1:])
+                        for place, (metric, name) in enumerate(metrics[1:])
                     ),
                 ],
             ),

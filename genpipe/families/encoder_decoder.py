@@ -31,7 +31,7 @@ class EncoderDecoder(keras.Model):
         learning_rate: of Adam.
     """
 
-    FIGURES: tuple[str, ...] = ("loss",)
+    METRICS: tuple[str, ...] = ("loss",)
 
     def __init__(
         self, name: str, encoder: keras.Model, decoder: keras.Model, learning_rate: float
@@ -57,7 +57,7 @@ class EncoderDecoder(keras.Model):
         return self.decoder(self.encoder(images, training=training), training=training)
 
     def losses_of(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
-        """What is logged, the scalars of ``FIGURES``; ``loss`` is what is learned from."""
+        """What is logged, the scalars of ``METRICS``; ``loss`` is what is learned from."""
         raise NotImplementedError
 
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:

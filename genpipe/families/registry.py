@@ -29,7 +29,7 @@ def all_families() -> dict[str, FamilySpec]:
     for entry in family_entry_points():
         family = _load(entry)
         if family.name in found:
-            raise InputError(f"{_place(entry)}: there is a family {family.name} already")
+            raise InputError(f"{_place(entry)}: a family named {family.name} exists already")
         found[family.name] = family
     return found
 
@@ -59,7 +59,7 @@ def _load(entry: EntryPoint) -> FamilySpec:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{_place(entry)} can't be loaded ({reason})") from error
     if not isinstance(family, FamilySpec):
-        raise InputError(f"{_place(entry)} names no FamilySpec")
+        raise InputError(f"{_place(entry)} is not a FamilySpec")
     return family
 
 

@@ -79,13 +79,13 @@ class Settings(Checked):
     ``auto`` is bfloat16 on GPUs that have it and float32 elsewhere.
     """
 
-    latent_size: int = number(MISSING, (1, 4096), "units of a code")
-    seed: int = number(0, (0, 2**31 - 1), "of weights, orders and noise")
+    latent_size: int = number(MISSING, (1, 4096), "units in a code")
+    seed: int = number(0, (0, 2**31 - 1), "seed of weights, order and noise")
     precision: str = choice(
         "auto",
         ("auto", "float32", "bfloat16"),
-        "what networks compute in while they learn: float32, bfloat16, or auto (bfloat16 on GPUs "
-        "that have it)",
+        "number format of the networks during training: float32, bfloat16, or auto (bfloat16 "
+        "on GPUs that have it)",
     )
     batch_size: int = number(128, BATCH_SIZES, "images in a batch")
     learning_rate: float = number(1e-3, LEARNING_RATES, "Adam's learning rate")

@@ -1,4 +1,4 @@
-"""How far a figure would move with other images: the bootstrap's standard error.
+"""How far a metric would move with other images: the bootstrap's standard error.
 
 Efron 1979, "Bootstrap methods: another look at the jackknife". An interval is the standard normal
 one about what was observed, 1.96 standard errors to each side (Efron and Tibshirani 1993, chapters
@@ -17,7 +17,7 @@ STANDARD_ERRORS = 1.96
 
 
 def margin(replications: Iterable[float]) -> float:
-    """Half the width of a 95% interval, from a figure's replications."""
+    """Half-width of a 95% interval, from a metric's replications."""
     return STANDARD_ERRORS * float(np.std(list(replications), ddof=1))
 
 

@@ -34,7 +34,7 @@ class ClassifierSettings(Checked):
     """How the judge is trained."""
 
     epochs: int = number(3, EPOCHS, "passes over the training images")
-    seed: int = number(0, (0, 2**31 - 1), "of weights, order and dropout")
+    seed: int = number(0, (0, 2**31 - 1), "seed of weights, order and dropout")
 
 
 def build_classifier(classes: int) -> keras.Model:
@@ -79,7 +79,7 @@ def train_judge(
 ) -> dict[str, Any]:
     """Train the judge, measure it on the test split, and save it with the references.
 
-    The references (``genpipe.metrics.references``) are what its figures of samples are read by.
+    The references (``genpipe.metrics.references``) are what its metrics of samples are read by.
 
     Args:
         data: the data-set folder.
@@ -134,13 +134,13 @@ def train_judge(
         {"epoch": epoch + 1, **{name: values[epoch] for name, values in history.items()}}
         for epoch in range(epochs)
     ]
-    card = saved.save(
+    metadata = saved.save(
         folder,
         family=saved.JUDGE,
         status=Status.COMPLETE,
         networks={"classifier": classifier, saved.JUDGE: with_features(classifier)},
         history=rows,
-        card={
+        metadata={
             "seed": seed,
             "data": {"name": dataset.name, "digest": dataset.digest},
             "settings": {**settings.to_dict(), "batch_size": BATCH_SIZE},
@@ -153,4 +153,4 @@ def train_judge(
     )
     references = measure_references(saved.SavedModel(folder), dataset, count=samples, seed=seed)
     write_references(folder, references)
-    return card
+    return metadata

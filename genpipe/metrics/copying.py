@@ -43,7 +43,7 @@ class RealNeighbours:
         """Look at the first 1,000 of (n, 28, 28, 1) uint8 images.
 
         Returns:
-            Of each image, as float64 whose means are the figures:
+            Of each image, as float64 whose means are the metrics:
 
             ``training_closeness``: the share of test images that lie farther from their nearest
             training image than this one does (a tie counts half). The mean is the area under the

@@ -5,7 +5,7 @@ Burda et al. 2015, "Importance weighted autoencoders": with k codes for each ima
 k, and is the ELBO at k = 1. Their evaluation takes k = 5000; at 50 it costs seconds.
 
 The pixels' likelihood is the Gaussian of variance 1/2 that ``784 * mse`` stands for, of real-valued
-pixels: figures of papers are of binarized images and a Bernoulli decoder, and do not compare.
+pixels: values in papers are of binarized images and a Bernoulli decoder, and do not compare.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ generative models", take the balls of the real points alone, to their fifth neig
 sample has a huge ball, and raises recall by it.
 
 Both are of sets of equal size: with other sizes, and in other features, the same model has other
-figures.
+metrics.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLOCK = 200
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How two sets of n points each lie to each other; the figures are the means.
+    """How two sets of n points each lie to each other; the metrics are the means.
 
     Attributes:
         precise: (n,) bool, of each sample: it lies in a ball of a real point.

@@ -1,4 +1,4 @@
-"""The scale that the figures of samples are read on: what other sets of images score.
+"""The scale that the metrics of samples are read on: what other sets of images score.
 
 - ``training_images``: real images, as many as samples. What a perfect generator would score by the
   judge, and what one would score that copies.

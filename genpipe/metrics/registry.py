@@ -12,7 +12,7 @@ from genpipe.tracking.progress import format_seconds
 
 @dataclass(frozen=True)
 class Metric:
-    """What a figure of the leaderboard is.
+    """What a metric of the leaderboard is.
 
     Args:
         label: what tables and legends call it.
@@ -267,12 +267,12 @@ _FIGURES: dict[str, Metric] = {
     "steps": Metric("Steps", "steps", "", "Batches learnt from."),
 }
 
-# Samplers beside N(0, I): what their figures and files are called, and what they draw from.
+# Samplers beside N(0, I): what their metrics and files are called, and what they draw from.
 SAMPLERS = {
     "fitted_gaussian": ("fitted Gaussian", "a Gaussian fitted to the codes of the training images"),
     "mixture": ("mixture", "a mixture of Gaussians fitted to the codes of the training images"),
 }
-# Of the references, those that the cells' figures are shown with.
+# Of the references, those that the cells' metrics are shown with.
 REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 _OF_SAMPLERS = (
     *("mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"),
@@ -281,16 +281,16 @@ _OF_SAMPLERS = (
 
 
 def _of_sampler(sampler: str) -> dict[str, Metric]:
-    """The figures of samples drawn by another sampler."""
+    """The metrics of samples drawn by another sampler."""
     title, source = SAMPLERS[sampler]
-    figures = {}
+    named = {}
     for name in _OF_SAMPLERS:
         plain = _FIGURES[name]
         meaning = f"{plain.label} of samples drawn from {source}."
-        figures[f"{sampler}_{name}"] = replace(
+        named[f"{sampler}_{name}"] = replace(
             plain, label=f"{plain.label}, {title}", meaning=meaning
         )
-    return figures
+    return named
 
 
 METRICS: dict[str, Metric] = {
@@ -303,9 +303,9 @@ _COUNTS = ("units", "digits", "images", "epochs", "steps")
 
 
 def format_metric(name: str, value: float | int | None) -> str:
-    """A figure as people read it: ``0.01234``, ``11.8%``, ``18``, ``3 min 20 s``.
+    """A metric as people read it: ``0.01234``, ``11.8%``, ``18``, ``3 min 20 s``.
 
-    An empty string stands for a figure that is not there.
+    An empty string stands for a metric that is not there.
     """
     if value is None:
         return ""

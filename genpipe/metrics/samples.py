@@ -1,6 +1,6 @@
-"""What the judge makes of a set of images beside the test split, each figure with its interval.
+"""What the judge makes of a set of images beside the test split, each metric with its interval.
 
-The one list of figures for samples, and for the references that give them a scale. An interval is
+The one list of metrics for samples, and for the references that give them a scale. An interval is
 a 95% one (``genpipe.metrics.bootstrap``): over the images; of recall and coverage over the test
 images, whose shares they are, with the neighbourhoods left as they are; of the Fréchet distance
 over both.
@@ -22,18 +22,18 @@ from genpipe.training.saved import SavedModel
 
 # From this share of the images on a class counts as covered.
 COVERED_SHARE = 0.01
-# The k-NN figures compare all pairs: with 10,000 images a set takes four times as long.
+# The k-NN metrics compare all pairs: with 10,000 images a set takes four times as long.
 MOST_NEIGHBOURS = 5000
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Figures of one set of images.
+    """Metrics of one set of images.
 
     Attributes:
         metrics: by name.
-        intervals: 95% intervals, of the figures that have one.
-        by_digit: figures of each class, in the order of the classes: ``digit_shares``, the share of
+        intervals: 95% intervals, of the metrics that have one.
+        by_digit: metrics of each class, in the order of the classes: ``digit_shares``, the share of
             the images that show it, and ``digit_coverage``, the coverage of its test images.
     """
 
@@ -136,13 +136,13 @@ def judge_scores(probabilities: np.ndarray) -> Quality:
 
 
 def means(of_items: dict[str, np.ndarray]) -> Quality:
-    """Figures that are means over items, (n,) float64 each, with their intervals."""
+    """Metrics that are means over items, (n,) float64 each, with their intervals."""
     metrics = {name: float(values.mean()) for name, values in of_items.items()}
     return Quality(metrics, {name: mean_interval(v) for name, v in of_items.items()})
 
 
 def merged(*parts: Quality) -> Quality:
-    """Figures of one set of images, brought together."""
+    """Metrics of one set of images, brought together."""
     metrics: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     by_digit: dict[str, list[float]] = {}

@@ -55,8 +55,8 @@ class Comparison:
 
     Attributes:
         metric: what they compare by, a name of the leaderboard.
-        champion: its figure.
-        challenger: its figure.
+        champion: its metric.
+        challenger: its metric.
         improvement: how much better the challenger is, in the metric's unit; below 0 it is worse.
         low: lower end of the improvement's 95% interval.
         high: upper end.
@@ -72,10 +72,10 @@ class Comparison:
     images: int
 
     def __post_init__(self) -> None:
-        *figures, images = list(asdict(self).values())[1:]
+        *values, images = list(asdict(self).values())[1:]
         known = self.metric in COMPARED_BY and isinstance(images, int)
-        if not known or not all(isinstance(figure, (int, float)) for figure in figures):
-            raise ValueError("its comparison holds something else than figures")
+        if not known or not all(isinstance(value, (int, float)) for value in values):
+            raise ValueError("its comparison holds values that are not numbers")
 
     @property
     def better(self) -> bool:
@@ -136,10 +136,10 @@ class Decision:
         texts = (self.family, self.run, self.model, self.data, self.reason, self.previous_model)
         for name in texts:
             if not isinstance(name, str):
-                raise ValueError(f"{shown(name)} is no text")
+                raise ValueError(f"{shown(name)} is not text")
         for name in (self.id, self.champion, *filter(None, [self.previous])):
             if not isinstance(name, str) or not NAME.fullmatch(name):
-                raise ValueError(f"{shown(name)} names no version and no decision")
+                raise ValueError(f"{shown(name)} names neither a version nor a decision")
         _ = self.when, self.cell  # raise
 
     @classmethod
@@ -162,7 +162,7 @@ class Decision:
         except KeyError as error:
             raise ValueError(f"it has no {error}") from None
         except TypeError:
-            raise ValueError("its fields are others") from None
+            raise ValueError("its fields are not those of a decision") from None
 
     def to_bytes(self) -> bytes:
         """As JSON."""
@@ -241,7 +241,7 @@ class Champions:
         """Where a version lies, or something in it."""
         return self._at("versions", version, *parts)
 
-    def card(self, version: str) -> dict[str, Any]:
+    def metadata(self, version: str) -> dict[str, Any]:
         """The content of a version's ``version.json``.
 
         Raises:
@@ -254,7 +254,7 @@ class Champions:
             raise StepError(f"{place} is damaged ({error}): roll back to another version") from None
 
     def add_version(
-        self, version: str, folders: Mapping[str, Path], page: str, card: Mapping[str, Any]
+        self, version: str, folders: Mapping[str, Path], page: str, metadata: Mapping[str, Any]
     ) -> None:
         """Publish a version; nothing points at it yet.
 
@@ -262,12 +262,12 @@ class Champions:
             version: its name, a new one.
             folders: what it is made of, by the names it gets there.
             page: the report of the run that made it.
-            card: what ``version.json`` says of it.
+            metadata: what ``version.json`` says of it.
         """
         for name, folder in folders.items():
             storage.upload_folder(folder, self.address(version, name))
         storage.write_bytes(self.address(version, "report.html"), page.encode())
-        content = _as_json({"version": version, "family": self.family, **card})
+        content = _as_json({"version": version, "family": self.family, **metadata})
         storage.write_bytes(self.address(version, "version.json"), content)
 
     def remove_version(self, version: str) -> None:
@@ -324,7 +324,7 @@ class Champions:
             raise InputError(
                 f"{version!r} was never champion of {self.family}: choose from {known}"
             )
-        self.card(version)  # it is whole
+        self.metadata(version)  # it is whole
         decision = replace(
             made[version],
             id=new_name(),
@@ -362,5 +362,5 @@ def _read_decision(place: str, content: bytes) -> Decision:
         return Decision.parse(content)
     except ValueError as error:
         raise StepError(
-            f"{place} holds no decision ({error}): put back what it was, or move it away"
+            f"{place} is not a decision ({error}): restore it or move it away"
         ) from None

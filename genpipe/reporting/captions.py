@@ -1,4 +1,4 @@
-"""What a report says of its pictures and charts, in sentences with the run's own figures."""
+"""What a report says of its pictures and charts, in sentences with the run's own metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lead(best: Result, results: Sequence[Result]) -> str:
     """By how much the best cell of a family leads the next, as a sentence; empty if it is alone.
 
     With the 95% interval of the difference. Where the cells have encoders it is that of a mean
-    over the test images, each of which both have rebuilt; else it comes from both figures' own.
+    over the test images, each of which both have rebuilt; else it comes from both metrics' own.
     """
     name = best.cell.family.deciding[0]
     others = [
@@ -111,7 +111,7 @@ def areas_caption(result: Result) -> str:
     return f"A class holds {smallest} to {largest} of what the codes take up{holes}"
 
 
-def figures_of(result: Result, name: str) -> str:
+def metric_of(result: Result, name: str) -> str:
     """A metric of a cell with its name."""
     text = format_metric(name, result.metrics.get(name))
     return f"{METRICS[name].label} {text}" if text else ""
@@ -151,7 +151,7 @@ def active_units(family: FamilySpec, results: Sequence[Result]) -> str:
 
 
 def why_the_standard_normal_fails(family: FamilySpec, results: Sequence[Result]) -> str:
-    """What the codes of a family are like that was never asked to follow N(0, I), with figures."""
+    """What the codes of a family are like that was never asked to follow N(0, I), with metrics."""
     best = best_results(results).get(family)
     if best is None or family.follows_prior:
         return ""

@@ -38,7 +38,7 @@ class Series:
 
 
 def latent_size_chart(series: Sequence[Series], *, label: str, share: bool = False) -> Markup:
-    """Draw figures over the latent size, with a marker for every point.
+    """Draw metrics over the latent size, with a marker for every point.
 
     Args:
         series: the lines; x is the latent size, on a logarithmic axis.

@@ -1,4 +1,4 @@
-"""The charts of a report: curves of the trainings, and figures over the latent size."""
+"""The charts of a report: curves of the trainings, and metrics over the latent size."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
 
 
 def points_of(results: Iterable[Result], name: str) -> list[Point]:
-    """(latent size, figure) of every result that has the figure, one point a latent size."""
+    """(latent size, metric) of every result that has the metric, one point a latent size."""
     points: dict[int, float] = {}
     for result in results:
         value = result.metrics.get(name)

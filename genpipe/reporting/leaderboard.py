@@ -17,7 +17,7 @@ from genpipe.families.registry import all_families
 from genpipe.families.spec import FamilySpec
 from genpipe.metrics.registry import METRICS
 
-# Of what earlier steps wrote: names that hold figures and facts of their own.
+# Of what earlier steps wrote: names that hold metrics and facts of their own.
 SECTIONS = ("data", "intervals", "metrics", "splits", "training")
 
 
@@ -29,8 +29,8 @@ class Result:
         cell: the cell.
         status: complete only where model, evaluation and samples all arrived complete.
         reason: why it is not complete; empty if it is.
-        metrics: every figure by its name; None where it was not a finite number.
-        intervals: 95% intervals, low and high, of the figures that have one.
+        metrics: every metric by its name; None where it was not a finite number.
+        intervals: 95% intervals, low and high, of the metrics that have one.
         facts: the cell's ``model.json``; empty if there is none.
         model: folder of the model, if it arrived.
         evaluation: folder of the evaluation, if it arrived.
@@ -82,7 +82,7 @@ def read_results(
 def best_results(results: Sequence[Result]) -> dict[FamilySpec, Result]:
     """The best complete cell of each family, by its deciding metrics.
 
-    A family without a complete cell that has the deciding figure is left out. Of two equal cells
+    A family without a complete cell that has the deciding metric is left out. Of two equal cells
     the smaller one is best.
     """
     best: dict[FamilySpec, Result] = {}
@@ -163,7 +163,7 @@ def leaderboard_table(results: Sequence[Result]) -> tuple[list[str], list[list[A
     """Columns and rows of the leaderboard as a flat table, a row a cell.
 
     The columns are the same for every run: the cell, its state, all of ``METRICS`` in their
-    order. A figure that is not in ``METRICS`` has its column behind them.
+    order. A metric that is not in ``METRICS`` has its column behind them.
     """
     others = sorted({name for result in results for name in result.metrics} - METRICS.keys())
     names = [*METRICS, *others]
@@ -183,7 +183,7 @@ def leaderboard_table(results: Sequence[Result]) -> tuple[list[str], list[list[A
 
 
 def step_metrics(results: Sequence[Result]) -> dict[str, float | int]:
-    """The scalars that runs are compared by: cells by state, and each family's best figures.
+    """The scalars that runs are compared by: cells by state, and each family's best metrics.
 
     Returns:
         ``cells_complete``, ``cells_diverged``, ``cells_missing``, and for each family with a

@@ -23,8 +23,8 @@ from genpipe.metrics.registry import METRICS, REFERENCES, SAMPLERS, format_metri
 from genpipe.reporting.captions import (
     active_units,
     areas_caption,
-    figures_of,
     lead,
+    metric_of,
     samples_caption,
     why_the_standard_normal_fails,
 )
@@ -252,7 +252,7 @@ def _card(
 ) -> dict[str, Any]:
     family = result.cell.family
     file = _card_file(result)
-    figures = [
+    metrics = [
         (METRICS[name].label, _shown(name, result))
         for name in family.shown
         if result.metrics.get(name) is not None
@@ -261,7 +261,7 @@ def _card(
         "style": family.name,
         "family": family.label,
         "latent_size": result.cell.latent_size,
-        "figures": figures,
+        "metrics": metrics,
         "lead": lead(result, results),
         "uri": pictures.get(file, "") if file else "",
         "alt": f"Images made by the {result.cell.family.label} with latent size "
@@ -270,7 +270,7 @@ def _card(
 
 
 def _shown(name: str, result: Result) -> str:
-    """A figure as the page writes it, with the whole that a count is a part of."""
+    """A metric as the page writes it, with the whole that a count is a part of."""
     text = format_metric(name, result.metrics.get(name))
     if text and name in ("active_units", "dead_units"):
         return f"{text} of {result.cell.latent_size}"
@@ -280,25 +280,25 @@ def _shown(name: str, result: Result) -> str:
 
 
 def _reach(name: str, result: Result) -> str:
-    """How far a figure's 95% interval reaches from it, as ``±0.93``; empty if it has none."""
+    """How far a metric's 95% interval reaches from it, as ``±0.93``; empty if it has none."""
     value, interval = result.metrics.get(name), result.intervals.get(name)
     if value is None or not interval:
         return ""
     reach = max(value - interval[0], interval[1] - value)
     if METRICS[name].unit == "share":
         return f"±{format_metric(name, reach)}"
-    # As many places as the figure itself has, or what is left of a very narrow one.
+    # As many places as the metric itself has, or what is left of a very narrow one.
     text = f"{reach:.{2 if abs(value) >= 1 else 4}f}"
     narrow = np.format_float_positional(reach, precision=1, fractional=False)
     return f"±{text}" if float(text) else f"±{narrow}"
 
 
 def _references(references: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows below the cells: what the samples' figures are read by."""
+    """Rows below the cells: what the samples' metrics are read by."""
     rows = []
     for name, title in REFERENCES.items():
-        figures = finite_numbers(references.get(name, {}).get("metrics", {}))
-        values = [format_metric(column, figures.get(column)) for column in columns]
+        metrics = finite_numbers(references.get(name, {}).get("metrics", {}))
+        values = [format_metric(column, metrics.get(column)) for column in columns]
         if any(values):
             rows.append({"title": title.capitalize(), "values": values})
     return rows
@@ -362,7 +362,7 @@ def _group(
                 "reconstructions.png",
                 pictures,
                 "test images in the top row and their reconstructions below",
-                figures_of(result, "mean_squared_error"),
+                metric_of(result, "mean_squared_error"),
             )
             for result in own
             if family.encoder

@@ -37,9 +37,7 @@ class Folder:
         above = next(at for at in (self.path, *self.path.absolute().parents) if at.exists())
         if write:
             if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-                raise StepError(
-                    f"cannot write to {self.path}: {above} is no folder that this user may write to"
-                )
+                raise StepError(f"cannot write to {self.path}: this user may not write to {above}")
         elif above != self.path or not os.access(above, os.R_OK):
             raise StepError(f"cannot read {self.path}: it is missing, or this user may not read it")
 

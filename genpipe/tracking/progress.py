@@ -58,7 +58,7 @@ class Progress:
         print(text, file=self._stream, flush=True)
 
     def update(self, done: float, total: float, **facts: float) -> None:
-        """Show how many images of the total are done: rate, time left and the newest figures."""
+        """Show how many images of the total are done: rate, time left and the newest metrics."""
         now = time.monotonic()
         finished = done >= total
         elapsed = max(now - self._began, 1e-9)

@@ -120,7 +120,7 @@ def _records(log: Path) -> Iterator[bytes]:
     """The records of a log, up to the one that a process which was killed did not finish."""
     content = log.read_bytes()
     if not content.startswith(_HEADER):
-        raise StepError(f"{log} is no log of a W&B run")
+        raise StepError(f"{log} is not the log of a W&B run")
     at, record = len(_HEADER), b""
     while at + _PIECE.size <= len(content):
         left = _BLOCK - at % _BLOCK

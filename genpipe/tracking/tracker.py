@@ -51,13 +51,13 @@ class Tracker:
         self._progress.restart_clock(done)
 
     def axis(self, name: str, best: Mapping[str, str] | None = None) -> None:
-        """Draw the history over one of its figures, and keep the best value of others.
+        """Draw the history over one of its metrics, and keep the best value of others.
 
         Called before the history begins.
 
         Args:
-            name: the figure along x: ``epoch`` or ``step``.
-            best: ``min`` or ``max``, of each figure whose best value the summary keeps beside the
+            name: the metric along x: ``epoch`` or ``step``.
+            best: ``min`` or ``max``, of each metric whose best value the summary keeps beside the
                 last one: ``validation_loss.min`` and ``validation_loss.last``.
         """
 
@@ -65,7 +65,7 @@ class Tracker:
         """Log one point of the history: numbers and pictures under documented keys."""
 
     def summarize(self, values: Mapping[str, float | int | str | None]) -> None:
-        """Set figures of the run's summary."""
+        """Set metrics of the run's summary."""
 
     def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Log a table; a ``Picture`` may stand in any place of a row."""
@@ -79,9 +79,9 @@ class Tracker:
         """Log a self-contained HTML page."""
 
     def cell(
-        self, cell: Cell, config: Mapping[str, Any], figures: Mapping[str, float | int | str]
+        self, cell: Cell, config: Mapping[str, Any], metrics: Mapping[str, float | int | str]
     ) -> None:
-        """Log a run of its own that holds all figures of a cell in its summary.
+        """Log a run of its own that holds all metrics of a cell in its summary.
 
         Its job type is ``cell``. W&B draws parallel coordinates and scatter plots over runs, so
         this is what such a chart of the cells reads.

@@ -62,8 +62,8 @@ class WandbTracker(Tracker):
         def define() -> None:
             self._run.define_metric(name, hidden=True)
             self._run.define_metric("*", step_metric=name)
-            for figure, goal in (best or {}).items():
-                self._run.define_metric(figure, step_metric=name, summary=f"{goal},last")
+            for metric, goal in (best or {}).items():
+                self._run.define_metric(metric, step_metric=name, summary=f"{goal},last")
 
         self._try(define)
 
@@ -86,14 +86,14 @@ class WandbTracker(Tracker):
         self._log(lambda: {key: _scatter(title, columns, rows)})
 
     def cell(
-        self, cell: Cell, config: Mapping[str, Any], figures: Mapping[str, float | int | str]
+        self, cell: Cell, config: Mapping[str, Any], metrics: Mapping[str, float | int | str]
     ) -> None:
         """See ``Tracker.cell``."""
 
         def log() -> None:
             if self._open_cell:
                 run = self._open_cell(cell, config)
-                run.summary.update(dict(figures))
+                run.summary.update(dict(metrics))
                 run.finish()
                 self._cells.append(Path(run.dir).parent)
 

@@ -48,7 +48,7 @@ class Tally:
     Attributes:
         steps: how many they are.
         seconds: how long they took.
-        sums: of each figure over them, in float64, added up step by step.
+        sums: of each metric over them, in float64, added up step by step.
     """
 
     steps: int = 0
@@ -56,7 +56,7 @@ class Tally:
     sums: dict[str, float] = field(default_factory=dict)
 
     def means(self) -> dict[str, float]:
-        """The mean of each figure over the steps."""
+        """The mean of each metric over the steps."""
         return {name: total / self.steps for name, total in self.sums.items()}
 
 
@@ -99,7 +99,7 @@ class TrainingLoop:
 
     Args:
         model: its ``train_step(images)`` learns from (batch, 28, 28, 1) float32 images and returns
-            a dictionary of the scalars named in ``model.FIGURES``, with ``loss`` among them.
+            a dictionary of the scalars named in ``model.METRICS``, with ``loss`` among them.
         images: (n, 28, 28, 1) uint8.
         rescaling: from uint8 to what the model reads.
         batches: the order of the images.
@@ -144,11 +144,11 @@ class TrainingLoop:
         return (tf.cast(images, tf.float32) - self._offset) / self._scale
 
     def start_tally(self) -> None:
-        """Add figures up anew."""
+        """Begin new sums."""
         self.tally = Tally()
 
     def run(self, until: int) -> Iterator[dict[str, float]]:
-        """Train up to step ``until``, yielding the mean of the step's figures after each call.
+        """Train up to step ``until``, yielding the mean of the step's metrics after each call.
 
         Stops early, with ``divergence`` set, when the loss is NaN or above the limit.
         """
@@ -160,7 +160,7 @@ class TrainingLoop:
             # Always the same shape, so that a shorter call compiles nothing anew.
             rows = np.zeros((most, batch_size), np.int32)
             rows[:count] = self._batches.steps(self.step, count)
-            before = {name: self.tally.sums.get(name, 0.0) for name in self._model.FIGURES}
+            before = {name: self.tally.sums.get(name, 0.0) for name in self._model.METRICS}
             start = {name: tf.constant(value, tf.float64) for name, value in before.items()}
             totals, bad_step, bad_loss = self._steps(tf.constant(rows), tf.constant(count), start)
             bad = int(bad_step)  # waits for the end of the call
@@ -190,7 +190,7 @@ class TrainingLoop:
         self.divergence = Divergence(self.step, loss, self._loss_limit)
 
     def test(self, images: np.ndarray) -> dict[str, float]:
-        """Mean figures of ``model.test_step`` over (n, 28, 28, 1) uint8 images."""
+        """Mean metrics of ``model.test_step`` over (n, 28, 28, 1) uint8 images."""
         sums: dict[str, float] = {}
         for first in range(0, len(images), EVALUATION_BATCH):
             batch = images[first : first + EVALUATION_BATCH]
@@ -204,13 +204,13 @@ class TrainingLoop:
         index, bad_step, bad_loss = tf.constant(0), tf.constant(-1), tf.constant(0.0)
         # Not `for index in tf.range(count)`: XLA compiles that anew for each value of `count`.
         while index < count:
-            figures = self._model.train_step(self.rescale(tf.gather(self._images, rows[index])))
-            sums = {name: sums[name] + tf.cast(figures[name], tf.float64) for name in sums}
+            metrics = self._model.train_step(self.rescale(tf.gather(self._images, rows[index])))
+            sums = {name: sums[name] + tf.cast(metrics[name], tf.float64) for name in sums}
             # Not `~(loss <= limit)`: TensorFlow rewrites that to `loss > limit`, false for a NaN.
-            is_bad = tf.math.is_nan(figures["loss"]) | (figures["loss"] > self._loss_limit)
+            is_bad = tf.math.is_nan(metrics["loss"]) | (metrics["loss"] > self._loss_limit)
             is_first_bad = (bad_step < 0) & is_bad
             bad_step = tf.where(is_first_bad, index, bad_step)
-            bad_loss = tf.where(is_first_bad, figures["loss"], bad_loss)
+            bad_loss = tf.where(is_first_bad, metrics["loss"], bad_loss)
             index += 1
         return sums, bad_step, bad_loss
 

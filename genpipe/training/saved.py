@@ -42,7 +42,7 @@ class SavedModel:
 
     Attributes:
         folder: where it lies.
-        card: the contents of ``model.json``.
+        metadata: the contents of ``model.json``.
 
     Raises:
         InputError: the folder holds no ``model.json`` or one that is not readable.
@@ -53,9 +53,9 @@ class SavedModel:
         self._sessions: dict[str, Any] = {}
         path = self.folder / "model.json"
         try:
-            self.card: dict[str, Any] = parse_document(path.read_bytes(), *SECTIONS)
-            self.family: str = str(self.card["family"])
-            self.status = Status(self.card["status"])
+            self.metadata: dict[str, Any] = parse_document(path.read_bytes(), *SECTIONS)
+            self.family: str = str(self.metadata["family"])
+            self.status = Status(self.metadata["status"])
         except FileNotFoundError:
             raise InputError(f"{path} does not exist: this folder holds no trained model") from None
         except (OSError, ValueError, KeyError) as error:
@@ -68,9 +68,9 @@ class SavedModel:
         Raises:
             InputError: it belongs to none, as the judge does.
         """
-        if "latent_size" not in self.card:
-            raise InputError(f"{self.folder} holds a {self.family!r}, which is of no cell")
-        return Cell(self.family, self.card["latent_size"])
+        if "latent_size" not in self.metadata:
+            raise InputError(f"{self.folder} holds a {self.family!r}, which belongs to no cell")
+        return Cell(self.family, self.metadata["latent_size"])
 
     @property
     def complete(self) -> bool:
@@ -164,7 +164,7 @@ class SavedModel:
     def _file(self, name: str) -> Path:
         """A file of the model, after its digest was checked."""
         path = self.folder / name
-        expected = self.card.get("files", {}).get(name)
+        expected = self.metadata.get("files", {}).get(name)
         if expected is None:
             raise InputError(f"{self.folder / 'model.json'} lists no {name}")
         found = file_digest(path) if path.is_file() else "no such file"
@@ -207,7 +207,7 @@ def save(
     status: Status,
     networks: Mapping[str, keras.Model],
     history: Sequence[Mapping[str, float]],
-    card: Mapping[str, Any],
+    metadata: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write a model folder; ``model.json`` comes last, so that a torn folder is never a model.
 
@@ -217,7 +217,7 @@ def save(
         status: how the training ended; nothing but ``complete`` has networks.
         networks: by the name they are opened with.
         history: one row a logged point, all with the same names.
-        card: what else ``model.json`` holds.
+        metadata: what else ``model.json`` holds.
 
     Returns:
         The contents of ``model.json``.
@@ -239,7 +239,7 @@ def save(
         contents = {
             "family": family,
             "status": status.value,
-            **card,
+            **metadata,
             "version": importlib.metadata.version("genpipe"),
             "weights_digest": f"sha256:{weights.hexdigest()}" if networks else None,
             "files": files,

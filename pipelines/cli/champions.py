@@ -18,7 +18,7 @@ Examples:
 def champions() -> None:
     """List, explain and roll back the published champions.
 
-    TARGET is the folder or bucket prefix that runs were given as --publish-to.
+    TARGET is the model registry: the folder or gs:// prefix given as --publish-to.
     """
 
 
@@ -35,7 +35,7 @@ def list_champions(target: str) -> None:
 @click.argument("target")
 @click.argument("family", required=False, default="")
 def champions_history(target: str, family: str) -> None:
-    """Tell every decision, of one FAMILY or of all."""
+    """List every decision, for one FAMILY or for all."""
     from pipelines.console.champions import open_target, show_history
 
     show_history(open_target(target, family))
@@ -46,7 +46,7 @@ def champions_history(target: str, family: str) -> None:
 @click.argument("family")
 @click.argument("version", required=False, default="")
 def roll_back_champion(target: str, family: str, version: str) -> None:
-    """Put a former champion back.
+    """Roll back to an earlier champion.
 
     VERSION is one that `champions history` names; default: the champion before this one.
     """

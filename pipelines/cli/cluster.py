@@ -38,9 +38,9 @@ Examples:
 \b
 Exit status with --wait:
   0  the run succeeded
-  1  it failed or was stopped, or the cluster can't be asked
-  3  it goes on after --timeout
-  130  Ctrl-C: it goes on
+  1  it failed or was stopped, or the cluster can't be reached
+  3  it is still running after --timeout
+  130  Ctrl-C; the run goes on
 """
 
 
@@ -53,9 +53,9 @@ Examples:
 \b
 Exit status:
   0  the run succeeded
-  1  it failed or was stopped, or the cluster can't be asked
-  3  it goes on after --timeout
-  130  Ctrl-C: it goes on
+  1  it failed or was stopped, or the cluster can't be reached
+  3  it is still running after --timeout
+  130  Ctrl-C; the run goes on
 """
 
 
@@ -121,9 +121,9 @@ def submit(
 ) -> None:
     """Run the pipeline on a cluster.
 
-    The same pipeline is uploaded once, as a version that is named by its content. First the gs://
-    buckets that the run will use are looked at, with the credentials of this machine; without any,
-    they are not.
+    A pipeline is uploaded once, as a version named by its content; an unchanged one is not
+    uploaded again. Access to the run's gs:// buckets is checked first, if this machine has
+    credentials.
     """
     from pipelines.parameters import Parameters
 
@@ -165,7 +165,7 @@ def submit(
 @on_environment
 @wait_limit
 def follow(run: str, environment: str, timeout: int | None) -> None:
-    """Show how far each step of a cluster's run is, until it ends.
+    """Follow the steps of a cluster's run until it ends.
 
     RUN is its id or name.
     """
@@ -178,12 +178,12 @@ def follow(run: str, environment: str, timeout: int | None) -> None:
 @click.argument("steps", nargs=-1, metavar="[STEP]...")
 @on_environment
 @click.option("--tail", type=click.IntRange(min=1), metavar="LINES", help="Only the last lines.")
-@click.option("--raw", is_flag=True, help="With what Argo and KFP say of themselves.")
+@click.option("--raw", is_flag=True, help="Include the lines that Argo and KFP print.")
 def logs(run: str, steps: Sequence[str], environment: str, tail: int | None, raw: bool) -> None:
     """Print what the pods of a cluster's run printed.
 
-    RUN is its id or name, STEP a step's name (evaluate-vae-10) or kind (evaluate). Without one, it
-    is what failed.
+    RUN is its id or name, STEP a step's name (evaluate-vae-10) or kind (evaluate). Default: the
+    steps that failed.
     """
     from pipelines.cluster.follow import look
     from pipelines.cluster.logs import without_chatter
@@ -192,7 +192,7 @@ def logs(run: str, steps: Sequence[str], environment: str, tail: int | None, raw
     client, found = _cluster_run(environment, run)
     workflow = look(client, found.run_id).workflow
     if workflow is None:
-        raise StepError(f"the API does not tell the pods of run {found.display_name}")
+        raise StepError(f"the API does not report the pods of run {found.display_name}")
     for heading, text in logs_of(client, found.run_id, workflow, steps):
         lines = text.splitlines() if raw else list(without_chatter(text))
         click.echo(f"== {heading}")
@@ -232,7 +232,11 @@ def retry(run: str, environment: str) -> None:
 @click.command(epilog=RUNS_EXAMPLES)
 @on_environment
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many."
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Number of runs to list.",
 )
 def runs(environment: str, limit: int) -> None:
     """List the newest runs of a cluster's experiment."""

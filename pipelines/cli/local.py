@@ -76,7 +76,7 @@ Examples:
     "with the four archives.",
 )
 @budgets
-@click.option("--seed", type=int, help="Of splits, weights, orders and noise. Default 0.")
+@click.option("--seed", type=int, help="Seed of splits, weights, order and noise. Default 0.")
 @click.option(
     "--param",
     "extra",
@@ -86,7 +86,7 @@ Examples:
 )
 @click.option(
     "--publish-to",
-    help="Folder or gs:// prefix of the champions, whose places better cells take.",
+    help="Model registry, a folder or gs:// prefix: better cells become its champions.",
 )
 @force_promote
 @click.option(

@@ -54,7 +54,7 @@ on_environment = click.option(
 
 
 wait_limit = click.option(
-    "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Wait no longer than this."
+    "--timeout", type=click.IntRange(min=1), metavar="SECONDS", help="Stop waiting after this time."
 )
 
 
@@ -71,21 +71,23 @@ force_promote = click.option(
     "force_promote",
     is_flag=True,
     default=None,
-    help="Make the best cells champions even where they are not better.",
+    help="Promote the best cells even if they are not better than the champions.",
 )
 
 
 no_preflight = click.option(
     "--no-preflight",
     is_flag=True,
-    help="Do not look first whether the run's gs:// buckets can be used from here.",
+    help="Skip the access check of the run's gs:// buckets.",
 )
 
 
 FAMILIES = ", ".join(all_families())
 
 
-of_families = click.option("--families", type=Listing(str), help=f"Of {FAMILIES}. Default: all.")
+of_families = click.option(
+    "--families", type=Listing(str), help=f"Model families to train: {FAMILIES}. Default: all."
+)
 
 
 def budgets(command: Any) -> Any:
@@ -131,7 +133,7 @@ def of_a_run(command: Any) -> Any:
     """The argument and options that name a run, here or in a bucket."""
     for decorate in (
         click.option(
-            "--environment", metavar="FILE", help="Where RUN is a run's name or id on that cluster."
+            "--environment", metavar="FILE", help="Look RUN up on this cluster, by name or id."
         ),
         runs_folder,
         click.argument("run"),

@@ -40,13 +40,13 @@ Examples:
 
 @click.command(epilog=LEADERBOARD_EXAMPLES)
 @of_a_run
-@click.option("--metrics", is_flag=True, help="Say what each figure means.")
+@click.option("--metrics", is_flag=True, help="Explain each metric.")
 def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) -> None:
     """Print a run's leaderboard.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
-    or with --environment its name or id. Of a run that failed, or goes on, it is that of the cells
-    that ended.
+    or with --environment its name or id. A run that failed or is
+    still running shows the cells that have ended.
     """
     from pipelines.console.terminal import open_console, print_leaderboard, show_metrics
     from pipelines.runs.board import read_board
@@ -64,7 +64,8 @@ def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> N
     """Print a run's leaderboard, curves and samples.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
-    or with --environment its name or id. A run that failed, or goes on, shows the cells that ended.
+    or with --environment its name or id. A run that failed or is still
+    running shows the cells that have ended.
     """
     from pipelines.runs.find import find_run
 
@@ -84,7 +85,7 @@ def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> N
 @click.argument("chosen", nargs=-1, required=True, metavar="RUN RUN...")
 @runs_folder
 @click.option(
-    "--environment", metavar="FILE", help="Where the RUNs are names or ids on that cluster."
+    "--environment", metavar="FILE", help="Look the RUNs up on this cluster, by name or id."
 )
 @click.option("--open", "in_browser", is_flag=True, help="Show them on a page in the browser.")
 @click.option(
@@ -101,7 +102,7 @@ def compare(
 ) -> None:
     """Show runs side by side, here or on a page.
 
-    Settings that differ, figures, curves and samples of each cell.
+    It shows the settings that differ, and each cell's metrics, curves and samples.
 
     Each RUN is a local run's name or folder, the address of a run on a cluster, or with
     --environment a run's name or id.

@@ -26,9 +26,9 @@ Examples:
 
 @click.group(epilog=SCHEDULE_EXAMPLES)
 def schedule() -> None:
-    """Run the pipeline on a cluster by the clock.
+    """Run the pipeline on a cluster on a schedule.
 
-    Files such as those in deploy/schedules say when.
+    A schedule is a YAML file; deploy/schedules has examples.
     """
 
 
@@ -37,7 +37,8 @@ def schedule() -> None:
 @click.option(
     "--environment",
     metavar="FILE",
-    help="Where schedules run that do not say it: a file, or a name of deploy/environments.",
+    help="Environment of schedules that name none: a file, or the name of one in "
+    "deploy/environments.",
 )
 @click.option("--tag", help="Tag of the images, in place of the environments'.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and send nothing.")
@@ -47,9 +48,9 @@ def apply_schedules(
 ) -> None:
     """Make the cluster match a schedule, or all schedules of a folder.
 
-    What has not changed is left alone, and so are schedules that others made. A changed schedule
-    becomes a new recurring run; the old one is disabled, and deleted once no run of it is in
-    flight (by the next apply, if need be). First the runs' gs:// buckets are looked at, as
+    Unchanged schedules are left alone, and so are schedules that others made. A changed schedule
+    becomes a new recurring run; the old one is disabled, and deleted once none of its runs is in
+    flight (by the next apply, if need be). Access to the runs' gs:// buckets is checked first, as
     `submit` does.
     """
     from pipelines.cluster.schedule_files import read_schedules
@@ -109,7 +110,7 @@ def resume(name: str, environment: str) -> None:
 def delete(name: str, environment: str) -> None:
     """Delete a schedule.
 
-    While runs of it are in flight, which that would end, it is only disabled.
+    While its runs are in flight it is only disabled, since deleting it would end them.
     """
     _schedules(environment).delete(name)
     click.echo(f"deleted {name}")

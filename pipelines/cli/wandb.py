@@ -19,7 +19,7 @@ Examples:
 
 @click.group(epilog=WANDB_SYNC_EXAMPLES)
 def wandb() -> None:
-    """Weights & Biases: upload what a run logged and did not send."""
+    """Upload what a run logged to Weights & Biases and did not send."""
 
 
 @wandb.command("sync", epilog=WANDB_SYNC_EXAMPLES)
@@ -30,7 +30,7 @@ def wandb() -> None:
     default=SYNC_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="Give the upload no longer than this.",
+    help="Stop the upload after this time.",
 )
 def sync_wandb(run: str, runs: Path, environment: str | None, timeout: int) -> None:
     """Upload the W&B runs of a run's steps that are not on W&B yet."""

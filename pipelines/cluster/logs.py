@@ -68,7 +68,7 @@ def _from_page(client: kfp.Client, run_id: str, namespace: str, pod: Pod) -> str
     query = {"podname": pod.name, "podnamespace": namespace, "runid": run_id}
     text = get_text(client, "/k8s/pod/logs", query)
     if text.lstrip().startswith("<"):  # a login's page, or the page of KFP itself
-        raise ValueError("a web page, and no log")
+        raise ValueError("it is a web page, not a log")
     return text
 
 

@@ -61,7 +61,7 @@ class Schedule(Section):
             content = read_yaml(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{path}: no schedule ({reason})") from None
+            raise InputError(f"{path}: not a schedule ({reason})") from None
         try:
             return cls.model_validate(content)
         except ValidationError as error:

@@ -41,16 +41,16 @@ def open_target(target: str, family: str = "") -> list[Champions]:
 
 
 def show_champions(all_of: Iterable[Champions]) -> None:
-    """Print who is champion: version, run, figure, since when and by what decision."""
+    """Print who is champion: version, run, metric, since when and by what decision."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("model", "version", "run", "figure", "since", "by"):
-        table.add_column(heading, no_wrap=heading != "figure", overflow="fold")
+    for heading in ("model", "version", "run", "metric", "since", "by"):
+        table.add_column(heading, no_wrap=heading != "metric", overflow="fold")
     for champions in all_of:
         decision = champions.standing().decision
         if decision:
             cell, version, run = decision.cell.name, decision.champion, escape(decision.run)
-            figure = escape(_figure(champions, version))
-            table.add_row(cell, version, run, figure, _when(decision), decision.outcome.value)
+            metric = escape(_metric(champions, version))
+            table.add_row(cell, version, run, metric, _when(decision), decision.outcome.value)
     open_console().print(table)
 
 
@@ -80,10 +80,10 @@ def roll_back(target: str, family: str, version: str = "") -> Decision:
     return champions.roll_back(version)
 
 
-def _figure(champions: Champions, version: str) -> str:
+def _metric(champions: Champions, version: str) -> str:
     metric = find_family(champions.family).compared_by
     try:
-        value = champions.card(version).get("metrics", {}).get(metric)
+        value = champions.metadata(version).get("metrics", {}).get(metric)
     except StepError as error:
         return str(error)
     return f"{COMPARED_BY[metric]} {value:.5g}" if isinstance(value, (int, float)) else ""

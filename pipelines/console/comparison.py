@@ -24,7 +24,7 @@ from pipelines.console.terminal import headlines, print_prose
 # Characters of a comparison's first and last column.
 LABEL_WIDTH = 25
 BEST_WIDTH = 11
-FIGURES = (
+COMPARED = (
     "mean_squared_error",
     "total_loss",
     "frechet_distance",
@@ -63,7 +63,7 @@ def check_comparable(uris: Sequence[str]) -> None:
 
 
 def show_comparison(runs: Sequence[Results], console: Console) -> None:
-    """Print runs side by side: what differs in them, each cell's figures, and a few samples."""
+    """Print runs side by side: what differs in them, each cell's metrics, and a few samples."""
     console.print(f"[bold]{len(runs)} runs side by side[/bold]")
     for letter, run in zip(LETTERS, runs, strict=False):
         console.print(f"  [bold]{letter}[/bold]  {escape(run.name)}", soft_wrap=True)
@@ -101,7 +101,7 @@ def _comparison(runs: Sequence[Results], places: range, console: Console) -> Tab
         table.add_column("best", no_wrap=True)
     for cell in _all_cells(runs):
         table.add_row(Text(f"  {cell.name}", style="bold"))
-        for name, texts, best in figures_of(cell, runs):
+        for name, texts, best in metrics_of(cell, runs):
             shown = [
                 Text(texts[place], style="bold" if LETTERS[place] == best[:1] else "")
                 for place in places
@@ -117,7 +117,7 @@ def _comparison(runs: Sequence[Results], places: range, console: Console) -> Tab
 
 
 def comparison_page(runs: Sequence[Results]) -> str:
-    """Write the page that shows runs side by side: figures, curves and pictures.
+    """Write the page that shows runs side by side: metrics, curves and pictures.
 
     Returns:
         An HTML document below 2 MB that loads nothing from anywhere.
@@ -144,9 +144,9 @@ def comparison_page(runs: Sequence[Results]) -> str:
             {
                 "style": cell.family.name,
                 "title": cell.title,
-                "figures": [
+                "metrics": [
                     {"label": METRICS[name].label, "texts": texts, "best": best}
-                    for name, texts, best in figures_of(cell, runs)
+                    for name, texts, best in metrics_of(cell, runs)
                 ],
                 "chart": _chart(cell, runs),
                 "curve": cell.family.headline.replace("_", " "),
@@ -164,13 +164,13 @@ def comparison_page(runs: Sequence[Results]) -> str:
     )
 
 
-def figures_of(cell: Cell, runs: Sequence[Results]) -> list[tuple[str, list[str], str]]:
-    """Each figure that a run has of a cell: its name, as each run has it, and which is best.
+def metrics_of(cell: Cell, runs: Sequence[Results]) -> list[tuple[str, list[str], str]]:
+    """Each metric that a run has of a cell: its name, as each run has it, and which is best.
 
     The best is told as ``B by 12.0%``, against the next; empty where none is.
     """
     rows, incomparable = [], _incomparable(runs)
-    for name in FIGURES:
+    for name in COMPARED:
         values = [run.metrics.get(cell, {}).get(name) for run in runs]
         if any(value is not None for value in values):
             texts = [format_metric(name, value) for value in values]
@@ -206,12 +206,12 @@ def differences(runs: Sequence[Results]) -> list[str]:
 
 
 def warnings(runs: Sequence[Results]) -> list[str]:
-    """Why figures of these runs do not compare, where they do not."""
+    """Why metrics of these runs do not compare, where they do not."""
     incomparable = _incomparable(runs)
     if not incomparable:
         return []
-    if incomparable == set(FIGURES):
-        return ["These runs were measured on different data: their figures do not compare."]
+    if incomparable == set(COMPARED):
+        return ["These runs were measured on different data: their metrics do not compare."]
     told = "Fréchet distances and shares of digits do not compare between them."
     if all(run.judge for run in runs):
         return [f"These runs have different judges: {told}"]
@@ -219,9 +219,9 @@ def warnings(runs: Sequence[Results]) -> list[str]:
 
 
 def _incomparable(runs: Sequence[Results]) -> set[str]:
-    """The figures that mean something else in each of these runs, for all that is known."""
+    """The metrics that mean something else in each of these runs, for all that is known."""
     if len({run.board.get("data", {}).get("digest") for run in runs}) > 1:
-        return set(FIGURES)
+        return set(COMPARED)
     judges = {run.judge for run in runs}
     return set(JUDGED) if len(judges) > 1 or "" in judges else set()
 

@@ -63,7 +63,7 @@ class Results:
 
     @property
     def metrics(self) -> dict[Cell, Mapping[str, float | None]]:
-        """The figures of each cell."""
+        """The metrics of each cell."""
         rows = self.board["cells"]
         return {Cell(row["family"], row["latent_size"]): row["metrics"] for row in rows}
 
@@ -100,11 +100,11 @@ def read_results(run: FoundRun) -> Results:
         return {cell: images for cell, images in found.items() if len(images)}
 
     judge = _parse(contents[judges[-1].name], uri) if judges else {}
-    cards = {cell: _parse(content(cell, "model.json") or b"{}", uri) for cell in files}
+    found = {cell: _parse(content(cell, "model.json") or b"{}", uri) for cell in files}
     return Results(
         uri=uri,
         board=board,
-        settings={cell: card.get("settings", {}) for cell, card in cards.items()},
+        settings={cell: metadata.get("settings", {}) for cell, metadata in found.items()},
         curves={cell: _curve(content(cell, "history.csv"), cell) for cell in files},
         judge=str(judge.get("weights_digest", "")),
         files=files,

@@ -110,7 +110,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
     console.print(f"[bold]genpipe run {run.name}[/bold]")
     console.print(f"  {families} at latent size {sizes} on {run.parameters.dataset}: {cells} cells")
     if quick:
-        console.print("  --quick: small budgets, so figures are worse than those of a full run")
+        console.print("  --quick: small budgets, so metrics are worse than those of a full run")
     console.print(f"  everything goes to {escape(str(_shown(run.folder)))}")
     if run.account.mode == "online":
         console.print(f"  and to W&B: {escape(run.account.place('', DEFAULT_PROJECT))}")
@@ -214,7 +214,7 @@ def parse_leaderboard(content: bytes, place: str) -> dict[str, Any]:
     try:
         return _Leaderboard.model_validate_json(content).model_dump(mode="json")
     except ValidationError as error:
-        raise InputError(f"{place} is no leaderboard: {explain(error)}") from None
+        raise InputError(f"{place} is not a leaderboard: {explain(error)}") from None
 
 
 def print_leaderboard(
@@ -231,8 +231,8 @@ def print_leaderboard(
 
     curves = curves or {}
     present = {name for cell in board["cells"] for name in cell["metrics"]}
-    figures = {name: heading for name, heading in COLUMNS.items() if name in present}
-    headings = ["  model", "latent", "curve", *figures.values(), "units", ""]
+    columns = {name: heading for name, heading in COLUMNS.items() if name in present}
+    headings = ["  model", "latent", "curve", *columns.values(), "units", ""]
     rows, styles = [], []
     for row in board["cells"]:
         metrics = row["metrics"]
@@ -244,12 +244,12 @@ def print_leaderboard(
             if metrics.get(f"{kind}_units") is not None
         )
         curve = curves.get(Cell(row["family"], row["latent_size"]), "")
-        texts = [format_metric(name, metrics.get(name)) for name in figures]
+        texts = [format_metric(name, metrics.get(name)) for name in columns]
         rows.append([f"  {row['family']}", str(row["latent_size"]), curve, *texts, units, note])
         styles.append("bold" if is_best else None)
     for name, title in REFERENCES.items():
         if reference := board["references"].get(name):
-            texts = [format_metric(name, reference["metrics"].get(name)) for name in figures]
+            texts = [format_metric(name, reference["metrics"].get(name)) for name in columns]
             rows.append([f"  {title}", "", "", *texts, "", ""])
             styles.append("dim")
     shown, left_out = _fit(headings, rows, console.width)
@@ -272,7 +272,7 @@ def print_leaderboard(
     meanings = [told[headings[index]] for index in shown if headings[index] in told]
     if board["references"]:
         meanings.append("below them: what real images, a Gaussian of the pixels and noise score")
-    legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each figure is"])
+    legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each metric is"])
     print_prose(console, legend)
 
 
@@ -321,7 +321,7 @@ def _fit(
 
 
 def show_metrics() -> None:
-    """Print what each figure of the leaderboard means."""
+    """Print what each metric of the leaderboard means."""
     from genpipe.metrics.registry import METRICS
 
     console = open_console()

@@ -109,7 +109,7 @@ def _image(name: str) -> Any:
     try:
         return docker.from_env().images.get(name)
     except docker.errors.ImageNotFound:
-        raise InputError(f"image {name}: there is none; `make images` builds it") from None
+        raise InputError(f"there is no image {name}: `make images` builds it") from None
     except docker.errors.DockerException as error:
         reason = " ".join(str(error).split())
         raise InputError(

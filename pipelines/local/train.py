@@ -55,7 +55,7 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
     for name in given:
         if name not in known:
             own = ", ".join(sorted(known))
-            raise InputError(f"{name} is no setting of the family {family}: choose from {own}")
+            raise InputError(f"{family} has no setting {name}: choose from {own}")
     settings = spec.settings(**given)
     cell = Cell(spec, settings.latent_size)
     open_dataset(data)

@@ -31,7 +31,7 @@ EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NOT_STEPS = ("logs", "wandb")
 NOT_ARTIFACTS = ("executor_output.json", "step.json")
 # The files that name a cell; a larger one is not ours, and not worth reading for a listing.
-CARDS = ("model/model.json", "evaluation/metrics.json", "samples/metrics.json")
+METADATA = ("model/model.json", "evaluation/metrics.json", "samples/metrics.json")
 METRICS = "metrics"
 LARGEST_CARD = 2**20
 SECONDS_BETWEEN_LINES = 10.0
@@ -93,7 +93,7 @@ def read_run(uri: str) -> list[Step]:
     if not any(_kind(task) in STEPS for task, _ in found):
         raise InputError(f"no steps of a run at {uri}: check the name or the address")
 
-    contents = _read_cards(uri, found.values())
+    contents = _read_metadata(uri, found.values())
     steps = [_read_step(uri, task, files, contents) for (task, _), files in found.items()]
     taken = Counter(step.name for step in steps)
     for number, (_, execution) in enumerate(found):
@@ -259,20 +259,20 @@ def _read_step(
 ) -> Step:
     """A step with what its own files say of it."""
     kind = _kind(task)
-    cards = [contents[file.name] for file in _cards(artifacts, CARDS)]
-    card: dict[str, Any] = next(filter(None, cards), {})
+    documents = [contents[file.name] for file in _metadata_files(artifacts, METADATA)]
+    metadata: dict[str, Any] = next(filter(None, documents), {})
     try:
-        cell = Cell(card["family"], card["latent_size"])
+        cell = Cell(metadata["family"], metadata["latent_size"])
     except (KeyError, InputError):  # not of a cell, as the judge
         cell = None
-    metrics = next((contents[file.name] for file in _cards(artifacts, [METRICS])), {})
+    metrics = next((contents[file.name] for file in _metadata_files(artifacts, [METRICS])), {})
     # A local folder has the step's name; a task's number tells nothing once the cell is known.
     known = storage.is_remote(uri) and kind in STEPS
     return Step(
         name=step_name(kind, cell) if known else task,
         kind=kind,
         cell=cell,
-        status=str(card.get("status", "")),
+        status=str(metadata.get("status", "")),
         artifacts=artifacts,
         metrics={
             name: value
@@ -282,7 +282,7 @@ def _read_step(
     )
 
 
-def _cards(
+def _metadata_files(
     artifacts: Mapping[str, Mapping[str, storage.File]], names: Iterable[str]
 ) -> list[storage.File]:
     """The files of a step by these names that are small enough to be read."""
@@ -291,11 +291,15 @@ def _cards(
     return [file for file in files if file and file.size <= LARGEST_CARD]
 
 
-def _read_cards(
+def _read_metadata(
     uri: str, steps: Iterable[Mapping[str, Mapping[str, storage.File]]]
 ) -> dict[str, dict[str, Any]]:
     """The small JSON objects of all steps, by the files' names; empty where one is none."""
-    names = [file.name for artifacts in steps for file in _cards(artifacts, [*CARDS, METRICS])]
+    names = [
+        file.name
+        for artifacts in steps
+        for file in _metadata_files(artifacts, [*METADATA, METRICS])
+    ]
     return {name: _parse(content) for name, content in storage.read_files(uri, names).items()}
 
 

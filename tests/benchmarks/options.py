@@ -60,14 +60,14 @@ def measure(root: Path, family: str, latent_size: int, seed: int, options: Any) 
     settings = spec.settings(latent_size=latent_size, seed=seed, **options)
     with tempfile.TemporaryDirectory() as name:
         model, made = Path(name, "model"), Path(name, "made")
-        card = train(spec, settings, data, model, tracker)
+        metadata = train(spec, settings, data, model, tracker)
         scores = (
             sample(data, root / "judge", model, made, samples=SAMPLES, seed=0, tracker=tracker)
             if family == "dcgan"
             else evaluate(data, model, made, seed=0, tracker=tracker)
         )
     figures = {name: scores["metrics"][name] for name in FIGURES[family]}
-    return {"images_per_second": card["training"]["images_per_second"], **figures}
+    return {"images_per_second": metadata["training"]["images_per_second"], **figures}
 
 
 def quietly(work: Callable[..., Any], *arguments: Any) -> Any:

@@ -51,8 +51,8 @@ BARS: list[Bar] = [
 
 def judge_bar(folder: Path) -> tuple[str, float]:
     """The judge's accuracy on the test split."""
-    card = json.loads((folder / "judge" / "model" / "model.json").read_text())
-    return "judge, test accuracy", card["metrics"]["test_accuracy"]
+    metadata = json.loads((folder / "judge" / "model" / "model.json").read_text())
+    return "judge, test accuracy", metadata["metrics"]["test_accuracy"]
 
 
 def main(folder: Path) -> int:

@@ -65,9 +65,14 @@ def test_the_code_behind_a_generated_image_is_found(tmp_path: Path) -> None:
     keras.utils.set_random_seed(0)
     layers = [keras.Input((2,)), keras.layers.Dense(784, "tanh"), keras.layers.Reshape(SIDE)]
     networks = {"generator": keras.Sequential(layers)}
-    card = {"latent_size": 2}
+    metadata = {"latent_size": 2}
     saved.save(
-        tmp_path, family="dcgan", status=Status.COMPLETE, networks=networks, history=[], card=card
+        tmp_path,
+        family="dcgan",
+        status=Status.COMPLETE,
+        networks=networks,
+        history=[],
+        metadata=metadata,
     )
     model = saved.SavedModel(tmp_path)
     codes = np.array([[0.5, -1.0], [-0.3, 0.8]], np.float32)

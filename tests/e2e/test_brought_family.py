@@ -70,12 +70,12 @@ def test_its_settings_are_parameters_and_options(genpipe: Any) -> None:
 
 
 def test_it_is_trained_as_it_was_told(run: Path) -> None:
-    card = json.loads((run / "train-denoising-2" / "model" / "model.json").read_text())
+    metadata = json.loads((run / "train-denoising-2" / "model" / "model.json").read_text())
 
-    assert card["family"] == "denoising"
-    assert card["settings"]["masked_share"] == 0.5
-    assert card["settings"]["epochs"] == 1
-    assert card["status"] == "complete"
+    assert metadata["family"] == "denoising"
+    assert metadata["settings"]["masked_share"] == 0.5
+    assert metadata["settings"]["epochs"] == 1
+    assert metadata["status"] == "complete"
 
 
 def test_it_stands_beside_the_others_wherever_cells_are_shown(run: Path, genpipe: Any) -> None:

@@ -76,30 +76,30 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
         ({"retries": {"longest": "10m"}}, "retries.longest: no such field"),
         (
             {"retries": {"count": 1, "max_duration": "10m"}, "time_limit_seconds": 7200},
-            "retries.max_duration: 600 s from the first attempt on are over before",
+            "retries.max_duration, 600 s from the first attempt on, ends before",
         ),
         ({"volumes": [{"claim": "data"}]}, "volumes.0.path: this field is required"),
         ({"volumes": [{"claim": "data", "path": "data"}]}, "volumes.0.path"),
         ({"volumes": [{"claim": "data", "path": "/"}]}, "volumes.0.path"),
-        ({"volumes": [{"claim": "data", "path": "/minio/data"}]}, "volumes.0.path: KFP and the"),
+        ({"volumes": [{"claim": "data", "path": "/minio/data"}]}, "volumes.0.path: "),
         ({"volumes": [{"claim": "data", "path": "/data", "steps": ["trian"]}]}, "volumes.steps"),
         (
             {"checkpoint_root": "/data/checkpoints"},
-            "checkpoint_root: /data/checkpoints lies in no volume that train mounts",
+            "checkpoint_root: /data/checkpoints is in no volume that train mounts",
         ),
         (
             {
                 "checkpoint_root": "/data/../checkpoints",
                 "volumes": [{"claim": "data", "path": "/data"}],
             },
-            "checkpoint_root: /data/../checkpoints lies in no volume",
+            "checkpoint_root: /data/../checkpoints is in no volume",
         ),
         (
             {
                 "checkpoint_root": "/data",
                 "volumes": [{"claim": "data", "path": "/data", "steps": ["judge"]}],
             },
-            "checkpoint_root: /data lies in no volume that train mounts",
+            "checkpoint_root: /data is in no volume that train mounts",
         ),
         ({"steps": {"ingest": {"cpu_request": "two"}}}, "steps.ingest.cpu_request"),
         ({"steps": {"ingest": {"cpu_request": True}}}, "steps.ingest.cpu_request"),

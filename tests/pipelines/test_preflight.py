@@ -166,7 +166,7 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
 
     told = refusal(Parameters(publish_to=str(tmp_path / "file" / "best")))
 
-    assert f"publish_to: cannot write to {tmp_path}/file/best: {tmp_path}/file is no folder" in told
+    assert f"cannot write to {tmp_path}/file/best: this user may not write to {tmp_path}/f" in told
 
 
 def test_a_run_is_refused_before_it_has_a_folder(

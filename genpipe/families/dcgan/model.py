@@ -61,7 +61,7 @@ def cross_entropy(probability: tf.Tensor) -> tf.Tensor:
 class DCGAN(keras.Model):
     """Generator and discriminator, each with its own Adam(2e-4, beta_1 0.5)."""
 
-    FIGURES = ("loss", "discriminator_loss", "generator_loss", "discriminator_accuracy")
+    METRICS = ("loss", "discriminator_loss", "generator_loss", "discriminator_accuracy")
 
     def __init__(self, settings: DCGANSettings) -> None:
         super().__init__(name="dcgan")

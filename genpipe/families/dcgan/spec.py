@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 class DCGANSettings(Settings):
     """A step is one discriminator update and one generator update."""
 
-    steps: int = number(1100, STEPS, "batches to learn from: one update of each network a batch")
+    steps: int = number(1100, STEPS, "training steps, each a batch and an update of each network")
     batch_size: int = number(32, BATCH_SIZES, "images in a batch")
     learning_rate: float = number(2e-4, LEARNING_RATES, "Adam's learning rate")
     gen_interval: int = number(250, STEPS, "steps between the grids of samples")
     share_generator_pass: bool = switch(
         False,
-        "the generator learns from the images that the discriminator was shown: faster, and not "
+        "train the generator on the images that the discriminator was shown: faster, but not "
         "Keras-GAN's algorithm",
     )
 

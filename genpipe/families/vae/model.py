@@ -53,7 +53,7 @@ def kl_divergence(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
 class VAE(EncoderDecoder):
     """Encoder and decoder trained on ``784 * mse + beta * KL``."""
 
-    FIGURES = ("loss", "reconstruction_loss", "kl_divergence")
+    METRICS = ("loss", "reconstruction_loss", "kl_divergence")
 
     def __init__(self, settings: VAESettings) -> None:
         decoder = build_decoder(settings.latent_size, settings.hidden_size)

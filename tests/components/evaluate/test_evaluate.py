@@ -113,7 +113,7 @@ def test_metrics_json_holds_the_cell_and_its_scores(evaluated: Evaluated, digits
     assert (result["family"], result["latent_size"]) == (model.family, model.cell.latent_size)
     assert (result["status"], result["split"], result["images"]) == ("complete", "test", 200)
     assert result["data"] == {"name": "mnist", "digest": digits.digest}
-    assert result["training"] == model.card["training"]
+    assert result["training"] == model.metadata["training"]
     assert set(result["metrics"]) == METRICS[model.cell.family.name]
     assert np.isfinite(list(result["metrics"].values())).all()
     assert evaluated.tracker.summary == result["metrics"]
@@ -270,9 +270,9 @@ def test_a_model_of_other_data_is_refused_and_both_digests_are_told(
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(evaluations["vae"].model, model)
-    card = json.loads((model / "model.json").read_text())
-    card["data"]["digest"] = "sha256:other"
-    (model / "model.json").write_text(json.dumps(card))
+    metadata = json.loads((model / "model.json").read_text())
+    metadata["data"]["digest"] = "sha256:other"
+    (model / "model.json").write_text(json.dumps(metadata))
 
     with pytest.raises(InputError, match=rf"trained on data sha256:other.* {digits.digest}"):
         evaluate(digits.folder, model, tmp_path / "evaluation", 0, Tracker())
@@ -288,7 +288,7 @@ def test_a_diverged_model_is_a_result_without_scores(digits: Dataset, tmp_path: 
         status=Status.DIVERGED,
         networks={},
         history=[],
-        card={"latent_size": 2, "data": data, "training": {"steps": 7}, "reason": reason},
+        metadata={"latent_size": 2, "data": data, "training": {"steps": 7}, "reason": reason},
     )
     tracker = Recorder()
 

@@ -132,7 +132,7 @@ class MadeRun:
         return (self.root / "page").read_text(encoding="utf-8")
 
     def files_of(self, family: str) -> dict[str, bytes]:
-        """What a version of a family's cell must hold, but for its card."""
+        """What a version of a family's cell must hold, but for its metadata."""
         root = self.root / f"{family}-10"
         found = {
             path.relative_to(root).as_posix(): path.read_bytes()

@@ -79,9 +79,9 @@ def assert_champion_is(target: str, run: MadeRun, family: str) -> None:
     """The family's champion is the run's cell, and every byte of it is there."""
     place = storage.join(target, family, "versions", champion(target, family))
     found = content(place)
-    card = json.loads(found.pop("version.json"))
+    metadata = json.loads(found.pop("version.json"))
     assert found == run.files_of(family)
-    assert (card["run"], card["family"], card["latent_size"]) == (run.name, family, 10)
+    assert (metadata["run"], metadata["family"], metadata["latent_size"]) == (run.name, family, 10)
 
 
 def test_the_first_of_each_family_is_champion(make: Make, target: str) -> None:
@@ -320,5 +320,5 @@ def test_a_champion_that_can_not_be_read_is_told_and_gives_way_to_force(
 def test_a_pointer_that_holds_no_decision_is_told(make: Make, shelf: str, pointer: bytes) -> None:
     storage.write_bytes(storage.join(shelf, "vae", "champion.json"), pointer)
 
-    with pytest.raises(StepError, match=r"vae/champion.json holds no decision \(.*put back"):
+    with pytest.raises(StepError, match=r"vae/champion.json is not a decision \(.*restore"):
         make("run-1", {"vae": 90.0}).publish(shelf)

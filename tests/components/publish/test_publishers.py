@@ -38,7 +38,7 @@ def assert_whole(champions: Champions, run: MadeRun) -> None:
     found = storage.read_files(place, storage.list_files(place))
     found.pop("version.json")
     assert found == run.files_of(FAMILY)
-    assert champions.card(decision.champion)["run"] == run.name
+    assert champions.metadata(decision.champion)["run"] == run.name
 
 
 def test_a_publisher_killed_at_any_write_leaves_a_whole_champion(
@@ -48,7 +48,7 @@ def test_a_publisher_killed_at_any_write_leaves_a_whole_champion(
     count = int(publishers("killed", runs, target).split()[-1])
     first, better = (made(tmp_path / "same") for made in (champion, challenger))
 
-    assert count >= 8  # each file of a version, its card, the pointer, the record
+    assert count >= 8  # each file of a version, its metadata, the pointer, the record
     left: Counter[str] = Counter()
     for number in range(count + 1):
         champions = Champions(storage.join(target, str(number)), FAMILY)

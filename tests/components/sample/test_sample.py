@@ -46,9 +46,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return write_dataset(folder, arrays, name="mnist", class_names=tuple("0123456789"), facts={})
 
 
-def save(folder: Path, family: str, networks: dict[str, keras.Model], **card: Any) -> Path:
+def save(folder: Path, family: str, networks: dict[str, keras.Model], **metadata: Any) -> Path:
     status = Status.COMPLETE if networks else Status.DIVERGED
-    saved.save(folder, family=family, status=status, networks=networks, history=[], card=card)
+    saved.save(
+        folder, family=family, status=status, networks=networks, history=[], metadata=metadata
+    )
     return folder
 
 

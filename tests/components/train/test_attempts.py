@@ -84,13 +84,13 @@ def test_a_training_that_is_killed_ten_times_ends_with_the_same_bits(ended: Ende
 
     assert statuses.count(-signal.SIGKILL) == KILLS
     assert statuses[-1] == 0
-    assert whole.card["weights_digest"] == other.card["weights_digest"]
-    assert whole.card["weights_digest"]
-    for card in (whole.card, other.card):
+    assert whole.metadata["weights_digest"] == other.metadata["weights_digest"]
+    assert whole.metadata["weights_digest"]
+    for metadata in (whole.metadata, other.metadata):
         for name in ("files", *TIMINGS):  # a .keras file tells when it was written
-            card.pop(name, None)
-            card["training"].pop(name, None)
-    assert whole.card == other.card
+            metadata.pop(name, None)
+            metadata["training"].pop(name, None)
+    assert whole.metadata == other.metadata
     histories = [
         {name: values for name, values in model.history().items() if name not in TIMINGS}
         for model in (whole, other)

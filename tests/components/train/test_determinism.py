@@ -24,8 +24,8 @@ digests = {}
 for family in all_families():
     budget = {"steps": 12} if family == "dcgan" else {"epochs": 2}
     settings = (spec := find_family(family)).settings(latent_size=100, **budget)
-    card = train(spec, settings, data, folder / family, Tracker())
-    digests[family] = card["weights_digest"]
+    metadata = train(spec, settings, data, folder / family, Tracker())
+    digests[family] = metadata["weights_digest"]
 (folder / "digests.json").write_text(json.dumps(digests))
 """
 

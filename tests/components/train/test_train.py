@@ -66,7 +66,7 @@ class Trained:
     """One training: what it gave back, wrote and logged, and the networks it had in memory."""
 
     folder: Path
-    card: dict[str, Any]
+    metadata: dict[str, Any]
     tracker: Recorder
     networks: Mapping[str, keras.Model]
 
@@ -81,8 +81,8 @@ def run(family: FamilySpec, settings: Settings, data: Dataset, folder: Path) -> 
     saved_save, tracker = saved.save, Recorder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saved, "save", save)
-        card = train(family, settings, data.folder, folder, tracker)
-    return Trained(folder, card, tracker, networks)
+        metadata = train(family, settings, data.folder, folder, tracker)
+    return Trained(folder, metadata, tracker, networks)
 
 
 @pytest.fixture(scope="module", params=list(all_families()))
@@ -99,26 +99,28 @@ def trained(family: str, digits: Dataset, tmp_path_factory: pytest.TempPathFacto
 def test_model_json_holds_what_a_reader_needs(
     family: str, trained: Trained, digits: Dataset
 ) -> None:
-    card = json.loads((trained.folder / "model.json").read_text())
+    metadata = json.loads((trained.folder / "model.json").read_text())
 
-    assert card == trained.card
-    assert card["family"] == family
-    assert card["status"] == "complete"
-    assert (card["latent_size"], card["seed"]) == (3, 0)
-    assert card["data"] == {"name": "mnist", "digest": digits.digest}
-    assert find_family(family).settings(**card["settings"]) == find_family(family).settings(
+    assert metadata == trained.metadata
+    assert metadata["family"] == family
+    assert metadata["status"] == "complete"
+    assert (metadata["latent_size"], metadata["seed"]) == (3, 0)
+    assert metadata["data"] == {"name": "mnist", "digest": digits.digest}
+    assert find_family(family).settings(**metadata["settings"]) == find_family(family).settings(
         **TINY[family]
     )
-    assert card["version"]
-    assert set(card["environment"]) == {"tensorflow", "keras", "precision", "variables"}
-    assert card["environment"]["precision"] == "float32"  # there is no GPU here
+    assert metadata["version"]
+    assert set(metadata["environment"]) == {"tensorflow", "keras", "precision", "variables"}
+    assert metadata["environment"]["precision"] == "float32"  # there is no GPU here
     parts = {"generator", "discriminator"} if family == "dcgan" else {"encoder", "decoder"}
-    assert set(card["files"]) == {f"{part}.{kind}" for part in parts for kind in ("keras", "onnx")}
-    assert card["weights_digest"].startswith("sha256:")
+    assert set(metadata["files"]) == {
+        f"{part}.{kind}" for part in parts for kind in ("keras", "onnx")
+    }
+    assert metadata["weights_digest"].startswith("sha256:")
 
 
 def test_the_cost_of_the_training_is_told(family: str, trained: Trained) -> None:
-    facts, options = trained.card["training"], TINY[family]
+    facts, options = trained.metadata["training"], TINY[family]
 
     steps = options["steps"] if family == "dcgan" else 2 * (512 // 32)
     assert facts["steps"] == steps
@@ -182,7 +184,7 @@ def test_training_in_bfloat16_learns_and_saves_float32(
 
     trained = run(find_family(family), settings, digits, tmp_path / "model")
 
-    assert trained.card["environment"]["precision"] == "bfloat16"
+    assert trained.metadata["environment"]["precision"] == "bfloat16"
     assert all(np.isfinite(row["loss"]) for row in trained.tracker.rows)
     model = SavedModel(trained.folder)
     for name, network in trained.networks.items():
@@ -235,12 +237,12 @@ def test_the_seed_fixes_the_weights(
             spec.settings(**TINY[family], seed=seed),
             digits,
             tmp_path / str(seed),
-        ).card
+        ).metadata
         for seed in (0, 1)
     )
 
-    assert again["weights_digest"] == trained.card["weights_digest"]
-    assert other["weights_digest"] != trained.card["weights_digest"]
+    assert again["weights_digest"] == trained.metadata["weights_digest"]
+    assert other["weights_digest"] != trained.metadata["weights_digest"]
 
 
 def test_what_the_bits_depend_on_is_told_apart(
@@ -293,13 +295,13 @@ def test_a_training_that_broke_off_goes_on_from_a_bucket(
         train(
             spec, settings, digits.folder, tmp_path / "1", broken, Checkpoints(root, broken.say, 0)
         )
-    card = train(
+    metadata = train(
         spec, settings, digits.folder, tmp_path, tracker, Checkpoints(root, tracker.say, 0)
     )
 
     assert len(broken.rows) == 1
     assert "goes on from the checkpoint of step 16" in tracker.out.getvalue()
-    assert card["weights_digest"] == trained.card["weights_digest"]
+    assert metadata["weights_digest"] == trained.metadata["weights_digest"]
     assert [row["epoch"] for row in tracker.rows] == [1, 2]
     assert storage.list_files(bucket) == []
 
@@ -336,7 +338,7 @@ def test_a_dcgan_has_the_same_bits_on_any_number_of_cores_and_beside_another(
         processes.append(subprocess.Popen(command))
 
     assert [process.wait() for process in processes] == [0, 0]
-    one, many = (SavedModel(folder).card["weights_digest"] for folder in folders)
+    one, many = (SavedModel(folder).metadata["weights_digest"] for folder in folders)
     assert one == many
 
 
@@ -360,12 +362,12 @@ def test_an_absurd_learning_rate_ends_as_diverged_and_not_as_a_crash(
     model = SavedModel(tmp_path / "model")
     assert model.status is Status.DIVERGED
     assert not model.complete
-    assert "the loss was" in model.card["reason"]
-    step = int(model.card["reason"].rsplit("at step ", 1)[1])
+    assert "the loss was" in model.metadata["reason"]
+    step = int(model.metadata["reason"].rsplit("at step ", 1)[1])
     assert 1 <= step <= 32
     assert sorted(path.name for path in model.folder.iterdir()) == ["history.csv", "model.json"]
-    assert model.card["weights_digest"] is None
-    assert f"diverged: {model.card['reason']}" in done.tracker.out.getvalue()
+    assert model.metadata["weights_digest"] is None
+    assert f"diverged: {model.metadata['reason']}" in done.tracker.out.getvalue()
 
 
 @pytest.mark.parametrize("family", ["vae", "dcgan"], indirect=True)
@@ -394,8 +396,8 @@ def test_a_late_divergence_keeps_the_history_until_then(
 
     model = SavedModel(tmp_path / "model")
     assert model.status is Status.DIVERGED
-    assert model.card["reason"] == "the loss was NaN at step 17"
-    assert model.card["files"] == {}
+    assert model.metadata["reason"] == "the loss was NaN at step 17"
+    assert model.metadata["files"] == {}
     assert len(model.history()["loss"]) == 1
     assert np.isfinite(model.history()["loss"]).all()
 

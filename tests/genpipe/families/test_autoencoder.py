@@ -56,7 +56,7 @@ def test_the_loss_is_the_mean_squared_error_of_all_pixels(images: tf.Tensor) -> 
     losses = model.test_step(images)
 
     rebuilt = model.decoder(model.encoder(images)).numpy()
-    assert set(losses) == set(model.FIGURES)
+    assert set(losses) == set(model.METRICS)
     assert float(losses["loss"]) == pytest.approx(np.square(rebuilt - images).mean(), rel=1e-6)
 
 

@@ -119,7 +119,7 @@ def test_a_step_moves_both_networks_and_tells_the_figures(images: tf.Tensor) -> 
 
     assert moved(generator, model.generator)
     assert moved(discriminator, model.discriminator)
-    assert set(figures) == set(model.FIGURES)
+    assert set(figures) == set(model.METRICS)
     parts = figures["discriminator_loss"] + figures["generator_loss"]
     assert figures["loss"] == pytest.approx(parts, rel=1e-6)
     assert figures["discriminator_accuracy"] * 8 == int(figures["discriminator_accuracy"] * 8)

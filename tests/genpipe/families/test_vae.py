@@ -105,7 +105,7 @@ def test_the_loss_is_784_mse_plus_beta_times_the_divergence(images: tf.Tensor, b
 
     losses = {name: float(value) for name, value in model.test_step(images).items()}
 
-    assert set(losses) == set(model.FIGURES)
+    assert set(losses) == set(model.METRICS)
     parts = losses["reconstruction_loss"] + beta * losses["kl_divergence"]
     assert losses["loss"] == pytest.approx(parts, rel=1e-6)
     divergence = np.mean(kl_divergence(*model.encoder(images)))

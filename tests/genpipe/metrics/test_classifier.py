@@ -34,8 +34,8 @@ def trained(
     folder, tracker = tmp_path_factory.mktemp("judge") / "model", Recorder()
     # Whole floats, as KFP hands them over.
     budget: dict[str, Any] = {"epochs": 2.0, "seed": 0.0, "samples": 100.0}
-    card = train_judge(digits.folder, folder, tracker=tracker, **budget)
-    return folder, card, tracker
+    metadata = train_judge(digits.folder, folder, tracker=tracker, **budget)
+    return folder, metadata, tracker
 
 
 def test_the_judge_is_as_described() -> None:
@@ -50,19 +50,19 @@ def test_the_judge_is_as_described() -> None:
 def test_the_accuracy_in_model_json_is_that_on_the_test_split(
     trained: tuple[Path, dict[str, Any], Recorder], digits: Dataset
 ) -> None:
-    folder, card, _ = trained
+    folder, metadata, _ = trained
     model = SavedModel(folder)
     images = RESCALINGS["unit"].apply(digits.images("test"))
     probabilities = model.run("classifier", images)
     right = probabilities.argmax(axis=1) == digits.labels("test")
 
-    assert json.loads((folder / "model.json").read_text()) == card
-    assert (card["family"], card["status"], card["seed"]) == ("judge", "complete", 0)
-    assert card["data"]["digest"] == digits.digest
+    assert json.loads((folder / "model.json").read_text()) == metadata
+    assert (metadata["family"], metadata["status"], metadata["seed"]) == ("judge", "complete", 0)
+    assert metadata["data"]["digest"] == digits.digest
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    assert card["metrics"]["test_accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    assert metadata["metrics"]["test_accuracy"] == pytest.approx(right.mean(), abs=1e-6)
     # Guessing is right in one of ten.
-    assert card["metrics"]["test_accuracy"] > 0.5
+    assert metadata["metrics"]["test_accuracy"] > 0.5
 
 
 def test_the_features_are_what_the_last_layer_reads(

@@ -147,13 +147,13 @@ def test_a_champion_that_came_meanwhile_is_not_rolled_back(
 ) -> None:
     promote(local, "a")
     promote(local, "b")
-    card = Champions.card
+    metadata = Champions.metadata
 
     def slow(self: Champions, version: str) -> dict:
         promote(local, "c")
-        return card(self, version)
+        return metadata(self, version)
 
-    monkeypatch.setattr(Champions, "card", slow)
+    monkeypatch.setattr(Champions, "metadata", slow)
     with pytest.raises(StepError, match="changed meanwhile"):
         local.roll_back()
     standing = local.standing().decision
@@ -165,7 +165,7 @@ def test_a_decision_names_only_versions_that_were_made_here(local: Champions) ->
     made = promote(local, "a")
 
     for name in ("id", "champion", "previous"):
-        with pytest.raises(ValueError, match="names no version"):
+        with pytest.raises(ValueError, match="names neither a version"):
             replace(made, **{name: "../x"})
 
 

@@ -16,7 +16,7 @@ PIXELS = np.arange(256, dtype=np.uint8)
 class Stub(keras.Model):
     """A model that counts its steps, with a loss that turns bad at a step (from 1)."""
 
-    FIGURES = ("loss", "seen")
+    METRICS = ("loss", "seen")
 
     def __init__(self, bad_step: int = 0, bad_loss: float = float("nan")) -> None:
         super().__init__()

@@ -29,32 +29,32 @@ def network(*layers: keras.layers.Layer) -> keras.Model:
 def write(folder: Path, *layers: keras.layers.Layer, **options: Any) -> dict[str, Any]:
     parts = {"encoder": network(*(layers or [keras.layers.Dense(2)]))}
     given = {"family": "vae", "status": Status.COMPLETE, "networks": parts, "history": HISTORY}
-    return saved.save(folder, **{**given, "card": {"latent_size": 2, "seed": 5}, **options})
+    return saved.save(folder, **{**given, "metadata": {"latent_size": 2, "seed": 5}, **options})
 
 
 def test_a_model_is_read_as_it_was_written(tmp_path: Path) -> None:
-    card = write(tmp_path / "model")
+    metadata = write(tmp_path / "model")
 
     model = SavedModel(tmp_path / "model")
 
-    assert model.card == card
+    assert model.metadata == metadata
     assert (model.family, model.cell.name, model.complete) == ("vae", "vae-2", True)
-    assert (card["seed"], card["version"]) == (5, importlib.metadata.version("genpipe"))
+    assert (metadata["seed"], metadata["version"]) == (5, importlib.metadata.version("genpipe"))
     assert model.history() == {"epoch": [1, 2], "loss": [0.1, 1 / 3]}
 
 
 def test_the_digests_are_of_the_files_and_of_the_weights(tmp_path: Path) -> None:
     layer = keras.layers.Dense(2)
-    card = write(tmp_path / "model", layer)
+    metadata = write(tmp_path / "model", layer)
 
     contents = {
         name: (tmp_path / "model" / name).read_bytes() for name in ("encoder.keras", "encoder.onnx")
     }
-    assert card["files"] == {
+    assert metadata["files"] == {
         name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in contents.items()
     }
     weights = b"".join(array.tobytes() for array in layer.get_weights())
-    assert card["weights_digest"] == f"sha256:{hashlib.sha256(weights).hexdigest()}"
+    assert metadata["weights_digest"] == f"sha256:{hashlib.sha256(weights).hexdigest()}"
 
 
 def test_a_diverged_model_has_no_parts_and_may_have_no_history(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_diverged_model_has_no_parts_and_may_have_no_history(tmp_path: Path) -
     model = SavedModel(tmp_path)
 
     assert not model.complete
-    assert model.card["weights_digest"] is None
+    assert model.metadata["weights_digest"] is None
     assert model.history() == {}
     with pytest.raises(InputError, match=r"model\.json lists no encoder\.keras"):
         _ = model.encoder
@@ -90,7 +90,7 @@ def test_a_broken_description_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_the_cell_of_a_model_that_belongs_to_none_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, family=saved.JUDGE, card={"seed": 0})
+    write(tmp_path, family=saved.JUDGE, metadata={"seed": 0})
 
     with pytest.raises(InputError, match="judge"):
         _ = SavedModel(tmp_path).cell
@@ -154,11 +154,11 @@ CONFIG = json.dumps({"module": "keras", "class_name": "Sequential", "config": {}
 )
 def test_what_only_claims_to_be_a_network_is_refused(tmp_path: Path, content: bytes) -> None:
     """Its digest is right again, and 100 MB of zeros take up no memory."""
-    card = write(tmp_path)
+    metadata = write(tmp_path)
     (tmp_path / "encoder.keras").write_bytes(content)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    files = {**card["files"], "encoder.keras": digest}
-    (tmp_path / "model.json").write_text(json.dumps({**card, "files": files}))
+    files = {**metadata["files"], "encoder.keras": digest}
+    (tmp_path / "model.json").write_text(json.dumps({**metadata, "files": files}))
 
     tracemalloc.start()
     with pytest.raises(InputError, match=r"encoder\.keras can't be used") as refusal:
@@ -184,7 +184,7 @@ def test_a_torn_folder_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_model_json_is_strict_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        write(tmp_path, card={"latent_size": 2, "loss": float("nan")})
+        write(tmp_path, metadata={"latent_size": 2, "loss": float("nan")})
 
     write(tmp_path)
     assert json.loads((tmp_path / "model.json").read_text())["seed"] == 5

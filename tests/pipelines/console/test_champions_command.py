@@ -39,7 +39,7 @@ def test_list_tells_who_is_champion(target: str) -> None:
 
     assert shown.exit_code == 0, shown.output
     heading, autoencoder, vae = shown.output.splitlines()
-    assert heading.split() == ["model", "version", "run", "figure", "since", "by"]
+    assert heading.split() == ["model", "version", "run", "metric", "since", "by"]
     version = Champions(target, "vae").standing().decision
     assert version is not None
     assert vae.split()[:5] == ["vae-10", version.champion, "run-2", "ELBO", "-90"]
@@ -109,8 +109,8 @@ def test_a_store_that_is_only_read_is_not_rolled_back(target: str) -> None:
 
 
 def test_a_champion_that_is_not_whole_shows_in_the_list(shelf: Path) -> None:
-    (card,) = shelf.glob("vae/versions/*/version.json")
-    card.unlink()
+    (metadata,) = shelf.glob("vae/versions/*/version.json")
+    metadata.unlink()
 
     assert "cannot read" in genpipe("list", shelf).output
 

@@ -47,8 +47,8 @@ def write_run(folder: Path, *, error: float = 0.04, epochs: int = 3, judge: str 
             rows.append({**cell, "metrics": metrics})
             model = folder / f"train-{family}-{size}" / "model"
             model.mkdir(parents=True)
-            card = {**cell, "settings": {"latent_size": size, "epochs": epochs}}
-            (model / "model.json").write_text(json.dumps(card))
+            metadata = {**cell, "settings": {"latent_size": size, "epochs": epochs}}
+            (model / "model.json").write_text(json.dumps(metadata))
             x, y = ("step", "generator_loss") if family == "dcgan" else ("epoch", "validation_loss")
             lines = [f"{number},{1 / number}" for number in range(1, epochs + 1)]
             (model / "history.csv").write_text("\n".join([f"{x},{y}", *lines]))
@@ -231,7 +231,7 @@ def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
         (["report", "{empty}"], "no steps of a run at"),
         (["report", "{unfinished}"], "no leaderboard at .*, and no cell has left anything yet"),
         (["leaderboard", "{unfinished}"], "no leaderboard at .*, and no cell has left anything"),
-        (["report", "{broken}"], "the leaderboard of .* is no leaderboard"),
+        (["report", "{broken}"], "the leaderboard of .* is not a leaderboard"),
         (["report", "ftp://host/run"], "only gs://, s3:// and minio:// can be read"),
         (["compare", "{here}"], "compare needs at least two runs"),
         (["compare", "{here}", "{here}"], "a run is named twice"),

@@ -105,8 +105,8 @@ def test_what_the_agent_runs_trains_a_cell_and_logs_it_to_the_sweep(
     assert sorted(path.name for path in run.iterdir()) == ["train-autoencoder-2", "wandb"]
     model = run / "train-autoencoder-2" / "model"
     assert done.stdout.splitlines()[-1] == str(model.relative_to(tmp_path))
-    card = json.loads((model / "model.json").read_text())
-    assert (card["latent_size"], card["settings"]["epochs"]) == (2, 2)
+    metadata = json.loads((model / "model.json").read_text())
+    assert (metadata["latent_size"], metadata["settings"]["epochs"]) == (2, 2)
     assert (model / "encoder.onnx").is_file()
 
 
@@ -115,7 +115,7 @@ def test_what_the_agent_runs_trains_a_cell_and_logs_it_to_the_sweep(
     [
         (["--family", "gan", "--latent-size", "2"], "unknown model family 'gan'"),
         (["--family", "vae", "--latent-size", "0"], "latent_size must lie between 1 and 4096"),
-        (["--family", "dcgan", "--latent-size", "2", "--beta", "2"], "beta is no setting of the"),
+        (["--family", "dcgan", "--latent-size", "2", "--beta", "2"], "dcgan has no setting beta"),
         (["--family", "vae", "--latent-size", "2"], "dataset.json"),
     ],
 )

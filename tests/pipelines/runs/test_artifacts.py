@@ -34,7 +34,7 @@ def write(folder: Path, **files: object) -> None:
         path.write_bytes(data)
 
 
-def card(latent_size: int, status: str = "complete") -> dict[str, object]:
+def metadata(latent_size: int, status: str = "complete") -> dict[str, object]:
     return {"family": "vae", "latent_size": latent_size, "status": status}
 
 
@@ -47,16 +47,16 @@ def lay_out(root: Path, *, uuids: bool = True) -> None:
     write(task("ingest", 1), data__dataset_json={}, data__images=bytes(3000))
     write(
         task("train-vae", 2),
-        model__model_json=card(2),
+        model__model_json=metadata(2),
         model__decoder=bytes(range(256)),
         metrics={"epochs": 3.0},
     )
-    write(task("evaluate-2", 4), evaluation__metrics_json=card(2), metrics={"total_loss": 38.4})
+    write(task("evaluate-2", 4), evaluation__metrics_json=metadata(2), metrics={"total_loss": 38.4})
     write(task("compare", 6), report=b"<html>the report</html>", leaderboard__leaderboard_json={})
     write(root / "driver", log=b"not a step's")
     if uuids:
-        write(task("train-vae", 3), model__model_json=card(10, "diverged"))
-        write(task("evaluate-2", 5), evaluation__metrics_json=card(10))
+        write(task("train-vae", 3), model__model_json=metadata(10, "diverged"))
+        write(task("evaluate-2", 5), evaluation__metrics_json=metadata(10))
 
 
 @pytest.fixture
@@ -77,7 +77,9 @@ def cluster_run(request: pytest.FixtureRequest, laid_out: Path) -> str:
 def local_run(tmp_path: Path) -> Path:
     """A local run's folder, as ``LocalRun.collect`` leaves it."""
     run = tmp_path / "runs" / "mine"
-    write(run / "train-vae-10", model__model_json=card(10), metrics={"epochs": 3.0}, step_json={})
+    write(
+        run / "train-vae-10", model__model_json=metadata(10), metrics={"epochs": 3.0}, step_json={}
+    )
     write(run / "compare", report=b"<html>mine</html>", executor_output_json={})
     write(run / "logs", compare=b"words")
     (run / "report.html").write_bytes(b"<html>mine</html>")

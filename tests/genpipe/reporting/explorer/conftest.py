@@ -19,9 +19,9 @@ CLASSES = [str(digit) for digit in range(10)]
 
 
 def saved(folder: Path, family: str, latent_size: int, **networks: keras.Model) -> SavedModel:
-    card = {"latent_size": latent_size}
+    metadata = {"latent_size": latent_size}
     status = Status.COMPLETE
-    save(folder, family=family, status=status, networks=networks, history=[], card=card)
+    save(folder, family=family, status=status, networks=networks, history=[], metadata=metadata)
     return SavedModel(folder)
 
 
