@@ -223,7 +223,7 @@ def test_a_path_that_would_be_gone_with_its_pod_is_not_sent_to_a_cluster(
         file.write_text(yaml.safe_dump(content))
         status, _, errors = genpipe(*arguments)
         assert status == 2
-        assert f"error: {setting}: /data/best lies in no volume that {step} mounts" in errors
+        assert f"error: {setting}: /data/best is in no volume that {step} mounts" in errors
         assert not api.requests
 
     content["volumes"][0]["steps"] = [step]
