@@ -70,7 +70,7 @@ def write_cell(cell: Cell, settings: Mapping[str, Any]) -> str:
 
     One string, since that is the one type of a loop's item that KFP's compiler, its local runner
     and its driver agree upon; and since a training's inputs are its cache key: it holds nothing of
-    what another family was told.
+    another family's settings.
 
     Returns:
         The cell's name, then the settings: ``vae-10 beta=4.0 epochs=40``.

@@ -1,4 +1,4 @@
-"""Errors that are the caller's to mend, told in one line and without a traceback."""
+"""Errors that the caller can mend, reported in one line and without a traceback."""
 
 import errno
 import reprlib
@@ -26,7 +26,7 @@ class StepError(RuntimeError):
     """
 
 
-def told(error: BaseException) -> str:
+def expected_message(error: BaseException) -> str:
     """What to say of an expected error, in one line; empty for an error that is a bug.
 
     Expected are ``InputError``, ``StepError``, and what the machine refuses (``REFUSALS``) wherever
@@ -39,7 +39,7 @@ def told(error: BaseException) -> str:
         line = f"{error.strerror}{where}: check the path and the space left"
     else:
         return ""
-    if len(line) > LONGEST_LINE:  # such as of a path; its two ends tell most
+    if len(line) > LONGEST_LINE:  # of a long path the two ends say most
         line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
     return line
 

@@ -27,7 +27,7 @@ _BUNDLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 def prepare() -> None:
     """Settle what libraries would take from whoever started this process."""
-    # Libraries that report to their makers unless they are told not to: ONNX Runtime who runs it
+    # Libraries that report to their makers unless that is switched off: ONNX Runtime who runs it
     # and where (four connections a minute, and a lasting id of the device), wandb its own errors.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")

@@ -39,9 +39,9 @@ def _listed(value: Any) -> tuple[Any, ...]:
 
 
 class Parameters(BaseModel):
-    """What a run can be told.
+    """The parameters of a run.
 
-    Settings of a family are told by its name: ``vae.epochs``, or ``vae`` with a mapping.
+    Settings of a family are given by its name: ``vae.epochs``, or ``vae`` with a mapping.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -212,7 +212,7 @@ def _parameter(name: object) -> str:
     if name in known:
         return str(name)
     every = [one for one, _, _ in describe_parameters()]
-    # Of a setting, whose family was left out: beta.
+    # A setting whose family was left out: beta.
     inner = [one for one in every if "." in one and one.rpartition(".")[2] == name]
     near = inner or difflib.get_close_matches(str(name).replace("_", ".", 1), every, n=1)
     near = near or difflib.get_close_matches(str(name), every, n=1)

@@ -13,7 +13,7 @@ from pipelines.settings import TRAIN, Pool, Toleration
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
 
-# Of every pod of ours, and of nobody else's: what the policies of deploy/overlays select.
+# The label of all our pods, and no others: what the policies of deploy/overlays select.
 LABEL = ("app.kubernetes.io/part-of", "genpipe")
 RUN_LABEL = "metadata.labels['pipeline/runid']"
 # How many threads work on one operation: TensorFlow's, and NumPy's linear algebra.
@@ -56,7 +56,7 @@ def place(environment: Environment, task: PipelineTask, step: str) -> PipelineTa
         if step in volume.steps:
             kubernetes.mount_pvc(task, volume.claim, volume.path)
     kubernetes.add_pod_label(task, *LABEL)
-    # W&B's group is the pipeline run, told by the pod itself: an argument would enter cache keys.
+    # W&B's group is the pipeline run, read from the pod itself: an argument would enter cache keys.
     kubernetes.use_field_path_as_env(task, "WANDB_RUN_GROUP", RUN_LABEL)
     wandb = environment.wandb
     if wandb.secret_name:

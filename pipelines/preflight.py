@@ -46,7 +46,7 @@ def check_cluster(
 ) -> None:
     """Check the buckets of a run on a cluster, from here and with the credentials of here.
 
-    The pods' account may be another, so what can't be told from here is no reason to refuse:
+    The pods' account may be another, so what can't be known from here is no reason to refuse:
     without any credentials, and for ``s3://`` and ``minio://``, which Kubeflow's launcher alone
     uses, nothing is checked. Paths are the pods' own (see ``check_settings``). The run's first
     step, ``ingest``, checks again, as the pods may.
@@ -54,7 +54,7 @@ def check_cluster(
     Args:
         environment: where the run is to be.
         parameters: of the run.
-        say: is told in one line what could not be checked.
+        say: called with one line on what could not be checked.
 
     Raises:
         StepError: a bucket is missing, refuses these credentials, or does not answer, or the

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from genpipe.cells import Cell
 from genpipe.data.dataset import SPLITS, open_dataset, write_dataset
 from genpipe.documents import parse_document
-from genpipe.errors import InputError, StepError, shown, told
+from genpipe.errors import InputError, StepError, expected_message, shown
 from genpipe.families.registry import all_families, find_family
 from genpipe.metrics.registry import format_metric
 from genpipe.registry.champions import Decision
@@ -56,7 +56,7 @@ def refusal(call: Any, *arguments: Any, **named: Any) -> str:
     try:
         call(*arguments, **named)
     except InputError as error:
-        line = told(error)
+        line = expected_message(error)
         assert line
         assert "\n" not in line
         return line

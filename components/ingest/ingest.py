@@ -48,7 +48,7 @@ def ingest(
         seed: which of the 60,000 training images are set aside for validation, and the order of
             the rest.
         cache: the TFDS data folder; ``TFDS_DATA_DIR`` or ``~/tensorflow_datasets`` if left out.
-        tracker: what is told of the work.
+        tracker: reports the work.
 
     Raises:
         InputError: an argument is wrong, an archive is missing, truncated or altered, or the

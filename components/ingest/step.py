@@ -13,7 +13,7 @@ from genpipe.tracking import Picture, open_step
 def run(data: Artifact, wandb_run: Artifact, name: str, source: str, seed: int) -> None:
     """Read a published data set and check it, after a look at all the places that the run will use.
 
-    Of those that it will write to, the environment tells: ``GENPIPE_PUBLISH_TO`` and
+    The environment names those that it will write to: ``GENPIPE_PUBLISH_TO`` and
     ``GENPIPE_CHECKPOINTS``. This step is the first of a run and the first with the rights of the
     pods, so nothing is trained for a bucket that they may not use.
 

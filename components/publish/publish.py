@@ -26,11 +26,11 @@ from genpipe.registry.champions import (
     new_name,
 )
 from genpipe.registry.comparison import compare_losses, compare_samples
-from genpipe.reporting.decisions import tell
+from genpipe.reporting.decisions import add_decisions
 from genpipe.tracking import Tracker
 from genpipe.training.saved import SavedModel
 
-# Of ten publishers at once the last is the tenth to move the pointer.
+# The last of ten concurrent publishers is the tenth to move the pointer.
 ATTEMPTS = 50
 LOSS, IMAGE = np.dtype(np.float32), np.dtype((np.uint8, IMAGE_SHAPE))
 VALUES = ("champion", "challenger", "improvement", "low", "high")
@@ -132,7 +132,7 @@ def publish(
         evaluations: all evaluation folders.
         samples: all samples folders.
         page: file that gets that page, with the decisions in it.
-        tracker: what is told of the decisions.
+        tracker: reports the decisions.
 
     Returns:
         A decision a family, in the order of the families.
@@ -144,7 +144,7 @@ def publish(
     """
     if target and not storage.is_remote(target) and not Path(target).is_absolute():
         raise InputError(f"publish_to {target!r} is relative: give a full path or a gs:// prefix")
-    told = storage.read_bytes(report).decode("utf-8", "replace")
+    page_before = storage.read_bytes(report).decode("utf-8", "replace")
     # All are looked up before the first is published: a folder that is missing publishes none.
     folders = {"model": models, "evaluation": evaluations, "samples": samples}
     challengers = _challengers(run, leaderboard / "leaderboard.json", folders)
@@ -157,14 +157,14 @@ def publish(
         referee = Referee(data, judge)
         for challenger in challengers:
             champions = Champions(target, challenger.cell.family.name)
-            decision = _contend(champions, challenger, referee, told, force)
+            decision = _contend(champions, challenger, referee, page_before, force)
             tracker.note(str(decision))
             decisions.append(decision)
-    told = tell(told, target, decisions)
+    page_after = add_decisions(page_before, target, decisions)
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(told, encoding="utf-8")
+    page.write_text(page_after, encoding="utf-8")
     if decisions:
-        _track(tracker, target, told, decisions)
+        _track(tracker, target, page_after, decisions)
     return decisions
 
 

@@ -13,7 +13,7 @@ from genpipe.cells import Cell
 from genpipe.data.dataset import Dataset, open_dataset
 from genpipe.errors import InputError
 from genpipe.metrics.frechet import judged
-from genpipe.metrics.samples import Yardstick, merged
+from genpipe.metrics.samples import SampleEvaluator, merged
 from genpipe.reporting.images import grid, write_png
 from genpipe.sampling import FittedGaussian, FittedMixture, Sampler, StandardNormal
 from genpipe.tracking import Picture, Tracker
@@ -72,22 +72,22 @@ def sample(
     }
     if saved.complete:
         dataset = open_dataset(data)
-        yardstick = Yardstick(classifier, dataset, samples)
+        evaluator = SampleEvaluator(classifier, dataset, samples)
         metrics: dict[str, float] = {}
         intervals: dict[str, list[float]] = {}
         generator = np.random.default_rng(seed)
         for kind, sampler in _samplers(saved, dataset, seed):
             images = saved.decode(sampler.draw(samples, generator))
             _keep(images, folder, kind, saved.cell, classifier, tracker)
-            found = yardstick.measure(images)
+            found = evaluator.measure(images)
             if not kind:
-                found = merged(found, yardstick.copying(images))
+                found = merged(found, evaluator.copying(images))
                 result |= found.by_digit
             prefix = f"{kind}_" if kind else ""
             metrics |= {f"{prefix}{name}": value for name, value in found.metrics.items()}
             intervals |= {f"{prefix}{name}": list(both) for name, both in found.intervals.items()}
         if saved.cell.family.encoder:
-            found = yardstick.frechet_distance(saved.decode(saved.encode(dataset.images("test"))))
+            found = evaluator.frechet_distance(saved.decode(saved.encode(dataset.images("test"))))
             metrics["reconstruction_frechet_distance"] = found.metrics["frechet_distance"]
             intervals["reconstruction_frechet_distance"] = [*found.intervals["frechet_distance"]]
         result["metrics"], result["intervals"] = metrics, intervals

@@ -60,7 +60,7 @@ def train_cell(
     """Train one cell under its W&B run, and save the model.
 
     Args:
-        asked: tells the cell and its settings. A function, so that what is wrong with them is told
+        asked: returns the cell and its settings. A function, so that errors in them are reported
             like any other bad input of the step.
         data: the data set.
         model: where the model folder is made.
@@ -71,7 +71,7 @@ def train_cell(
         are the same in every run with the same bits, since they enter cache keys downstream.
     """
     config: dict[str, Any] = {}
-    with contextlib.suppress(InputError):  # which the step tells
+    with contextlib.suppress(InputError):  # which the step reports
         cell, settings = asked()
         config = settings.to_dict()
         if cell.family.operations_side_by_side:

@@ -156,7 +156,7 @@ def write_dataset(
         arrays: images (n, 28, 28, 1) and labels (n,), both uint8, of every split.
         name: the data set.
         class_names: its classes, in the order of the labels.
-        facts: more to tell in ``dataset.json``, such as where the data came from.
+        facts: what else ``dataset.json`` says, such as where the data came from.
     """
     files, splits = {}, {}
     for split in SPLITS:
@@ -248,7 +248,7 @@ def file_digest(path: Path) -> str:
 
 
 def _checksum(info: Mapping[str, Any]) -> str:
-    """Of all else in ``dataset.json``: the digest is of the arrays alone."""
+    """Digest of everything else in ``dataset.json``: ``digest`` covers the arrays alone."""
     rest = {name: value for name, value in info.items() if name != "checksum"}
     return "sha256:" + hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 

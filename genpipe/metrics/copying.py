@@ -53,7 +53,7 @@ class RealNeighbours:
             ``nearest_is_training_share``: whether the nearest real image, of training and test
             split together, is a training image. Blur does not matter here: where nothing is copied,
             the mean is the training split's share of the two (Meehan et al. 2020, "A non-parametric
-            test to detect data-copying", compare with held-out images likewise).
+            test to detect data-copying", compare with held-out images in the same way).
 
             ``duplicate_share``: whether another sample lies as near as only 1% of the test images
             have another test image.

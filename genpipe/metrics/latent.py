@@ -106,7 +106,7 @@ def active_units(z_mean: np.ndarray) -> int:
 def neighbour_accuracy(
     known: np.ndarray, known_labels: np.ndarray, codes: np.ndarray, labels: np.ndarray
 ) -> float:
-    """How often the five nearest known codes tell a code's class, by majority.
+    """How often the five nearest known codes have a code's class, by majority.
 
     Needs no training, so it measures the codes alone; of a tie the lowest class wins.
 
@@ -135,7 +135,7 @@ def collapse_note(z_mean: np.ndarray) -> str:
     if not idle:
         return ""
     if idle == size:
-        return "posterior collapse: no unit tells images apart, so all samples come from one code"
+        return "posterior collapse: no unit distinguishes images, so all samples come from one code"
     return (
         f"{idle} of {size} units are idle: their posterior is N(0, I) whatever the image, "
         "and the decoder ignores them"

@@ -21,7 +21,7 @@ from genpipe.data.dataset import IMAGE_SHAPE, RESCALINGS, Dataset
 from genpipe.documents import parse_document
 from genpipe.errors import InputError
 from genpipe.metrics.frechet import Gaussian
-from genpipe.metrics.samples import Yardstick, merged
+from genpipe.metrics.samples import SampleEvaluator, merged
 from genpipe.training.saved import SavedModel
 
 FILE = "references.json"
@@ -53,10 +53,12 @@ def measure_references(
         "noise": generator.integers(0, 256, (count, *IMAGE_SHAPE), np.uint8),
     }
     references = {}
-    yardsticks = {n: Yardstick(judge, dataset, n) for n in {len(own) for own in sets.values()}}
+    evaluators = {
+        n: SampleEvaluator(judge, dataset, n) for n in {len(own) for own in sets.values()}
+    }
     for name, images in sets.items():
-        yardstick = yardsticks[len(images)]
-        found = merged(yardstick.measure(images), yardstick.copying(images))
+        evaluator = evaluators[len(images)]
+        found = merged(evaluator.measure(images), evaluator.copying(images))
         references[name] = {
             "images": len(images),
             "metrics": found.metrics,

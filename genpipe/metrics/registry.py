@@ -132,14 +132,14 @@ _FIGURES: dict[str, Metric] = {
         "Accuracy of neighbours",
         "share",
         "higher",
-        "How often the five nearest codes, of 10,000 training images, tell the class of a test "
+        "How often the five nearest codes, of 10,000 training images, have the class of a test "
         "image by majority: how well the code keeps classes apart.",
     ),
     "discriminator_accuracy_real": Metric(
         "Discriminator accuracy, real",
         "share",
         "",
-        "Share of test images that the discriminator takes for real. Near 50% it can't tell.",
+        "Share of test images that the discriminator takes for real. Near 50% it is guessing.",
     ),
     "discriminator_accuracy_generated": Metric(
         "Discriminator accuracy, generated",
@@ -209,7 +209,7 @@ _FIGURES: dict[str, Metric] = {
         "Recall",
         "share",
         "higher",
-        "Share of the test images that lie among the samples, likewise: how much of the data is "
+        "Share of the test images that lie among the samples: how much of the data is "
         "made. Far-off samples raise it; coverage is not fooled by them.",
     ),
     "density": Metric(
@@ -272,7 +272,7 @@ SAMPLERS = {
     "fitted_gaussian": ("fitted Gaussian", "a Gaussian fitted to the codes of the training images"),
     "mixture": ("mixture", "a mixture of Gaussians fitted to the codes of the training images"),
 }
-# Of the references, those that the cells' metrics are shown with.
+# The baselines that are shown with the cells' metrics.
 REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 _OF_SAMPLERS = (
     *("mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"),

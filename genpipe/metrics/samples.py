@@ -42,7 +42,7 @@ class Quality:
     by_digit: dict[str, list[float]] = field(default_factory=dict)
 
 
-class Yardstick:
+class SampleEvaluator:
     """The test split as sets of images are held against it.
 
     Args:

@@ -22,7 +22,7 @@ SENTENCES = {
 }
 
 
-def tell(report: str, target: str, decisions: Sequence[Decision]) -> str:
+def add_decisions(report: str, target: str, decisions: Sequence[Decision]) -> str:
     """Put the decisions into a report.
 
     Args:

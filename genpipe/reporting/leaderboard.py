@@ -17,7 +17,7 @@ from genpipe.families.registry import all_families
 from genpipe.families.spec import FamilySpec
 from genpipe.metrics.registry import METRICS
 
-# Of what earlier steps wrote: names that hold metrics and facts of their own.
+# Names in earlier steps' documents that hold objects.
 SECTIONS = ("data", "intervals", "metrics", "splits", "training")
 
 

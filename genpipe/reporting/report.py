@@ -1,4 +1,4 @@
-"""The run's report: one self-contained HTML page, told from the leaderboard's results.
+"""The run's report: one self-contained HTML page, made from the leaderboard's results.
 
 Everything here turns results into the plain values that ``report.html.j2`` lays out. The page
 needs no network: pictures are data: URIs, charts are inline SVG, fonts are the reader's own.
@@ -46,7 +46,7 @@ from genpipe.tracking.progress import format_seconds
 DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
 
 # The KFP page fetches a report whole, so it stays below 2 MB. What pictures leave of that is the
-# explorers', but for the rest: charts, tables, code, and what publish tells.
+# explorers', but for the rest: charts, tables, code, and the decisions of publish.
 PAGE_BYTES = 1_950_000
 REST_BYTES = 150_000
 
@@ -311,7 +311,7 @@ def _group(
     columns: Sequence[str],
     pictures: Mapping[Path, str],
 ) -> dict[str, Any]:
-    """Everything that the page tells of one family."""
+    """Everything that the page says about one family."""
     own = [result for result in results if result.cell.family is family]
     longest = max((float(r.metrics.get("train_seconds") or 0) for r in own), default=0.0)
     overall = max((float(r.metrics.get("train_seconds") or 0) for r in results), default=0.0)

@@ -43,7 +43,7 @@ __all__ = [
     "write_if_unchanged",
 ]
 
-# Of one call; the HTTP library keeps ten connections to a host.
+# Threads of one call; the HTTP library keeps ten connections to a host.
 FILES_AT_A_TIME = 8
 
 
@@ -162,12 +162,12 @@ def write_if_unchanged(uri: str | Path, content: bytes, since: Snapshot) -> bool
     """Write one file, whole or not at all, and only if nobody wrote it since it was looked at.
 
     Of several writers with one snapshot, one writes. Their contents must differ from each other and
-    from what was there: where an answer was lost, what the file holds tells who wrote it.
+    from what was there: where an answer was lost, what the file holds shows who wrote it.
 
     Args:
         uri: the file.
         content: what it gets.
-        since: what ``snapshot`` told of it; one without content where it must not exist yet.
+        since: what ``snapshot`` returned; one without content where it must not exist yet.
 
     Returns:
         Whether it was written.
@@ -228,7 +228,7 @@ def pull(
         uri: the folder they are in.
         folder: where they go; made where missing.
         files: which (``scan`` finds them), by the name relative to ``folder`` that each gets.
-        done: is told each file that is there.
+        done: called with each file that is there.
 
     Raises:
         StepError: a file is missing, can't be read or written, arrives damaged, its name would

@@ -1,7 +1,7 @@
 """The places that a run reads from and writes to, and whether they can be used.
 
-A bucket that is missing or closed is told before anything is trained, in one line, and not by the
-last step after hours.
+A bucket that is missing or closed is reported in one line before anything is trained, and not by
+the last step after hours.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from genpipe.storage.store import (
 SECONDS_OF_RETRIES = 120.0
 SECONDS_TO_WAIT = (0.5, 15.0)
 SECONDS_TO_CONNECT = 5.0
-# Of a check, which somebody waits for.
+# Seconds for a check, which somebody waits for.
 SECONDS_TO_ANSWER = 10.0
 # Of a large file: what a fault can cost, and what a transfer holds in memory.
 BYTES_A_PART = 8 * 2**20

@@ -23,7 +23,7 @@ class File:
     Attributes:
         name: relative to the address.
         size: in bytes; -1 where it is not known.
-        checksum: as the store tells it (CRC32C in base64 of Cloud Storage, the ETag of S3); empty
+        checksum: as the store reports it (CRC32C in base64 of Cloud Storage, the ETag of S3); empty
             where it is not known, as for files of this machine.
     """
 
@@ -125,4 +125,4 @@ class Store(Protocol):
         """Remove what there is at the address and below it; nothing there is no error."""
 
     def matches(self, file: File, path: Path) -> bool:
-        """Whether a local file holds what the store's does, as far as that can be told."""
+        """Whether a local file holds what the store's does, as far as that can be known."""

@@ -46,7 +46,7 @@ class LoggedRun:
 
     @property
     def address(self) -> str:
-        """Of the project that it was made for, on its server."""
+        """Address of the project that it was made for, on its server."""
         return f"{self.entity}/{self.project}"
 
 

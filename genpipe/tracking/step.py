@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genpipe.cells import Cell
-from genpipe.errors import InputError, StepError, told
+from genpipe.errors import InputError, StepError, expected_message
 from genpipe.outputs import leave_plain_files
 from genpipe.tracking.account import DEFAULT_PROJECT, Account, find_account
 from genpipe.tracking.progress import Progress, format_seconds
@@ -117,8 +117,8 @@ def open_step(
             folders are left in there.
 
     Raises:
-        SystemExit: with status 1, after an expected error (see ``errors.told``) was told in one
-            line.
+        SystemExit: with status 1, after an expected error was printed in one line (see
+            ``errors.expected_message``).
     """
     problem: InputError | StepError | None = None
     account, known = Account("disabled"), None
@@ -157,8 +157,8 @@ def open_step(
         yield tracker
         status = "done"
     except BaseException as error:
-        error_text = told(error) or f"{type(error).__name__}: {error}"
-        if not told(error):
+        error_text = expected_message(error) or f"{type(error).__name__}: {error}"
+        if not expected_message(error):
             raise
         tracker.say(f"error: {error_text}")
         raise SystemExit(1) from None

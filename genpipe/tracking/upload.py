@@ -82,7 +82,7 @@ def send(
         account: to send to, in place of the entity and project that the runs were made for.
         seconds: that it may take.
         logs: folder for wandb's own log.
-        say: is told each line that wandb says.
+        say: called with each line that wandb prints.
 
     Returns:
         The runs that were not sent whole, and why, in one line each.

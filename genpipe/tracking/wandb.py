@@ -160,7 +160,7 @@ class WandbTracker(Tracker):
             self._run._log_artifact(artifact, use_after_commit=True)
 
     def _try(self, call: Callable[[], Any]) -> None:
-        """Make one call of wandb; the first that fails is told, none fails the step."""
+        """Make one call of wandb; the first that fails is reported, none fails the step."""
         try:
             call()
         except Exception as error:
@@ -200,7 +200,7 @@ class SentRows:
     def _ask(self, path: str) -> None:
         import wandb
 
-        with contextlib.suppress(Exception):  # whatever is wrong with W&B, the upload tells
+        with contextlib.suppress(Exception):  # whatever is wrong with W&B, the upload reports it
             self._found = wandb.Api(timeout=SECONDS_TO_ASK).run(path).history_line_count
 
 

@@ -115,7 +115,7 @@ class Checkpoints:
     Args:
         folder: its address, the same for every attempt at the training and for nothing else.
         seconds: between two checkpoints at least.
-        say: is told what happens, in lines for people.
+        say: called with what happens, in lines for people.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Checkpoints:
         self._written, self._cost = 0, 0.0
 
     def newest(self, identity: Identity) -> Checkpoint | None:
-        """The newest whole checkpoint of the training; what is passed over is told, with why.
+        """The newest whole checkpoint of the training; damaged ones are reported and passed over.
 
         Raises:
             StepError: the folder can't be read. To begin anew then would lose what it holds.
@@ -150,7 +150,7 @@ class Checkpoints:
     def offer(self, identity: Identity, take: Callable[[], Checkpoint]) -> None:
         """Take a checkpoint and write it if it is time for one.
 
-        A checkpoint that can't be written is told, and training goes on without.
+        A checkpoint that can't be written is reported, and training goes on without it.
         """
         began = time.monotonic()
         if began - self._last < self._pause:
@@ -166,7 +166,7 @@ class Checkpoints:
         self._cost += cost
 
     def remove(self) -> None:
-        """Remove the folder; if that fails it is told, since the training itself is done."""
+        """Remove the folder; a failure is only reported, since the training itself is done."""
         if self._written:
             self._say(f"checkpoints written: {self._written}, in {self._cost:.1f} s")
         try:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import keras
 
 JUDGE = "judge"
-# Of ``model.json``: what holds facts of its own.
+# Names in ``model.json`` that hold objects.
 SECTIONS = ("data", "settings", "training", "environment", "metrics", "files")
 BATCH = 1000
 

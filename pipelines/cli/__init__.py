@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from genpipe.errors import InputError, told
+from genpipe.errors import InputError, expected_message
 from pipelines.cli.artifacts import artifacts
 from pipelines.cli.champions import champions
 from pipelines.cli.cluster import follow, logs, retry, runs, stop, submit
@@ -61,7 +61,7 @@ def entry_point() -> None:
             raise InputError("the current folder is gone: go to another one") from None
         main(standalone_mode=True)
     except Exception as error:
-        line = told(error)
+        line = expected_message(error)
         if not line:
             raise
         click.echo(f"error: {line}", err=True)

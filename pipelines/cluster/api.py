@@ -1,7 +1,7 @@
 """The API of Kubeflow Pipelines, as an environment names it.
 
 It is reached through kfp's client, whose every request is bounded in time and tried again where
-that can't do a thing twice; what goes wrong is told in one line that says what to do.
+that can't do a thing twice; errors are reported in one line that says what to do.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def connect(environment: Environment) -> kfp.Client:
         )
     if api.ca_file and not Path(api.ca_file).is_file():
         raise InputError(f"api.ca_file {api.ca_file}: there is no such file")
-    # It would tell of each try; what matters is told once, when all of them have failed.
+    # It would report each try; what matters is reported once, when all of them have failed.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # that the server must be newer than 2.0
@@ -140,7 +140,7 @@ class _Client(kfp.Client):
         )
         config.retries = _Retry(
             total=TRIES - 1,
-            connect=0,  # nobody listening is told at once: a port-forward is not running
+            connect=0,  # a closed port is reported at once: a port-forward is not running
             redirect=False,  # to a login page, or to an address that api.host had better be
             allowed_methods=["GET"],
             status_forcelist=[500, 502, 503, 504],

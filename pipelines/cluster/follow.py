@@ -195,7 +195,7 @@ class _Display:
         if workflow is None and followed.run.state == "PENDING":
             return
         if workflow is None or not workflow.readable:
-            self.say("this API does not tell what the steps of a run do: its page is in the link")
+            self.say("this API does not report the steps of a run: see its page, in the link")
             return
         for line in _lost(workflow.tasks):
             self.say(line)

@@ -1,6 +1,6 @@
 """The Argo workflow behind a run: what each of its steps is doing, and why one failed.
 
-The API's own task states are not enough. They tell no task's place in the tree, and stand still as
+The API's own task states are not enough. They do not say a task's place in the tree, and stop as
 soon as Argo compresses the states of a workflow's nodes, above 1 MB: nine cells reach that. The
 workflow itself has both, and the API hands it out as what its version v1beta1 calls a run's
 manifest (seen on KFP 2.17, compressed nodes included).
@@ -71,7 +71,7 @@ class Task:
         cell: what it is called within the group: ``10``; empty where there is but one.
         state: what it is doing.
         pods: of its attempts, oldest first.
-        drivers: of KFP's driver before it, likewise.
+        drivers: the same for KFP's driver before it.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Failure:
 
     Attributes:
         name: of the step, or of KFP's part (``driver of train-vae-10``).
-        step: whose log tells more; empty of a part that is no step.
+        step: the step whose log says more; empty for a part that is not a step.
         reason: what KFP or Argo gives, in one line.
         pod: the newest one.
     """
@@ -116,7 +116,7 @@ class Workflow:
         tasks: the steps that have begun, in the order of the pipeline.
         failures: what failed for good.
         retry_strategy: that holds for whatever has none of its own; None where there is none.
-        readable: whether it tells its nodes. Argo may keep those of a large one in a database.
+        readable: whether it holds its nodes. Argo may keep those of a large one in a database.
     """
 
     namespace: str
@@ -302,7 +302,7 @@ def _place(path: Path) -> tuple[str, int | None]:
 
 
 def _whole(nodes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Of the nodes of a path the one that stands for all attempts, or the newest attempt."""
+    """The node of a path that stands for all attempts, or else the newest attempt."""
     whole = [node for node in nodes if not ATTEMPT.search(str(node["name"]))]
     return (whole or nodes or [{}])[-1]
 

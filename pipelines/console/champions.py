@@ -1,4 +1,4 @@
-"""The published champions: list them, tell how they came about, put a former one back."""
+"""The published champions: list them, explain how they came about, roll back."""
 
 from __future__ import annotations
 

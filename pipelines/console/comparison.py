@@ -167,7 +167,7 @@ def comparison_page(runs: Sequence[Results]) -> str:
 def metrics_of(cell: Cell, runs: Sequence[Results]) -> list[tuple[str, list[str], str]]:
     """Each metric that a run has of a cell: its name, as each run has it, and which is best.
 
-    The best is told as ``B by 12.0%``, against the next; empty where none is.
+    The best is written as ``B by 12.0%``, against the next; empty where none is.
     """
     rows, incomparable = [], _incomparable(runs)
     for name in COMPARED:
@@ -179,7 +179,7 @@ def metrics_of(cell: Cell, runs: Sequence[Results]) -> list[tuple[str, list[str]
 
 
 def differences(runs: Sequence[Results]) -> list[str]:
-    """What the runs were told differently, a line a family: ``vae: epochs A 11, B 40``."""
+    """Settings that differ between the runs, a line a family: ``vae: epochs A 11, B 40``."""
     lines = []
     for family in all_families().values():
         own = [

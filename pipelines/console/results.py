@@ -1,4 +1,4 @@
-"""What a run scored, told in the terminal.
+"""The metrics of a run, in the terminal.
 
 A run is whatever ``pipelines.runs.artifacts`` finds: a local run, or one in a bucket.
 """
@@ -44,7 +44,7 @@ class Results:
         judge: digest of the judge's weights; empty where that is not known.
         files: of each cell the pictures' files, by the picture's name.
         samples: of each cell a few from N(0, I), (n, height, width) uint8.
-        mixture_samples: of each cell a few from a mixture fitted to its codes, likewise.
+        mixture_samples: a few of each cell from a mixture fitted to its codes, the same shape.
     """
 
     uri: str

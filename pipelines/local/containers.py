@@ -1,4 +1,4 @@
-"""Run a local run's steps in containers: what kfp.local's DockerRunner has to be told.
+"""Run a local run's steps in containers: what kfp.local's DockerRunner needs.
 
 A container sees kfp's outputs and the run's logs at the paths that they have outside, so that what
 a step says of itself (``genpipe.tracking.progress``) reaches the run. It writes nowhere else.

@@ -48,7 +48,7 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
         InputError: the family or a setting is unknown or out of range, there is no data set,
             wandb refuses one of its settings, or the run exists already. Nothing was written.
         StepError: the folder can't be written.
-        SystemExit: with status 1, after the step itself told what stopped it.
+        SystemExit: with status 1, after the step itself reported what stopped it.
     """
     spec = find_family(family)
     known = {field.name for field in fields(spec.settings)}

@@ -266,7 +266,7 @@ def _read_step(
     except (KeyError, InputError):  # not of a cell, as the judge
         cell = None
     metrics = next((contents[file.name] for file in _metadata_files(artifacts, [METRICS])), {})
-    # A local folder has the step's name; a task's number tells nothing once the cell is known.
+    # A local folder has the step's name; a task's number says nothing once the cell is known.
     known = storage.is_remote(uri) and kind in STEPS
     return Step(
         name=step_name(kind, cell) if known else task,

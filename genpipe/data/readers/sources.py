@@ -34,7 +34,7 @@ def check_source(name: str, source: str) -> None:
 
 
 def check_reachable(url: str, seconds: float = SECONDS_TO_ANSWER) -> None:
-    """Ask a host for one file's header, so that a closed network is told at once.
+    """Ask a host for one file's header, so that a closed network is reported at once.
 
     By the client that TFDS downloads with, so that proxies and certificates are the same.
 

@@ -70,7 +70,7 @@ class PreparedDataset:
         Safe beside another process that prepares the same: the first one done is kept.
 
         Args:
-            tracker: what is told of the work.
+            tracker: reports the work.
 
         Raises:
             StepError: TFDS could not download or prepare, or the host sent other files.

@@ -45,7 +45,7 @@ class Autoencoder(EncoderDecoder):
         the decoder learns to use it before any gradient can push it back to death.
 
         Args:
-            images: (n, 28, 28, 1) float32 in [0, 1], enough to tell dead from rare.
+            images: (n, 28, 28, 1) float32 in [0, 1], enough to distinguish dead from rare.
             seed: of the new weights.
         """
         dead = tf.reduce_all(self.encoder(images) == 0, axis=0)

@@ -107,7 +107,7 @@ class DCGAN(keras.Model):
         that the discriminator was shown.
 
         Returns ``discriminator_loss`` (mean of the losses on real and on generated images),
-        ``discriminator_accuracy`` (share of both told right at 0.5), ``generator_loss``, and
+        ``discriminator_accuracy`` (share of both classified right at 0.5), ``generator_loss``, and
         ``loss``, their sum, which is watched for divergence.
         """
         batch = tf.shape(images)[0]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genpipe.registry.champions import Comparison, Decision, Outcome, new_name
-from genpipe.reporting.decisions import PLACE, tell
+from genpipe.reporting.decisions import PLACE, add_decisions
 from genpipe.reporting.report import render_report
 
 HOSTILE = "<script>alert(1)</script>"
@@ -38,7 +38,7 @@ def test_the_report_has_one_place_for_the_decisions() -> None:
 def test_the_decisions_stand_before_the_leaderboard_with_their_figures() -> None:
     compared = Comparison("elbo", -100.0, -97.5, 2.5, 1.25, 3.75, 10_000)
 
-    page = tell(report(), "gs://b/shelf", [decision(Outcome.PROMOTED, "better", compared)])
+    page = add_decisions(report(), "gs://b/shelf", [decision(Outcome.PROMOTED, "better", compared)])
 
     assert page.index('<h2 id="champions">') < page.index('<h2 id="leaderboard">')
     for text in ("gs://b/shelf", "VAE 10", "ELBO", "-100", "-97.5", "+2.5", "+1.25 to +3.75"):
@@ -47,14 +47,14 @@ def test_the_decisions_stand_before_the_leaderboard_with_their_figures() -> None
 
 
 def test_what_comes_from_outside_is_escaped() -> None:
-    page = tell(report(), f"/{HOSTILE}", [decision(Outcome.OTHER_DATA, HOSTILE)])
+    page = add_decisions(report(), f"/{HOSTILE}", [decision(Outcome.OTHER_DATA, HOSTILE)])
 
     assert HOSTILE not in page
     assert "&lt;script&gt;alert(1)" in page
 
 
 def test_without_a_decision_the_report_stays_as_it_is() -> None:
-    assert tell(report(), "", []) == report()
+    assert add_decisions(report(), "", []) == report()
 
 
 class _Tags(HTMLParser):
@@ -72,8 +72,8 @@ MARKUP = st.text("<>&\"'=/!- abscript\n")
 
 @given(MARKUP, MARKUP)
 def test_no_text_from_outside_makes_a_tag(target: str, reason: str) -> None:
-    plain = tell(PLACE, "shelf", [decision(Outcome.OTHER_DATA, "reason")])
+    plain = add_decisions(PLACE, "shelf", [decision(Outcome.OTHER_DATA, "reason")])
 
-    page = tell(PLACE, target, [decision(Outcome.OTHER_DATA, reason)])
+    page = add_decisions(PLACE, target, [decision(Outcome.OTHER_DATA, reason)])
 
     assert _Tags(page).found == _Tags(plain).found

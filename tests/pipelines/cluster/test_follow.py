@@ -209,7 +209,7 @@ def test_where_the_steps_are_not_told_that_is_said_once(
 
     (line,) = followed(client, run.run_id)
 
-    assert line.startswith("this API does not tell what the steps of a run do")
+    assert line.startswith("this API does not report the steps of a run")
 
 
 @pytest.mark.parametrize(
