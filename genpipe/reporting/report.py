@@ -6,7 +6,6 @@ needs no network: pictures are data: URIs, charts are inline SVG, fonts are the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from genpipe.cells import Status
-from genpipe.documents import parse_document
 from genpipe.families.registry import all_families
 from genpipe.families.spec import FamilySpec
 from genpipe.metrics.registry import METRICS, REFERENCES, SAMPLERS, format_metric
@@ -30,7 +28,7 @@ from genpipe.reporting.captions import (
 )
 from genpipe.reporting.curves import latent_size_charts, training_curves
 from genpipe.reporting.embedding import embed_pictures
-from genpipe.reporting.explorer.page import cells_that_fit, explorer
+from genpipe.reporting.explorer.page import explorer, explorers_that_fit
 from genpipe.reporting.leaderboard import (
     Result,
     best_results,
@@ -109,7 +107,7 @@ def render_report(
     best = best_results(results)
     pictures = embed_pictures(_pictures_shown(results, best))
     room = PAGE_BYTES - REST_BYTES - sum(len(uri) for uri in pictures.values())
-    explored, left_out = _explorers(results, best, room)
+    explored, left_out = explorers_that_fit(results, best, room)
     columns = [
         name for name in TABLE_METRICS if any(r.metrics.get(name) is not None for r in results)
     ]
@@ -135,34 +133,6 @@ def render_report(
             if any(result.metrics.get(name) is not None for result in results)
         ],
     )
-
-
-def _explorers(
-    results: Sequence[Result], best: Mapping[FamilySpec, Result], room: int
-) -> tuple[list[Mapping[str, Any]], list[str]]:
-    """The explorers that the page has room for, and the names of the cells it has none for.
-
-    The best of each family come first, then the small ones; the page shows them in its own order.
-    """
-    cells = [cell for result in results if (cell := _read_explorer(result))]
-    first = {result.cell.name for result in best.values()}
-    order = sorted(cells, key=lambda cell: (cell["cell"] not in first, len(json.dumps(cell))))
-    fit = {cell["cell"] for cell in cells_that_fit(order, room)}
-    return (
-        [cell for cell in cells if cell["cell"] in fit],
-        [cell["cell"] for cell in cells if cell["cell"] not in fit],
-    )
-
-
-def _read_explorer(result: Result) -> dict[str, Any] | None:
-    """The cell as ``evaluate`` decoded it, if it did; a damaged file must not cost the report."""
-    path = file_of(result, "explorer.json")
-    try:
-        cell = parse_document(path.read_bytes()) if path else {}
-    except (OSError, ValueError):
-        return None
-    whole = isinstance(cell.get("title"), str) and isinstance(cell.get("planes"), list)
-    return cell if whole and cell.get("cell") == result.cell.name else None
 
 
 def _summary(results: Sequence[Result]) -> str:

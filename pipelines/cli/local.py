@@ -137,7 +137,7 @@ def run(
 
     check_local(parameters)
 
-    from pipelines.console.terminal import show_outcome, show_run
+    from pipelines.console.local_run import show_outcome, show_run
 
     local_run = LocalRun(
         runs,

@@ -48,7 +48,8 @@ def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) ->
     or with --environment its name or id. A run that failed or is
     still running shows the cells that have ended.
     """
-    from pipelines.console.terminal import open_console, print_leaderboard, show_metrics
+    from pipelines.console.leaderboard import print_leaderboard, show_metrics
+    from pipelines.console.terminal import open_console
     from pipelines.runs.board import read_board
     from pipelines.runs.find import find_run
 

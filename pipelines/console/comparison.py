@@ -17,9 +17,10 @@ from genpipe.cells import Cell
 from genpipe.errors import InputError
 from genpipe.families.registry import all_families
 from genpipe.metrics.registry import METRICS, format_metric
+from pipelines.console.leaderboard import headlines
 from pipelines.console.results import CURVE_WIDTH, Results, show_samples
 from pipelines.console.sketches import sparkline
-from pipelines.console.terminal import headlines, print_prose
+from pipelines.console.terminal import print_prose
 
 # Characters of a comparison's first and last column.
 LABEL_WIDTH = 25

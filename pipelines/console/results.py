@@ -21,8 +21,8 @@ from genpipe.cells import Cell
 from genpipe.documents import parse_document
 from genpipe.errors import StepError
 from genpipe.families.registry import all_families
+from pipelines.console.leaderboard import print_leaderboard
 from pipelines.console.sketches import WIDTH, digit, shows_greys, sparkline
-from pipelines.console.terminal import print_leaderboard
 from pipelines.runs.artifacts import read_run
 from pipelines.runs.board import read_board
 from pipelines.runs.find import FoundRun

@@ -14,7 +14,7 @@ from genpipe.errors import InputError
 from genpipe.metrics.references import FILE as REFERENCES
 from genpipe.metrics.references import read_references
 from genpipe.reporting.leaderboard import leaderboard_document, read_results
-from pipelines.console.terminal import parse_leaderboard
+from pipelines.console.leaderboard import parse_leaderboard
 from pipelines.runs.artifacts import Step, read_run
 from pipelines.runs.find import FoundRun
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from genpipe.documents import parse_document
+from genpipe.families.spec import FamilySpec
+from genpipe.reporting.leaderboard import Result, file_of
 from genpipe.reporting.templates import open_template
 
 FOLDER = Path(__file__).parent
@@ -62,3 +65,31 @@ def cells_that_fit(cells: Sequence[Mapping[str, Any]], room: int) -> list[Mappin
             chosen.append(cell)
             room -= size
     return chosen
+
+
+def explorers_that_fit(
+    results: Sequence[Result], best: Mapping[FamilySpec, Result], room: int
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """The explorers that the page has room for, and the names of the cells it has none for.
+
+    The best of each family come first, then the small ones; the page shows them in its own order.
+    """
+    cells = [cell for result in results if (cell := _read_explorer(result))]
+    first = {result.cell.name for result in best.values()}
+    order = sorted(cells, key=lambda cell: (cell["cell"] not in first, len(json.dumps(cell))))
+    fit = {cell["cell"] for cell in cells_that_fit(order, room)}
+    return (
+        [cell for cell in cells if cell["cell"] in fit],
+        [cell["cell"] for cell in cells if cell["cell"] not in fit],
+    )
+
+
+def _read_explorer(result: Result) -> dict[str, Any] | None:
+    """The cell as ``evaluate`` decoded it, if it did; a damaged file must not cost the report."""
+    path = file_of(result, "explorer.json")
+    try:
+        cell = parse_document(path.read_bytes()) if path else {}
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(cell.get("title"), str) and isinstance(cell.get("planes"), list)
+    return cell if whole and cell.get("cell") == result.cell.name else None

@@ -1,0 +1,218 @@
+"""A leaderboard in the terminal: as a table, with a legend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from genpipe.cells import Cell, Status
+from genpipe.errors import InputError
+from genpipe.families.registry import all_families, find_family
+from pipelines.console.terminal import open_console, print_prose
+from pipelines.settings import explain
+
+# Columns of the leaderboard that have a metric of their own: its name and a short heading.
+COLUMNS = {
+    "mean_squared_error": "MSE",
+    "pca_mean_squared_error": "PCA's",
+    "total_loss": "loss",
+    "frechet_distance": "FD",
+    "mixture_frechet_distance": "FD mix",
+    "precision": "prec",
+    "coverage": "cover",
+    "digits_covered": "digits",
+    "largest_digit_share": "largest",
+    "train_seconds": "trained",
+    "images_per_second": "images/s",
+}
+# What the short headings stand for.
+MEANINGS = {
+    "MSE": "MSE: mean squared error on the test split",
+    "PCA's": "PCA's: that of as many principal components",
+    "loss": "loss: 784 x MSE + KL",
+    "FD": "FD: Fréchet distance of samples and test images",
+    "FD mix": "FD mix: that of samples from a mixture fitted to the codes, in place of N(0, I)",
+    "prec": "prec: share of the samples that look real",
+    "cover": "cover: share of the test images that have a sample near them",
+    "digits": "digits: classes among the samples",
+    "largest": "largest: share of the commonest",
+}
+# Where the terminal is too narrow for all, these are left out, the first first.
+LEFT_OUT_FIRST = (
+    "images/s",
+    "units",
+    "largest",
+    "PCA's",
+    "trained",
+    "digits",
+    "prec",
+    "cover",
+    "loss",
+    "FD mix",
+    "curve",
+    "MSE",
+)
+
+
+class _Row(BaseModel):
+    family: Annotated[str, AfterValidator(lambda name: find_family(name).name)]
+    latent_size: int
+    status: Status
+    metrics: dict[str, int | float | None]
+    reason: str = ""
+
+
+class _Reference(BaseModel):
+    metrics: dict[str, int | float | None]
+
+
+class _Leaderboard(BaseModel):
+    """What is shown of ``leaderboard.json``."""
+
+    run: str
+    data: dict[str, Any] = {}
+    cells: list[_Row]
+    best: dict[str, int]
+    references: dict[str, _Reference] = {}
+    unfinished: bool = False
+
+
+def show_leaderboard(path: Path, console: Console | None = None) -> None:
+    """Print a leaderboard file as a table.
+
+    Raises:
+        InputError: it is no leaderboard, or can't be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+    print_leaderboard(parse_leaderboard(content, str(path)), console or open_console())
+
+
+def parse_leaderboard(content: bytes, place: str) -> dict[str, Any]:
+    """Read what is shown of a ``leaderboard.json``.
+
+    Args:
+        content: of the file, which anybody may have written.
+        place: what the error calls it.
+
+    Raises:
+        InputError: it is no leaderboard.
+    """
+    try:
+        return _Leaderboard.model_validate_json(content).model_dump(mode="json")
+    except ValidationError as error:
+        raise InputError(f"{place} is not a leaderboard: {explain(error)}") from None
+
+
+def print_leaderboard(
+    board: Mapping[str, Any], console: Console, curves: Mapping[Cell, str] | None = None
+) -> None:
+    """Print a leaderboard as a table, without the columns that a narrow terminal has no room for.
+
+    Args:
+        board: content of ``leaderboard.json``.
+        console: where to.
+        curves: a sketch of how each cell's training went, for a column of its own.
+    """
+    from genpipe.metrics.registry import REFERENCES, format_metric
+
+    curves = curves or {}
+    present = {name for cell in board["cells"] for name in cell["metrics"]}
+    columns = {name: heading for name, heading in COLUMNS.items() if name in present}
+    headings = ["  model", "latent", "curve", *columns.values(), "units", ""]
+    rows, styles = [], []
+    for row in board["cells"]:
+        metrics = row["metrics"]
+        is_best = board["best"].get(row["family"]) == row["latent_size"]
+        note = "best" if is_best else "" if row["status"] == "complete" else row["status"]
+        units = ", ".join(
+            f"{metrics[f'{kind}_units']} {kind}"
+            for kind in ("active", "dead")
+            if metrics.get(f"{kind}_units") is not None
+        )
+        curve = curves.get(Cell(row["family"], row["latent_size"]), "")
+        texts = [format_metric(name, metrics.get(name)) for name in columns]
+        rows.append([f"  {row['family']}", str(row["latent_size"]), curve, *texts, units, note])
+        styles.append("bold" if is_best else None)
+    for name, title in REFERENCES.items():
+        if reference := board["references"].get(name):
+            texts = [format_metric(name, reference["metrics"].get(name)) for name in columns]
+            rows.append([f"  {title}", "", "", *texts, "", ""])
+            styles.append("dim")
+    shown, left_out = _fit(headings, rows, console.width)
+    title = "What has ended of" if board.get("unfinished") else "Leaderboard of"
+    console.print(f"[bold]{title} {escape(str(board['run']))}[/bold]", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index in shown:
+        is_text = headings[index] in ("  model", "curve", "units", "")
+        table.add_column(headings[index], justify="left" if is_text else "right", no_wrap=True)
+    for texts, style in zip(rows, styles, strict=True):
+        table.add_row(*(texts[index] for index in shown), style=style)
+    console.print(table)
+    if left_out:
+        print_prose(console, f"left out, for want of room: {', '.join(left_out)}")
+    for row in board["cells"]:
+        if row.get("reason"):
+            reason = f"{row['family']}-{row['latent_size']} {row['status']}: {row['reason']}"
+            print_prose(console, reason)
+    told = {"curve": f"curve: {headlines()} over the training", **MEANINGS}
+    meanings = [told[headings[index]] for index in shown if headings[index] in told]
+    if board["references"]:
+        meanings.append("below them: what real images, a Gaussian of the pixels and noise score")
+    legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each metric is"])
+    print_prose(console, legend)
+
+
+def headlines() -> str:
+    """What a cell's curve shows: ``validation loss (DCGAN: generator loss)``."""
+    others = [
+        f"{family.label}: {family.headline.replace('_', ' ')}"
+        for family in all_families().values()
+        if family.headline != "validation_loss"
+    ]
+    return f"validation loss ({', '.join(others)})" if others else "validation loss"
+
+
+def _fit(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[list[int], list[str]]:
+    """The columns that a table of so many characters has room for, and headings of the others.
+
+    A column without any text is left out too, without a word.
+    """
+    widths = [
+        max(len(text) for text in column) if any(column) else 0
+        for column in (list(column) for column in zip(*rows, strict=True))
+    ] or [0] * len(headings)
+    shown = [index for index, own in enumerate(widths) if own]
+
+    def needed() -> int:
+        return sum(max(widths[index], len(headings[index])) + 2 for index in shown) - 2
+
+    left_out = []
+    for heading in LEFT_OUT_FIRST:
+        if needed() <= width:
+            break
+        index = headings.index(heading) if heading in headings else -1
+        if index in shown:
+            shown.remove(index)
+            left_out.append(heading)
+    return shown, left_out
+
+
+def show_metrics() -> None:
+    """Print what each metric of the leaderboard means."""
+    from genpipe.metrics.registry import METRICS
+
+    console = open_console()
+    console.print()
+    for name, metric in METRICS.items():
+        console.print(f"  [bold]{name}[/bold]: {metric.meaning}", soft_wrap=True)

@@ -1,0 +1,191 @@
+"""A local run in the terminal: its steps as they go on, what came of them, where to look."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from genpipe.families.registry import find_family
+from genpipe.tracking.account import DEFAULT_PROJECT
+from genpipe.tracking.progress import format_seconds
+from genpipe.tracking.upload import marks_of
+from pipelines.console.leaderboard import show_leaderboard
+from pipelines.console.terminal import open_console
+from pipelines.local.run import LocalRun, StepState
+from pipelines.settings import TRAIN
+
+LAST_LINES = 25
+SECONDS_BETWEEN_LINES = 30.0
+FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
+
+
+def show_run(run: LocalRun, *, quick: bool) -> bool:
+    """Start a run and show its steps until it ends; returns whether it succeeded."""
+    console = open_console()
+    cells = len(run.parameters.cells)
+    sizes = ", ".join(str(size) for size in run.parameters.latent_sizes)
+    families = ", ".join(find_family(name).label for name in run.parameters.families)
+    console.print(f"[bold]genpipe run {run.name}[/bold]")
+    console.print(f"  {families} at latent size {sizes} on {run.parameters.dataset}: {cells} cells")
+    if quick:
+        console.print("  --quick: small budgets, so metrics are worse than those of a full run")
+    console.print(f"  everything goes to {escape(str(_shown(run.folder)))}")
+    if run.account.mode == "online":
+        console.print(f"  and to W&B: {escape(run.account.place('', DEFAULT_PROJECT))}")
+    console.print()
+    run.start()
+    bars = Progress(
+        TextColumn("  {task.description:<24}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%  {task.fields[facts]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    shown: dict[str, TaskID] = {}
+    last_line: dict[str, float] = {}
+    with bars:
+        for step, what in run.follow():
+            if what == "start":
+                shown[step.name] = bars.add_task(step.name, total=None, facts="")
+                last_line[step.name] = time.monotonic()
+                console.print(f"  {step.name:<24} started")
+            elif what == "progress":
+                facts = _facts(step.progress)
+                if step.name in shown:
+                    bars.update(
+                        shown[step.name],
+                        completed=step.progress["done"],
+                        total=step.progress["total"],
+                        facts=facts,
+                    )
+                lately = time.monotonic() - last_line.get(step.name, 0)
+                if not console.is_terminal and lately >= SECONDS_BETWEEN_LINES:
+                    last_line[step.name] = time.monotonic()
+                    share = step.progress["done"] / max(step.progress["total"], 1)
+                    console.print(f"  {step.name:<24} {share:>4.0%}  {facts}", soft_wrap=True)
+            elif what == "note":
+                note = escape(step.note)
+                console.print(f"  {step.name:<24} [dim]{note}[/dim]", soft_wrap=True)
+            elif what in ("end", "cached"):
+                if step.name in shown:
+                    bars.remove_task(shown.pop(step.name))
+                console.print(_end_line(step))
+    succeeded = run.wait()
+    with console.status("  sending what came from the cache to W&B"):
+        problem = run.send_cached()
+    if problem:
+        console.print(
+            f"  W&B: {escape(problem)}; `genpipe wandb sync` sends what came from the cache"
+        )
+    run.collect()
+    return succeeded
+
+
+def show_outcome(run: LocalRun, succeeded: bool) -> None:
+    """Print the leaderboard, where the time went, and where to look; or what went wrong."""
+    console = open_console()
+    console.print()
+    if not succeeded:
+        _show_failure(console, run)
+        return
+    show_leaderboard(run.folder / "leaderboard.json", console)
+    _show_times(console, run)
+    folder = escape(shlex.quote(str(_shown(run.folder))))
+    console.print("\n[bold]Where to look[/bold]")
+    console.print(f"  {folder}/report.html", soft_wrap=True)
+    console.print("      the report: open it in a browser")
+    tracked = list((run.folder / "wandb").glob("offline-run-*"))
+    if tracked:
+        console.print(f"  wandb leet {folder}/wandb", soft_wrap=True)
+        console.print("      every step's W&B run, in the terminal")
+    if not all(map(marks_of, tracked)):
+        console.print(f"  genpipe wandb sync {folder}", soft_wrap=True)
+        console.print("      uploads the runs that are not on W&B yet, once you are logged in")
+    console.print(f"  {folder}/<step>-<cell>/", soft_wrap=True)
+    console.print("      what each step made; logs/ has what each step printed")
+
+
+def _show_times(console: Console, run: LocalRun) -> None:
+    """Where the time went: seconds of each kind of step, and what came from the cache."""
+    kinds: dict[str, list[StepState]] = {}
+    for step in run.steps.values():
+        kind, *cell = step.name.split("-")
+        kinds.setdefault(f"{kind} {cell[0]}" if kind == TRAIN else kind, []).append(step)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("  step", "runs", "seconds", "longest", "from cache"):
+        table.add_column(heading, justify="left" if heading == "  step" else "right")
+    for kind, steps in kinds.items():
+        ran = [step.seconds for step in steps if step.status != "cached"]
+        cached = sum(step.status == "cached" for step in steps)
+        table.add_row(
+            f"  {kind}",
+            str(len(steps)),
+            f"{sum(ran):.1f}",
+            f"{max(ran, default=0):.1f}",
+            str(cached) if cached else "",
+        )
+    console.print("\n[bold]Where the time went[/bold]")
+    console.print(table)
+    console.print(
+        f"  {format_seconds(run.seconds)} in all (steps of two cells run side by side), "
+        f"at most {run.peak_memory / 2**30:.1f} GiB of memory"
+    )
+
+
+def _show_failure(console: Console, run: LocalRun) -> None:
+    for step in run.failed:
+        log = run.log_of(step)
+        console.print(
+            f"[bold red]{step.name} failed[/bold red]: {escape(step.error)}", soft_wrap=True
+        )
+        console.print(f"  the last lines of {escape(str(_shown(log)))}:\n", soft_wrap=True)
+        _show_tail(console, log)
+    if not run.failed:
+        console.print("[bold red]the pipeline failed before or between its steps[/bold red]")
+        log = run.logs / "kfp.log"
+        console.print(f"  the last lines of {escape(str(_shown(log)))}:\n", soft_wrap=True)
+        _show_tail(console, log)
+    console.print(f"\n  what was finished is in {escape(str(_shown(run.folder)))}", soft_wrap=True)
+
+
+def _show_tail(console: Console, log: Path) -> None:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line in lines[-LAST_LINES:]:
+        console.print(f"    {line}", markup=False, soft_wrap=True)
+
+
+def _end_line(step: StepState) -> str:
+    name = f"  {step.name:<24}"
+    if step.status == "cached":
+        return f"{name} [cyan]from the cache[/cyan] (took {format_seconds(step.seconds)} then)"
+    if step.status == "done":
+        facts = _facts(step.progress, rate_only=True)
+        return f"{name} [green]done[/green] after {format_seconds(step.seconds)}  {facts}"
+    return f"{name} [red]failed[/red] after {format_seconds(step.seconds)}"
+
+
+def _facts(progress: dict[str, Any], *, rate_only: bool = False) -> str:
+    """Rate, time left and newest losses of a progress event."""
+    if not progress:
+        return ""
+    parts = [f"{progress['rate']:,.0f} images/s"]
+    if not rate_only:
+        parts.append(f"{format_seconds(progress['left'])} left")
+        parts += [
+            f"{name} {progress[name]:.4g}" for name in FACTS_SHOWN if progress.get(name) is not None
+        ]
+    return "  ".join(parts)
+
+
+def _shown(path: Path) -> Path:
+    """A path as short as the reader can use it: relative to where they stand, if below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
