@@ -158,6 +158,21 @@ class Parameters(BaseModel):
             message = problem["msg"].removeprefix("Value error, ")
             raise InputError(f"parameter {name}={shown(problem['input'])}: {message}") from None
 
+    def refuse_idle(self, values: Mapping[str, Any]) -> None:
+        """Refuse what would have no effect: settings of families that are not trained.
+
+        Args:
+            values: what somebody gave, as ``checked`` takes it; defaults may be idle.
+
+        Raises:
+            InputError: names the setting.
+        """
+        for name in values:
+            family = name.partition(".")[0]
+            if family in all_families() and family not in self.families:
+                trained = ", ".join(self.families)
+                raise InputError(f"parameter {name} has no effect: the run trains {trained}")
+
     @property
     def cells(self) -> list[Cell]:
         """The cells of the fan-out, family by family."""
@@ -216,7 +231,7 @@ def _parameter(name: object) -> str:
     inner = [one for one in every if "." in one and one.rpartition(".")[2] == name]
     near = inner or difflib.get_close_matches(str(name).replace("_", ".", 1), every, n=1)
     near = near or difflib.get_close_matches(str(name), every, n=1)
-    hint = f"did you mean {near[0]}?" if near else "`genpipe parameters` lists them"
+    hint = f"did you mean {' or '.join(near)}?" if near else "`genpipe parameters` lists them"
     raise InputError(f"unknown parameter {shown(name)}: {hint}")
 
 

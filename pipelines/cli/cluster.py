@@ -133,6 +133,7 @@ def submit(
     given = assigned(extra) | {name: value for name, value in options.items() if value}
     target = target_of(environment, tag)
     parameters = Parameters.checked(given, target.parameters)
+    parameters.refuse_idle(given)
     if no_cache:
         target = target.model_copy(update={"caching": False})
 

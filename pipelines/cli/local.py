@@ -19,6 +19,7 @@ from pipelines.cli.options import (
     assigned,
     budgets,
     force_promote,
+    joined,
     no_cache,
     of_families,
     on_environment,
@@ -67,7 +68,13 @@ Examples:
 
 
 @click.command(epilog=RUN_EXAMPLES)
-@click.option("--latent-sizes", type=Listing(int), help="Latent sizes, as 2,10,100.")
+@click.option(
+    "--latent-sizes",
+    type=Listing(int),
+    multiple=True,
+    callback=joined,
+    help="Latent sizes, as 2,10,100.",
+)
 @of_families
 @click.option("--dataset", help="mnist (default), fashion_mnist or kmnist.")
 @click.option(
@@ -125,7 +132,9 @@ def run(
 
     given = {name.replace("__", "."): value for name, value in options.items() if value is not None}
     defaults = [local_environment().parameters, *([QUICK] if quick else [])]
-    parameters = Parameters.checked({**given, **assigned(extra)}, *defaults)
+    given |= assigned(extra)
+    parameters = Parameters.checked(given, *defaults)
+    parameters.refuse_idle(given)
     if (runner == "docker") != bool(image):
         raise InputError("--runner docker and --image NAME go together")
     if image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ class Listing(click.ParamType):
             self.fail(
                 f"{shown(value)} is not a list of {self.kind.__name__}s like 2,10,100", param, ctx
             )
+
+
+def joined(
+    context: click.Context, option: click.Parameter, values: Sequence[Sequence[Any]]
+) -> tuple[Any, ...] | None:
+    """The values of a ``Listing`` that may be given several times; None where it was not."""
+    return tuple(chain.from_iterable(values)) or None
 
 
 on_environment = click.option(
@@ -86,7 +94,11 @@ FAMILIES = ", ".join(all_families())
 
 
 of_families = click.option(
-    "--families", type=Listing(str), help=f"Model families to train: {FAMILIES}. Default: all."
+    "--families",
+    type=Listing(str),
+    multiple=True,
+    callback=joined,
+    help=f"Model families to train: {FAMILIES}. Default: all.",
 )
 
 

@@ -68,8 +68,14 @@ class Schedule(Section):
             raise InputError(f"{path}: {explain(error)}") from None
 
     def parameters_in(self, environment: Environment) -> Parameters:
-        """The runs' parameters: the schedule's over the environment's defaults."""
-        return Parameters.checked(self.parameters, environment.parameters)
+        """The runs' parameters: the schedule's over the environment's defaults.
+
+        Raises:
+            InputError: one of them has no effect.
+        """
+        parameters = Parameters.checked(self.parameters, environment.parameters)
+        parameters.refuse_idle(self.parameters)
+        return parameters
 
     def arguments_in(self, environment: Environment) -> dict[str, Any]:
         """The runs' arguments: all of them, or for the latest version those that were given."""

@@ -25,14 +25,28 @@ from tests.recording_proxy import recording_proxy
 from tests.test_docs import PAGES, ROOT, commands
 
 GENPIPE = Path(sys.executable).with_name("genpipe")
-SMALL = [
-    *("--source", "wheel", "--families", "autoencoder,vae,dcgan", "--latent-sizes", "2"),
-    *("--autoencoder-epochs", "1", "--vae-epochs", "1", "--dcgan-steps", "4"),
-    *("--param", "judge_epochs=1", "--param", "samples=200", "--param", "dcgan.gen_interval=2"),
-    *("--param", "autoencoder.hidden_size=64", "--param", "vae.hidden_size=64"),
-]
+FAMILIES = ("autoencoder", "vae", "dcgan")
+BUDGETS = {
+    "autoencoder": ("--autoencoder-epochs", "1", "--param", "autoencoder.hidden_size=64"),
+    "vae": ("--vae-epochs", "1", "--param", "vae.hidden_size=64"),
+    "dcgan": ("--dcgan-steps", "4", "--param", "dcgan.gen_interval=2"),
+}
+
+
+def budgets(*families: str) -> list[str]:
+    """Arguments that make a run of families small."""
+    shared = ("--source", "wheel", "--param", "judge_epochs=1", "--param", "samples=200")
+    return [*shared, *(word for family in families for word in BUDGETS[family])]
+
+
+def small(*families: str, size: str = "2") -> list[str]:
+    """Arguments of a small run of families."""
+    return ["--families", ",".join(families), "--latent-sizes", size, *budgets(*families)]
+
+
+SMALL = small(*FAMILIES)
 # Of what is in the cache, enough for a run whose own promise is another.
-ONE = [*SMALL, "--families", "vae"]
+ONE = small("vae")
 KEY = "notakey" * 6
 CELLS = ("autoencoder-2", "vae-2", "dcgan-2")
 STEPS = {
@@ -418,7 +432,10 @@ def test_every_command_of_the_pages_runs(command, place, run, mnist_cache, clust
         words = words.replace(written, here)
     arguments = shlex.split(words)
     if arguments[0] == "run":
-        arguments += [*SMALL, "--param", "vae.epochs=1"]
+        chosen = re.search(r"--families (\S+)", words)
+        named = chosen[1].split(",") if chosen else FAMILIES[:2] if "--quick" in words else FAMILIES
+        arguments += [*budgets(*named), "--param", "vae.epochs=1"]
+        arguments += [] if "--latent-sizes" in words else ["--latent-sizes", "2"]
     if arguments[0] == "train":
         arguments += ["--epochs", "1"]
     if arguments[:2] == ["schedule", "apply"] and "--environment" not in arguments:
@@ -541,7 +558,7 @@ def test_what_comes_from_the_cache_is_logged_where_the_run_logs(place, run, mnis
 
 def test_of_runs_at_once_in_one_folder_each_ends_right_or_is_told(place, run, mnist_cache):
     environment = {**os.environ, "TFDS_DATA_DIR": str(mnist_cache), "WANDB_MODE": "offline"}
-    arguments = ("run", *SMALL, "--families", "autoencoder", "--latent-sizes", "3")
+    arguments = ("run", *small("autoencoder", size="3"))
     names = ("left", "right", "right")
     processes = [
         subprocess.Popen(
