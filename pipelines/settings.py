@@ -24,6 +24,8 @@ from pipelines.quantities import CPU, Memory, amount
 
 STEPS = ("ingest", "judge", "train", "evaluate", "sample", "compare", "publish")
 # The step that a GPU is worth its node for; the judge learns in seconds on CPUs.
+# What the newest run is called, here and on a cluster.
+LATEST = "latest"
 TRAIN = "train"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 # Where KFP's launcher keeps artifacts, and what the image's steps write to or run from.

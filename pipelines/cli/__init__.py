@@ -13,7 +13,7 @@ import click
 from genpipe.errors import InputError, expected_message
 from pipelines.cli.artifacts import artifacts
 from pipelines.cli.champions import champions
-from pipelines.cli.cluster import follow, logs, retry, runs, stop, submit
+from pipelines.cli.cluster import follow, list_runs, logs, retry, stop, submit
 from pipelines.cli.local import compile_pipeline, list_parameters, run, train
 from pipelines.cli.options import EXIT_FAILURE, EXIT_USAGE
 from pipelines.cli.results import compare, leaderboard, report
@@ -25,7 +25,7 @@ START = """
 Start here:
   genpipe run --quick      a first look: autoencoder and VAE at latent size 2, briefly
   genpipe run              the whole pipeline with the full budgets
-  genpipe report RUN       what a finished run scored and makes, in the terminal
+  genpipe report           what the newest run scored and makes, in the terminal
   genpipe submit --help    the same on a cluster
 """
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 for command in (
-    *(run, compile_pipeline, list_parameters, train, submit, follow, logs, stop, retry, runs),
+    *(run, compile_pipeline, list_parameters, train, submit, follow, logs, stop, retry, list_runs),
     *(leaderboard, report, compare, schedule, artifacts, champions, wandb),
 ):
     main.add_command(command)

@@ -1,10 +1,11 @@
-"""Commands of a cluster: submit, follow, logs, stop, retry, runs."""
+"""Commands of a cluster: submit, follow, logs, stop, retry; and runs, there or here."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from pipelines.cli.options import (
     of_families,
     on_environment,
     print_table,
+    runs_folder,
     target_of,
     wait_limit,
     warn,
@@ -85,6 +87,7 @@ Examples:
 RUNS_EXAMPLES = """
 \b
 Examples:
+  genpipe runs                                          those of this machine
   genpipe runs --environment cluster-cpu
   genpipe runs --environment gke-gpu --limit 50
 """
@@ -230,8 +233,13 @@ def retry(run: str, environment: str) -> None:
     click.echo(f"retrying {found.display_name}  {found.run_id}")
 
 
-@click.command(epilog=RUNS_EXAMPLES)
-@on_environment
+@click.command("runs", epilog=RUNS_EXAMPLES)
+@click.option(
+    "--environment",
+    metavar="FILE",
+    help="List the runs of this cluster's experiment, not those of this machine.",
+)
+@runs_folder
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -239,8 +247,30 @@ def retry(run: str, environment: str) -> None:
     show_default=True,
     help="Number of runs to list.",
 )
-def runs(environment: str, limit: int) -> None:
-    """List the newest runs of a cluster's experiment."""
+def list_runs(environment: str | None, runs: Path, limit: int) -> None:
+    """List the newest runs, of this machine or of a cluster."""
+    if environment:
+        _list_cluster_runs(environment, limit)
+        return
+    from pipelines.runs.listing import list_local_runs
+
+    rows = [
+        (
+            run.name,
+            "finished" if run.finished else "unfinished",
+            f"{run.began:%Y-%m-%d %H:%M}",
+            run.done,
+            f"{run.size / 1e6:,.0f} MB",
+            ", ".join(run.best),
+        )
+        for run in list_local_runs(runs)[:limit]
+    ]
+    print_table([("run", "state", "began", "done", "size", "best of each family"), *rows])
+    if not rows:
+        click.echo(f"no runs yet in {runs}: `genpipe run --quick` makes one")
+
+
+def _list_cluster_runs(environment: str, limit: int) -> None:
     from itertools import islice
 
     from pipelines.cluster.api import connect

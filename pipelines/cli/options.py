@@ -14,6 +14,7 @@ import click
 from genpipe.errors import InputError, shown
 from genpipe.families.registry import all_families
 from genpipe.families.spec import TYPES, FamilySpec, Settings, describe
+from pipelines.settings import LATEST
 
 EXIT_FAILURE = 1
 
@@ -50,7 +51,7 @@ def joined(
     context: click.Context, option: click.Parameter, values: Sequence[Sequence[Any]]
 ) -> tuple[Any, ...] | None:
     """The values of a ``Listing`` that may be given several times; None where it was not."""
-    return tuple(chain.from_iterable(values)) or None
+    return tuple(chain.from_iterable(values)) if values else None
 
 
 on_environment = click.option(
@@ -142,13 +143,13 @@ runs_folder = click.option(
 
 
 def of_a_run(command: Any) -> Any:
-    """The argument and options that name a run, here or in a bucket."""
+    """The argument and options that name a run, here or in a bucket; the newest by default."""
     for decorate in (
         click.option(
             "--environment", metavar="FILE", help="Look RUN up on this cluster, by name or id."
         ),
         runs_folder,
-        click.argument("run"),
+        click.argument("run", default=LATEST),
     ):
         command = decorate(command)
     return command

@@ -21,6 +21,7 @@ Examples:
 REPORT_EXAMPLES = """
 \b
 Examples:
+  genpipe report                                     the latest run
   genpipe report my-run
   genpipe report my-run --open                       the page with all pictures, in the browser
   genpipe report gs://bucket/pipeline-root/latent-fanout/RUN-ID
@@ -45,8 +46,8 @@ def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) ->
     """Print a run's leaderboard.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
-    or with --environment its name or id. A run that failed or is
-    still running shows the cells that have ended.
+    or with --environment its name or id; by default the latest. A run that failed or is still
+    running shows the cells that have ended.
     """
     from pipelines.console.leaderboard import print_leaderboard, show_metrics
     from pipelines.console.terminal import open_console
@@ -65,7 +66,7 @@ def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> N
     """Print a run's leaderboard, curves and samples.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
-    or with --environment its name or id. A run that failed or is still
+    or with --environment its name or id; by default the latest. A run that failed or is still
     running shows the cells that have ended.
     """
     from pipelines.runs.find import find_run

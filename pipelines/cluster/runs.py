@@ -16,6 +16,7 @@ from pipelines.cluster.api import ApiError, ensure, listed, named
 from pipelines.environments import Environment
 from pipelines.latent_fanout import NAME, compile_to
 from pipelines.parameters import Parameters
+from pipelines.settings import LATEST
 
 ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
 
@@ -188,6 +189,8 @@ def find_run(client: kfp.Client, environment: Environment, run: str) -> kfp_serv
             if error.status != 404:
                 raise
             found = None
+    if not found and run == LATEST:
+        found = next(list_runs(client, environment), None)
     if not found:
         raise InputError(
             f"there is no run {run!r} in experiment {environment.experiment} of "

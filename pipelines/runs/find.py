@@ -14,6 +14,8 @@ from genpipe.cells import Cell
 from genpipe.errors import InputError, StepError
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
+from pipelines.runs.listing import newest_run
+from pipelines.settings import LATEST
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ def find_run(run: str, runs: Path, environment: str | None) -> FoundRun:
 
     Args:
         run: a local run's name or folder, an address in a bucket (``gs://``, ``s3://``, ``minio://``)
-            that ends in a run's id, or, with ``environment``, a name or id on that cluster.
+            that ends in a run's id, or, with ``environment``, a name or id on that cluster;
+            ``latest`` is the run that began last.
         runs: the folder local runs lie in.
         environment: a file, or the name of one in deploy/environments.
 
@@ -50,6 +53,8 @@ def find_run(run: str, runs: Path, environment: str | None) -> FoundRun:
         return FoundRun(address)
     if environment is None:
         folder = next((at for at in (Path(run), runs / run) if at.is_dir()), None)
+        if folder is None and run == LATEST:
+            folder = newest_run(runs)
         if folder is None:
             raise InputError(
                 f"no run {run!r} here or in {runs}: give a run's name, its folder or its "

@@ -129,7 +129,7 @@ def test_wrong_usage_is_refused_before_anything_is_sent(
 
 
 def test_no_environment_is_assumed(genpipe: Callable[..., Any]) -> None:
-    for command in (("submit",), ("runs",), ("follow", "x"), ("stop", "x"), ("retry", "x")):
+    for command in (("submit",), ("follow", "x"), ("stop", "x"), ("retry", "x")):
         status, _, errors = genpipe(*command)
         assert (status, "--environment" in errors) == (2, True)
 
@@ -265,3 +265,10 @@ def test_a_cluster_that_retries_otherwise_than_the_environment_says_is_told(
     assert status == 0
     assert (told in errors) if told else not errors
     assert not told or errors.startswith("retries: on this cluster ")
+
+
+def test_latest_is_the_newest_run_of_the_experiment(api: FakeApi, client: kfp.Client) -> None:
+    for name in ("first", "second"):
+        started(api, client, name)
+
+    assert find_run(client, api.environment(), "latest").display_name == "second"

@@ -1,0 +1,77 @@
+"""The runs of this machine: what each of them is, at a glance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from genpipe.cells import Cell, Status
+from genpipe.errors import InputError
+from pipelines.console.leaderboard import parse_leaderboard
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """A run in a folder of this machine.
+
+    Attributes:
+        name: of the run.
+        began: when, in local time.
+        finished: whether it has a leaderboard; it may still be running, or was stopped, or failed.
+        done: ``8 of 9 cells``, or ``12 steps`` for an unfinished run.
+        best: the best cells, ``vae-10``, one of each family.
+        size: bytes of its folder.
+    """
+
+    name: str
+    began: datetime
+    finished: bool
+    done: str
+    best: tuple[str, ...]
+    size: int
+
+
+def newest_run(runs: Path) -> Path | None:
+    """The folder of the run that began last, if there is one."""
+    return max(_folders(runs), key=_began, default=None)
+
+
+def list_local_runs(runs: Path) -> list[LocalRun]:
+    """The runs in a folder, the newest first."""
+    return [_summary(folder) for folder in sorted(_folders(runs), key=_began, reverse=True)]
+
+
+def _folders(runs: Path) -> list[Path]:
+    return [path.parent for path in runs.glob("*/arguments.json")]
+
+
+def _began(folder: Path) -> float:
+    return (folder / "arguments.json").stat().st_mtime
+
+
+def _summary(folder: Path) -> LocalRun:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    began = datetime.fromtimestamp(_began(folder))
+    path = folder / "leaderboard.json"
+    try:
+        board = parse_leaderboard(path.read_bytes(), str(path))
+    except (OSError, InputError):
+        return LocalRun(folder.name, began, False, f"{_steps_ended(folder)} steps", (), size)
+    complete = sum(row["status"] == Status.COMPLETE for row in board["cells"])
+    best = tuple(Cell(family, latent_size).name for family, latent_size in board["best"].items())
+    done = f"{complete} of {len(board['cells'])} cells"
+    return LocalRun(folder.name, began, True, done, best, size)
+
+
+def _steps_ended(folder: Path) -> int:
+    try:
+        lines = (folder / "logs" / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        events = [json.loads(line) for line in lines]
+    except (OSError, ValueError):
+        return 0
+    return sum(
+        event["event"] == "cached" or (event["event"] == "end" and event["status"] == "done")
+        for event in events
+    )

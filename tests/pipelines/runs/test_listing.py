@@ -1,0 +1,94 @@
+"""The runs of this machine, listed, and the newest found as ``latest``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genpipe.errors import InputError
+from pipelines.runs.find import find_run
+from pipelines.runs.listing import list_local_runs
+
+BOARD = {
+    "run": "whole",
+    "cells": [
+        {"family": "vae", "latent_size": size, "status": status, "metrics": {}}
+        for size, status in ((2, "complete"), (10, "complete"), (100, "diverged"))
+    ],
+    "best": {"vae": 10},
+}
+EVENTS = [
+    {"event": "cached", "key": "1"},
+    {"event": "start", "step": "judge"},
+    {"event": "end", "step": "judge", "status": "done"},
+    {"event": "end", "step": "train-vae-2", "status": "failed"},
+]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder with a whole run, a newer one that was stopped, and things that are no runs."""
+    runs = tmp_path / "runs"
+    for place, name in enumerate(("whole", "stopped")):
+        (runs / name / "logs").mkdir(parents=True)
+        arguments = runs / name / "arguments.json"
+        arguments.write_text("{}")
+        os.utime(arguments, (1_700_000_000 + place, 1_700_000_000 + place))
+    (runs / "whole" / "leaderboard.json").write_text(json.dumps(BOARD))
+    (runs / "stopped" / "logs" / "events.jsonl").write_text("\n".join(map(json.dumps, EVENTS)))
+    (runs / ".kfp").mkdir()
+    (runs / "by-hand").mkdir()
+    return runs
+
+
+def test_the_newest_comes_first_with_its_state_cells_and_size(runs: Path) -> None:
+    stopped, whole = list_local_runs(runs)
+
+    assert (stopped.name, stopped.finished, stopped.done) == ("stopped", False, "2 steps")
+    assert (whole.name, whole.finished, whole.done) == ("whole", True, "2 of 3 cells")
+    assert whole.best == ("vae-10",)
+    assert whole.size == sum(
+        path.stat().st_size for path in (runs / "whole").rglob("*") if path.is_file()
+    )
+
+
+def test_the_command_prints_them_under_headings(runs: Path, genpipe: Callable[..., Any]) -> None:
+    status, printed, _ = genpipe("runs", "--runs", str(runs))
+
+    heading, stopped, whole = printed.splitlines()
+    assert status == 0
+    assert heading.split()[:5] == ["run", "state", "began", "done", "size"]
+    assert stopped.split()[:2] == ["stopped", "unfinished"]
+    assert whole.endswith("vae-10")
+    assert len(genpipe("runs", "--runs", str(runs), "--limit", "1")[1].splitlines()) == 2
+
+
+def test_without_a_run_the_command_says_how_to_make_one(
+    tmp_path: Path, genpipe: Callable[..., Any]
+) -> None:
+    assert "`genpipe run --quick` makes one" in genpipe("runs", "--runs", str(tmp_path))[1]
+
+
+def test_latest_is_the_run_that_began_last(runs: Path, genpipe: Callable[..., Any]) -> None:
+    assert find_run("latest", runs, None).name == "stopped"
+    os.utime(runs / "whole" / "arguments.json")
+    assert find_run("latest", runs, None).name == "whole"
+    assert genpipe("leaderboard", "--runs", str(runs)) == genpipe(
+        "leaderboard", "whole", "--runs", str(runs)
+    )
+
+
+def test_a_run_that_is_called_latest_is_that_one(runs: Path) -> None:
+    (runs / "latest").mkdir()
+
+    assert find_run("latest", runs, None).uri == str(runs / "latest")
+
+
+def test_without_any_run_there_is_no_latest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run 'latest'"):
+        find_run("latest", tmp_path, None)
