@@ -84,7 +84,7 @@ def read_cell(text: str) -> tuple[Cell, dict[str, Any]]:
     """Read what ``write_cell`` writes, or people do: ``autoencoder-2 code_activation=linear``.
 
     Raises:
-        InputError: the family, a setting or a value is none.
+        InputError: the family, a setting or a value is unknown.
     """
     name, *assignments = str(text).split()[:1000] or [""]
     family, separator, size = name.rpartition("-")

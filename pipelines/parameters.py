@@ -221,7 +221,7 @@ def _parameter(name: object) -> str:
     """A parameter's name, if it is one.
 
     Raises:
-        InputError: it is none.
+        InputError: there is no such parameter.
     """
     known = [one for one in Parameters.model_fields if one != "settings"]
     if name in known:

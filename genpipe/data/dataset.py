@@ -113,7 +113,7 @@ def open_dataset(folder: str | Path, check: bool = True) -> Dataset:
         check: compare every file with its digest (about 0.1 s for MNIST's 55 MB).
 
     Raises:
-        InputError: the folder is no data set, or a file in it is missing or altered, or holds
+        InputError: the folder is not a data set, or a file in it is missing or altered, or holds
             another type or shape than ``dataset.json`` says.
     """
     folder = Path(folder)

@@ -138,7 +138,7 @@ class ByteDropout(keras.layers.Dropout):
         rate: share of the values set to 0: a whole number of 256ths.
 
     Raises:
-        ValueError: ``rate`` is none.
+        ValueError: ``rate`` is not a whole number of 256ths.
     """
 
     def __init__(self, rate: float, **kwargs: Any) -> None:

@@ -23,7 +23,8 @@ def all_families() -> dict[str, FamilySpec]:
     """Every family by its name: the package's own first, then the others by name.
 
     Raises:
-        InputError: a distribution's family can't be imported, is none, or has another's name.
+        InputError: a distribution's family can't be imported, is not a FamilySpec, or has a
+            name that is taken.
     """
     found = {family.name: family for family in (AUTOENCODER, VAE, DCGAN)}
     for entry in family_entry_points():
@@ -43,7 +44,7 @@ def find_family(name: object) -> FamilySpec:
     """The family of a name.
 
     Raises:
-        InputError: there is none.
+        InputError: no family has this name.
     """
     found = all_families().get(name) if isinstance(name, str) else None
     if found is None:

@@ -106,7 +106,7 @@ def judged(judge: SavedModel, images: np.ndarray) -> tuple[np.ndarray, np.ndarra
         sets of images are compared by: (n, 128) float32.
 
     Raises:
-        InputError: the model is no judge, or its file is not the one that was saved.
+        InputError: the model is not a judge, or its file is not the one that was saved.
     """
     probabilities, features = judge.run(JUDGE, RESCALINGS["unit"].apply(np.asarray(images)))
     return probabilities, features

@@ -156,7 +156,7 @@ def merged(*parts: Quality) -> Quality:
 def directions(features: np.ndarray) -> np.ndarray:
     """(n, d) features, each at unit length.
 
-    What is no digit hardly excites the judge (a length of 7, where digits have 20), and so lies
+    What is not a digit hardly excites the judge (a length of 7, where digits have 20), and so lies
     within the wide balls of a few odd digits: of noise 99.7% would be precise, by direction 2%.
     """
     lengths = np.linalg.norm(features, axis=1, keepdims=True)

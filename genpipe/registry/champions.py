@@ -116,7 +116,7 @@ class Decision:
         comparison: with the champion before; None where they were not compared.
 
     Raises:
-        ValueError: the id or a version is none that was made here, or a text is none.
+        ValueError: the id or a version was not made here, or a text is not a string.
     """
 
     id: str
@@ -305,7 +305,7 @@ class Champions:
             The decision.
 
         Raises:
-            InputError: there is none, it was never champion, or it is champion now.
+            InputError: there is no champion, or the version was never champion, or is champion now.
             StepError: also if it is not whole, or the champion changed meanwhile.
         """
         past = self.decisions()

@@ -84,7 +84,7 @@ def training_curves(family: FamilySpec, results: Sequence[Result]) -> dict[str, 
 def read_history(path: Path) -> dict[str, list[float]]:
     """Read a training's ``history.csv``: its columns as numbers, NaN where there is none.
 
-    A file that is not there, or is no table, reads as no column at all.
+    A file that is missing, or is not a table, reads as no columns.
     """
     if not path.is_file():
         return {}

@@ -180,7 +180,7 @@ def write_if_unchanged(uri: str | Path, content: bytes, since: Snapshot) -> bool
 
 
 def remove(uri: str | Path) -> None:
-    """Remove a file, or a folder with all below it; one that is not there is no error.
+    """Remove a file, or a folder with all below it; a missing one is not an error.
 
     Raises:
         InputError: the address is a whole bucket.
@@ -204,7 +204,7 @@ def download(uri: str | Path, folder: Path, names: Iterable[str] | None = None) 
         The copies' paths, in the order of ``names``.
 
     Raises:
-        StepError: a file is missing or can't be read, or there is none at all.
+        StepError: a file is missing or can't be read, or there are no files at all.
     """
     names = list_files(uri) if names is None else list(names)
     if not names:

@@ -34,7 +34,7 @@ def places(source: str = "", **written: str) -> Iterator[Place]:
 
     Args:
         source: of the data set; ``auto``, ``tfds`` and ``wheel`` are no places.
-        written: addresses that the run writes to, by their settings' names; empty ones are none.
+        written: addresses that the run writes to, by their settings' names; empty ones are skipped.
     """
     if storage.is_remote(source) or Path(source).is_absolute():
         yield Place("source", source, write=False)

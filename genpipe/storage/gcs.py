@@ -201,7 +201,7 @@ class CloudStorage:
             blob.reload(**self.options)
             # The library checks no download of several parts, and none that it went on with. What
             # is stored compressed is left so: the checksum is of the stored bytes.
-            if blob.size:  # of nothing there is no part to ask for
+            if blob.size:  # an empty object has no part to ask for
                 blob.download_to_file(content, raw_download=True, checksum=None, **self.options)
             _expect(blob.crc32c, _crc32c(content))
 

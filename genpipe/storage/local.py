@@ -68,7 +68,7 @@ class Folder:
             temporary.write_bytes(content)
             os.replace(temporary, self.path)
         except OSError as error:
-            with contextlib.suppress(OSError):  # such as of a folder that is none
+            with contextlib.suppress(OSError):  # of a folder that does not exist, for one
                 temporary.unlink()
             raise StepError(
                 f"cannot write {self.path}: {error.strerror}: check the path and the space left"

@@ -122,7 +122,7 @@ class Store(Protocol):
         """Copy one file to a path of this machine."""
 
     def remove(self) -> None:
-        """Remove what there is at the address and below it; nothing there is no error."""
+        """Remove what there is at the address and below it, if there is anything."""
 
     def matches(self, file: File, path: Path) -> bool:
         """Whether a local file holds what the store's does, as far as that can be known."""

@@ -102,7 +102,7 @@ def log_of(folder: Path) -> Path:
     """The file that holds a run.
 
     Raises:
-        StepError: there is none in the folder.
+        StepError: the folder holds no log.
     """
     for log in folder.glob("*.wandb"):
         return log

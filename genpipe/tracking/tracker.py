@@ -84,7 +84,7 @@ class Tracker:
         """Log a run of its own that holds all metrics of a cell in its summary.
 
         Its job type is ``cell``. W&B draws parallel coordinates and scatter plots over runs, so
-        this is what such a chart of the cells reads.
+        a chart of the cells reads these.
         """
 
     def uses(self, kind: str, name: str, uri: str) -> None:

@@ -231,7 +231,7 @@ def _credentials(api: Api) -> dict[str, Any]:
 
     Raises:
         InputError: it is to come from an environment variable that is not set.
-        StepError: this is no pod with a token of its service account.
+        StepError: this is not a pod with a token of its service account.
     """
     if api.authentication == "token":
         return {"existing_token": _secret(api, TOKEN_VARIABLE)}

@@ -37,7 +37,7 @@ def kubeflow_cron(text: str) -> str:
         text: five fields as in crontab, six with the second first, or ``@daily`` and the like.
 
     Raises:
-        ValueError: it is none of these; the message names the field.
+        ValueError: it is not a schedule; the message names the field.
     """
     fields = MACROS.get(text.strip().lower(), text).split()
     if len(fields) == 5:

@@ -169,7 +169,7 @@ def find_run(client: kfp.Client, environment: Environment, run: str) -> kfp_serv
     """A run by its id, or the newest of its name in the environment's experiment.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such run.
         ApiError: the API refused, or did not answer.
     """
     try:

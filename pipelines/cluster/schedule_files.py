@@ -54,7 +54,7 @@ class Schedule(Section):
         """Read a schedule of a YAML file.
 
         Raises:
-            InputError: the file can't be read or is no schedule; the message names the file and
+            InputError: the file can't be read or is not a schedule; the message names the file and
                 the field.
         """
         try:
@@ -97,7 +97,7 @@ def read_schedules(
         tag: of the images, in place of the environments'.
 
     Raises:
-        InputError: a file is no schedule, there is none, one has no environment, or two of an
+        InputError: a file is not a schedule, there is no file, one has no environment, or two of an
             environment have the same name.
     """
     files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]

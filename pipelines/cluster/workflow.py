@@ -90,7 +90,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Failure:
-    """What failed for good: a step, or a part of the run that is none.
+    """What failed for good: a step, or another part of the run.
 
     Attributes:
         name: of the step, or of KFP's part (``driver of train-vae-10``).
@@ -115,7 +115,7 @@ class Workflow:
         message: what Argo says of the whole.
         tasks: the steps that have begun, in the order of the pipeline.
         failures: what failed for good.
-        retry_strategy: that holds for whatever has none of its own; None where there is none.
+        retry_strategy: the default of nodes without their own; None where there is none.
         readable: whether it holds its nodes. Argo may keep those of a large one in a database.
     """
 
@@ -270,7 +270,7 @@ class _Tree:
         )
 
     def _owner(self, path: Path) -> Path:
-        """The step that a pod belongs to, as its own or its driver's; empty of what is no step."""
+        """The step that a pod belongs to, as its own or its driver's; empty for other nodes."""
         if path and path[-1] == EXECUTOR:
             path = path[:-1]
         elif path:
@@ -288,7 +288,7 @@ class _Tree:
         return step_name(step, cell), f"{step} {cell.family.name}", str(cell.latent_size)
 
     def _rank(self, path: Path) -> tuple[int, int]:
-        """Where a step stands among all; what is no step comes first."""
+        """Where a step stands among all; other nodes come first."""
         if not path:
             return -1, -1
         step, number = _place(path)

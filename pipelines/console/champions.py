@@ -27,7 +27,7 @@ def open_target(target: str, family: str = "") -> list[Champions]:
         Of each family that has one, in the order of the families.
 
     Raises:
-        InputError: there is none, or no such family.
+        InputError: there is no champion, or no such family.
         StepError: the target can't be read.
     """
     families = [find_family(family).name] if family else list(all_families())
@@ -73,7 +73,7 @@ def roll_back(target: str, family: str, version: str = "") -> Decision:
         version: which; the one before the present champion if empty.
 
     Raises:
-        InputError: there is none, it was never champion, or it is champion now.
+        InputError: there is no champion, or the version was never champion, or is champion now.
         StepError: it is not whole, the champion changed meanwhile, or the target can't be written.
     """
     (champions,) = open_target(target, family)

@@ -50,7 +50,7 @@ LETTERS = "ABCDEFGH"
 
 
 def check_comparable(uris: Sequence[str]) -> None:
-    """Refuse what is no comparison.
+    """Refuse runs that can't be compared.
 
     Raises:
         InputError: there is but one run, one is named twice, or there are too many.

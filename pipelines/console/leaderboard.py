@@ -87,7 +87,7 @@ def show_leaderboard(path: Path, console: Console | None = None) -> None:
     """Print a leaderboard file as a table.
 
     Raises:
-        InputError: it is no leaderboard, or can't be read.
+        InputError: it is not a leaderboard, or can't be read.
     """
     try:
         content = path.read_bytes()
@@ -104,7 +104,7 @@ def parse_leaderboard(content: bytes, place: str) -> dict[str, Any]:
         place: what the error calls it.
 
     Raises:
-        InputError: it is no leaderboard.
+        InputError: it is not a leaderboard.
     """
     try:
         return _Leaderboard.model_validate_json(content).model_dump(mode="json")

@@ -166,7 +166,7 @@ def _curve(content: bytes, cell: Cell) -> list[tuple[float, float]]:
 
 
 def _samples(content: bytes) -> np.ndarray:
-    """(n, height, width) uint8 images of a grid's array; none where it is no such array."""
+    """(n, height, width) uint8 images of a grid's array; no images where it is another array."""
     nothing = np.zeros((0, 1, 1), np.uint8)
     if not content:
         return nothing

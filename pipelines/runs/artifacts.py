@@ -294,7 +294,7 @@ def _metadata_files(
 def _read_metadata(
     uri: str, steps: Iterable[Mapping[str, Mapping[str, storage.File]]]
 ) -> dict[str, dict[str, Any]]:
-    """The small JSON objects of all steps, by the files' names; empty where one is none."""
+    """The steps' small JSON documents, by the files' names; empty where one is not an object."""
     names = [
         file.name
         for artifacts in steps

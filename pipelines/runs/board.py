@@ -34,9 +34,9 @@ def read_board(run: FoundRun, steps: Sequence[Step] | None = None) -> dict[str, 
         steps: of ``read_run``, where they were read already.
 
     Returns:
-        The content of ``leaderboard.json``. Of a run that has none, because it failed or goes on,
-        one of the same form, of the cells that did end; the others are missing, and ``unfinished``
-        is true.
+        The content of ``leaderboard.json``. For a run that has none, because it failed or is still
+        running, one of the same form with the cells that did end; the others are missing, and
+        ``unfinished`` is true.
 
     Raises:
         InputError: there is no run, or none of its cells has left anything.
