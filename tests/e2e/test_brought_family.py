@@ -120,8 +120,8 @@ class Entry:
     ("found", "said"),
     [
         (ImportError("no module named x"), "can't be loaded (no module named x)"),
-        ("a string", "names no FamilySpec"),
-        (registry.find_family("vae"), "there is a family vae already"),
+        ("a string", "is not a FamilySpec"),
+        (registry.find_family("vae"), "a family named vae exists already"),
     ],
 )
 def test_what_is_no_family_is_named_with_where_it_comes_from(
