@@ -265,8 +265,9 @@ def list_runs(environment: str | None, runs: Path, limit: int) -> None:
         )
         for run in list_local_runs(runs)[:limit]
     ]
-    print_table([("run", "state", "began", "done", "size", "best of each family"), *rows])
-    if not rows:
+    if rows:
+        print_table([("run", "state", "began", "done", "size", "best of each family"), *rows])
+    else:
         click.echo(f"no runs yet in {runs}: `genpipe run --quick` makes one")
 
 

@@ -55,6 +55,8 @@ def find_run(run: str, runs: Path, environment: str | None) -> FoundRun:
         folder = next((at for at in (Path(run), runs / run) if at.is_dir()), None)
         if folder is None and run == LATEST:
             folder = newest_run(runs)
+            if folder is None:
+                raise InputError(f"no runs yet in {runs}: `genpipe run --quick` makes one")
         if folder is None:
             raise InputError(
                 f"no run {run!r} here or in {runs}: give a run's name, its folder or its "

@@ -90,5 +90,5 @@ def test_a_run_that_is_called_latest_is_that_one(runs: Path) -> None:
 
 
 def test_without_any_run_there_is_no_latest(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no run 'latest'"):
+    with pytest.raises(InputError, match="no runs yet in"):
         find_run("latest", tmp_path, None)
