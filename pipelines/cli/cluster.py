@@ -263,7 +263,7 @@ def list_runs(environment: str | None, runs: Path, limit: int) -> None:
             f"{run.size / 1e6:,.0f} MB",
             ", ".join(run.best),
         )
-        for run in list_local_runs(runs)[:limit]
+        for run in list_local_runs(runs, limit)
     ]
     if rows:
         print_table([("run", "state", "began", "done", "size", "best of each family"), *rows])

@@ -13,7 +13,7 @@ from pipelines.console.leaderboard import parse_leaderboard
 
 
 @dataclass(frozen=True)
-class LocalRun:
+class ListedRun:
     """A run in a folder of this machine.
 
     Attributes:
@@ -38,9 +38,10 @@ def newest_run(runs: Path) -> Path | None:
     return max(_folders(runs), key=_began, default=None)
 
 
-def list_local_runs(runs: Path) -> list[LocalRun]:
-    """The runs in a folder, the newest first."""
-    return [_summary(folder) for folder in sorted(_folders(runs), key=_began, reverse=True)]
+def list_local_runs(runs: Path, limit: int | None = None) -> list[ListedRun]:
+    """The newest runs in a folder, the newest first; all of them without a limit."""
+    newest_first = sorted(_folders(runs), key=_began, reverse=True)
+    return [_summary(folder) for folder in newest_first[:limit]]
 
 
 def _folders(runs: Path) -> list[Path]:
@@ -51,18 +52,18 @@ def _began(folder: Path) -> float:
     return (folder / "arguments.json").stat().st_mtime
 
 
-def _summary(folder: Path) -> LocalRun:
+def _summary(folder: Path) -> ListedRun:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     began = datetime.fromtimestamp(_began(folder))
     path = folder / "leaderboard.json"
     try:
         board = parse_leaderboard(path.read_bytes(), str(path))
     except (OSError, InputError):
-        return LocalRun(folder.name, began, False, f"{_steps_ended(folder)} steps", (), size)
+        return ListedRun(folder.name, began, False, f"{_steps_ended(folder)} steps", (), size)
     complete = sum(row["status"] == Status.COMPLETE for row in board["cells"])
     best = tuple(Cell(family, latent_size).name for family, latent_size in board["best"].items())
     done = f"{complete} of {len(board['cells'])} cells"
-    return LocalRun(folder.name, began, True, done, best, size)
+    return ListedRun(folder.name, began, True, done, best, size)
 
 
 def _steps_ended(folder: Path) -> int:
