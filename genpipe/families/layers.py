@@ -106,24 +106,39 @@ class OneChannelConv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable("genpipe")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """``BatchNormalization`` whose training pass is TensorFlow's one fused operation.
+    """``BatchNormalization`` that is TensorFlow's one fused operation.
 
     The same function of a batch of pictures; Keras writes it as a dozen operations, each a pass
     over memory, which takes 2 to 2.5 times as long on a CPU (28 x 28 x 64, forward and backward).
-    The moving variance follows the unbiased variance, as it did in Keras 2.
+
+    Frozen (``trainable`` false) it goes on normalising by the batch while its network trains, and
+    leaves its moving averages as they are: so did Keras up to 2.2, which Keras-GAN was written
+    for. Since TensorFlow 2 a frozen layer of Keras normalises by its moving averages.
     """
 
     def call(
         self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
     ) -> tf.Tensor:
         """Normalise (batch, height, width, channels)."""
-        if not training or mask is not None:
+        if mask is not None:
             return super().call(inputs, training=training, mask=mask)
+        averages = () if training else (self.moving_mean, self.moving_variance)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
+            inputs,
+            self.gamma,
+            self.beta,
+            *averages,
+            epsilon=self.epsilon,
+            is_training=bool(training),
         )
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        if training and self.trainable:
+            # The operation gives the variance that is unbiased; Keras's layer follows the plain.
+            count = tf.cast(tf.size(inputs) / tf.size(mean), tf.float32)
+            for moving, batch in (
+                (self.moving_mean, mean),
+                (self.moving_variance, variance * (1 - 1 / count)),
+            ):
+                moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return outputs
 
 

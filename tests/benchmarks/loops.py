@@ -26,11 +26,7 @@ DENSE_IMAGES = 27_500
 DCGAN_IMAGES = 768
 PRODUCT_SIZE, PRODUCTS = 2048, 8
 PLAIN, OURS, PRODUCT = "plain Keras", "ours", "matrix product"
-OPTIONS: dict[str, dict[str, Any]] = {
-    "shared generator pass": {"share_generator_pass": True},
-    "bfloat16": {"precision": "bfloat16"},
-    "both": {"share_generator_pass": True, "precision": "bfloat16"},
-}
+OPTIONS: dict[str, dict[str, Any]] = {"bfloat16": {"precision": "bfloat16"}}
 
 
 @dataclass(frozen=True)
@@ -145,13 +141,13 @@ def our_loop(case: Case, images: np.ndarray, options: dict[str, Any]) -> Callabl
     return train
 
 
-def operations(case: Case, shared: bool = False) -> float:
+def operations(case: Case) -> float:
     """Additions and multiplications that training takes for one image, in our form.
 
     Products with weights only. A pass back costs two passes forward, to the weights and to the
     inputs, but for the first layer of an autoencoder or VAE: nobody asks for the gradient of the
-    pixels. A DCGAN's step is four passes of the generator (one of them without learning, which a
-    shared one saves) and eight of the discriminator.
+    pixels. A DCGAN's step is four passes of the generator, one of them without learning, and eight
+    of the discriminator.
     """
     from components.train.train import build
 
@@ -159,7 +155,7 @@ def operations(case: Case, shared: bool = False) -> float:
     model = build(family, family.settings(latent_size=case.latent_size))
     forward = {name: 2 * sum(map(products, part.layers)) for name, part in model.parts.items()}
     if case.family == "dcgan":
-        return (3 if shared else 4) * forward["generator"] + 8 * forward["discriminator"]
+        return 4 * forward["generator"] + 8 * forward["discriminator"]
     first = 2 * next(filter(None, map(products, model.encoder.layers)))
     return 3 * sum(forward.values()) - first
 

@@ -77,11 +77,11 @@ def generator(latent_size: int) -> keras.Model:
     network = keras.Sequential([keras.Input((latent_size,))])
     network.add(layers.Dense(128 * 7 * 7, activation="relu"))
     network.add(layers.Reshape((7, 7, 128)))
-    network.add(layers.BatchNormalization(momentum=0.8))
     for filters in (128, 64):
         network.add(layers.UpSampling2D())
-        network.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
+        network.add(layers.Conv2D(filters, 3, padding="same"))
         network.add(layers.BatchNormalization(momentum=0.8))
+        network.add(layers.ReLU())
     network.add(layers.Conv2D(1, 3, padding="same", activation="tanh"))
     return network
 

@@ -73,7 +73,7 @@ def test_cells_sort_by_family_then_by_latent_size_as_a_number() -> None:
         ("vae-10", "vae-10", {}),
         ("vae-10 beta=4.0 epochs=40", "vae-10", {"beta": 4.0, "epochs": 40}),
         ("autoencoder-2 code_activation=linear", "autoencoder-2", {"code_activation": "linear"}),
-        ("dcgan-2 share_generator_pass=true", "dcgan-2", {"share_generator_pass": True}),
+        ("dcgan-2 steps=4000", "dcgan-2", {"steps": 4000}),
     ],
 )
 def test_a_cell_is_written_and_read_with_what_its_training_is_told(

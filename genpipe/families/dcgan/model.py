@@ -24,11 +24,10 @@ def build_generator(latent_size: int) -> keras.Model:
     noise = keras.Input((latent_size,), name="noise")
     x = layers.Dense(128 * 7 * 7, activation="relu")(noise)
     x = layers.Reshape((7, 7, 128))(x)
-    x = FusedBatchNormalization(momentum=0.8)(x)
-    x = UpsampledConv2D(128, activation="relu")(x)
-    x = FusedBatchNormalization(momentum=0.8)(x)
-    x = UpsampledConv2D(64, activation="relu")(x)
-    x = FusedBatchNormalization(momentum=0.8)(x)
+    for filters in (128, 64):
+        x = UpsampledConv2D(filters)(x)
+        x = FusedBatchNormalization(momentum=0.8)(x)
+        x = layers.ReLU()(x)
     images = OneChannelConv2D(activation="tanh", dtype="float32")(x)
     return keras.Model(noise, images, name="generator")
 
@@ -66,10 +65,13 @@ class DCGAN(keras.Model):
     def __init__(self, settings: DCGANSettings) -> None:
         super().__init__(name="dcgan")
         self.latent_size = settings.latent_size
-        self.share_generator_pass = settings.share_generator_pass
         self.generator = build_generator(settings.latent_size)
         self.discriminator = build_discriminator(settings.seed)
         self.noise = keras.random.SeedGenerator(settings.seed)
+        # Up to its first normalisation the generator makes the same of noise in every pass.
+        first = next(x for x in self.generator.layers if isinstance(x, FusedBatchNormalization))
+        self._before = keras.Model(self.generator.input, first.input)
+        self._after = keras.Model(first.input, self.generator.output)
         self.generator_optimizer = FusedAdam(settings.learning_rate, beta_1=0.5)
         self.discriminator_optimizer = FusedAdam(settings.learning_rate, beta_1=0.5)
         # A compiled function can't make the optimizers' variables.
@@ -94,44 +96,52 @@ class DCGAN(keras.Model):
         """(count, latent_size) from N(0, I), from the model's own generator of random numbers."""
         return keras.random.normal((count, self.latent_size), seed=self.noise)
 
-    def generate(self, count: tf.Tensor) -> tuple[tf.Tensor, tf.GradientTape]:
-        """``count`` images from fresh noise, and the tape of their making, to learn from."""
-        noise = self.draw_noise(count)
-        with tf.GradientTape() as tape:
-            return self.generator(noise, training=True), tape
-
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """One step of Keras-GAN: the discriminator on real and generated, then the generator.
+        """One step of Keras-GAN: three updates, of which the last two are by the same noise.
 
-        The generator learns from images of its own, or with ``share_generator_pass`` from those
-        that the discriminator was shown.
+        The discriminator learns from real images, then from generated ones, then the generator
+        learns. It is as Keras 2.2 ran it, which Keras-GAN names: ``predict`` makes the images that
+        the discriminator is shown, so by the generator's moving averages; every other pass
+        normalises by its batch, and the discriminator that is frozen in the last keeps its moving
+        averages.
 
-        Returns ``discriminator_loss`` (mean of the losses on real and on generated images),
-        ``discriminator_accuracy`` (share of both classified right at 0.5), ``generator_loss``, and
-        ``loss``, their sum, which is watched for divergence.
+        Returns ``discriminator_loss`` (mean of the losses on real and on generated images, each
+        before its update), ``discriminator_accuracy`` (share of both classified right at 0.5),
+        ``generator_loss``, and ``loss``, the sum of both losses, which is watched for divergence.
         """
-        batch = tf.shape(images)[0]
-        generated, generation = self.generate(batch)
+        noise = self.draw_noise(tf.shape(images)[0])
         with tf.GradientTape() as tape:
-            on_real = self.discriminator(images, training=True)
-            on_generated = self.discriminator(generated, training=True)
-            discriminator_loss = 0.5 * (cross_entropy(on_real) + cross_entropy(1 - on_generated))
-        weights = self.discriminator.trainable_variables
-        gradients = tape.gradient(discriminator_loss, weights)
-        self.discriminator_optimizer.apply(gradients, weights)
+            begun = self._before(noise)
+        on_real = self._teach_discriminator(images, real=True)
+        generated = self._after(begun, training=False)
+        on_generated = self._teach_discriminator(generated, real=False)
+        discriminator_loss = 0.5 * (cross_entropy(on_real) + cross_entropy(on_generated))
 
-        if not self.share_generator_pass:
-            generated, generation = self.generate(batch)
-        with generation:
-            judged = self.discriminator(generated, training=True)
+        self.discriminator.trainable = False
+        with tape:
+            judged = self.discriminator(self._after(begun, training=True), training=True)
             generator_loss = cross_entropy(judged)
+        self.discriminator.trainable = True
         weights = self.generator.trainable_variables
-        self.generator_optimizer.apply(generation.gradient(generator_loss, weights), weights)
+        self.generator_optimizer.apply(tape.gradient(generator_loss, weights), weights)
 
-        right = tf.concat([on_real > 0.5, on_generated <= 0.5], axis=0)
+        right = tf.concat([on_real > 0.5, on_generated >= 0.5], axis=0)
         return {
             "loss": discriminator_loss + generator_loss,
             "discriminator_loss": discriminator_loss,
             "generator_loss": generator_loss,
             "discriminator_accuracy": tf.reduce_mean(tf.cast(right, tf.float32)),
         }
+
+    def _teach_discriminator(self, images: tf.Tensor, *, real: bool) -> tf.Tensor:
+        """One update of the discriminator, on images that are all real or all generated.
+
+        Returns the probability of the right answer for each, (batch, 1), before the update.
+        """
+        with tf.GradientTape() as tape:
+            validity = self.discriminator(images, training=True)
+            right = validity if real else 1 - validity
+            loss = cross_entropy(right)
+        weights = self.discriminator.trainable_variables
+        self.discriminator_optimizer.apply(tape.gradient(loss, weights), weights)
+        return right

@@ -13,7 +13,6 @@ from genpipe.families.spec import (
     FamilySpec,
     Settings,
     number,
-    switch,
 )
 
 if TYPE_CHECKING:
@@ -22,17 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DCGANSettings(Settings):
-    """A step is one discriminator update and one generator update."""
+    """A step is two updates of the discriminator, on a batch each, and one of the generator."""
 
-    steps: int = number(1100, STEPS, "training steps, each a batch and an update of each network")
+    steps: int = number(
+        1100, STEPS, "training steps, each on a batch of real and one of generated images"
+    )
     batch_size: int = number(32, BATCH_SIZES, "images in a batch")
     learning_rate: float = number(2e-4, LEARNING_RATES, "Adam's learning rate")
     gen_interval: int = number(250, STEPS, "steps between the grids of samples")
-    share_generator_pass: bool = switch(
-        False,
-        "train the generator on the images that the discriminator was shown: faster, but not "
-        "Keras-GAN's algorithm",
-    )
 
 
 def build(settings: DCGANSettings) -> keras.Model:

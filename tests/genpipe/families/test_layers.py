@@ -127,11 +127,25 @@ def test_fused_batch_normalization_is_batch_normalization() -> None:
             outputs = layer(images, training=True)
             total = tf.reduce_sum(tf.sin(outputs))
         gradients = tape.gradient(total, [images, *layer.trainable_variables])
-        results.append([outputs, *gradients, layer.moving_mean, layer(images)])
+        moving = [layer.moving_mean, layer.moving_variance]
+        results.append([outputs, *gradients, *moving, layer(images)])
     for plain, fused in zip(*results, strict=True):
-        # The moving variance, by n / (n - 1), and so the last output differ by 1 in 159.
-        tolerance = 1e-2 if plain is results[0][-1] else 1e-4
-        np.testing.assert_allclose(fused, plain, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(fused, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_frozen_it_normalises_by_the_batch_and_keeps_its_averages() -> None:
+    """As Keras 2.2 did, where today's layer would take its moving averages."""
+    images = tf.constant(np.random.default_rng(0).normal(2, 3, (8, 5, 4, 3)).astype(np.float32))
+    layer = FusedBatchNormalization(momentum=0.8)
+    layer.build(images.shape)
+    learning = layer(images, training=True)
+    averages = [layer.moving_mean.numpy(), layer.moving_variance.numpy()]
+
+    layer.trainable = False
+
+    np.testing.assert_array_equal(layer(images, training=True), learning)
+    np.testing.assert_array_equal([layer.moving_mean, layer.moving_variance], averages)
+    assert not np.allclose(layer(images), learning)
 
 
 def test_only_the_seed_fixes_the_kernels() -> None:

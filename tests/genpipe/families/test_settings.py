@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from genpipe.errors import InputError
 from genpipe.families.autoencoder.spec import AutoencoderSettings
 from genpipe.families.dcgan.spec import DCGANSettings
 from genpipe.families.registry import all_families, find_family
-from genpipe.families.spec import Settings
+from genpipe.families.spec import Settings, switch
 from genpipe.families.vae.spec import VAESettings
 
 OWNER: dict[str, type[Settings]] = {
@@ -86,8 +86,13 @@ def test_what_is_none_of_the_choices_is_refused(name: str, choices: str, value: 
 
 @pytest.mark.parametrize("value", [0, 1, "true", None])
 def test_a_switch_is_true_or_false_and_nothing_else(value: Any) -> None:
-    with pytest.raises(InputError, match="share_generator_pass must be true or false"):
-        DCGANSettings(latent_size=2, share_generator_pass=value)
+    @dataclass(frozen=True, kw_only=True)
+    class Brought(Settings):
+        tied: bool = switch(False, "whether the decoder has the encoder's weights")
+
+    assert Brought(latent_size=2, tied=True).tied
+    with pytest.raises(InputError, match="tied must be true or false"):
+        Brought(latent_size=2, tied=value)
 
 
 @pytest.mark.parametrize("family", list(all_families()))
