@@ -94,7 +94,7 @@ class GaussianMixture:
         of a whole run.
 
         Args:
-            points: (n, d) float32 of about unit variance; the covariances get a ridge of 0.001.
+            points: (n, d) float of about unit variance; the covariances get a ridge of 0.001.
             components: k, at most n.
             generator: picks the seeds.
         """
@@ -111,7 +111,7 @@ class GaussianMixture:
     @classmethod
     def _maximise(cls, share: np.ndarray, terms: np.ndarray, size: int) -> Self:
         """The mixture whose components hold the given shares, (n, k), of the points."""
-        sums = (share.T @ terms).astype(np.float64)
+        sums = share.T @ terms
         rows, columns = np.triu_indices(size)
         counts = sums[:, 0] + 1e-6  # a component may be left without points
         means = sums[:, 1 : size + 1] / counts[:, None]
@@ -123,7 +123,7 @@ class GaussianMixture:
         return cls(counts / counts.sum(), means, covariances)
 
     def _expect(self, terms: np.ndarray) -> tuple[np.ndarray, float]:
-        """Each component's share of each point, (n, k) float32, and the mean log-likelihood."""
+        """Each component's share of each point, (n, k), and the mean log-likelihood."""
         rows, columns = np.triu_indices(self.means.shape[1])
         precisions = np.linalg.inv(self.covariances)
         slopes = np.einsum("kij,kj->ki", precisions, self.means)
@@ -132,11 +132,11 @@ class GaussianMixture:
         squares = -precisions[:, rows, columns]
         squares[:, rows == columns] /= 2  # the others stand for two entries of the matrix
         factors = np.concatenate([constants[:, None], slopes, squares], axis=1)
-        joint = terms @ factors.T.astype(np.float32)
+        joint = terms @ factors.T
         largest = joint.max(axis=1, keepdims=True)
         share = np.exp(joint - largest)
         total = share.sum(axis=1, keepdims=True)
-        likelihood = float((largest + np.log(total)).mean(dtype=np.float64))
+        likelihood = float((largest + np.log(total)).mean())
         share /= total
         share[share < LEAST_SHARE] = 0
         return share, likelihood
@@ -177,7 +177,7 @@ class FittedMixture:
         variances = components.variances
         head = max(1, min(HEAD, int((variances > HEAD_VARIANCE * variances[0]).sum())))
         scale = np.where(variances[:head] > 0, np.sqrt(variances[:head]), 1)
-        points = (components.project(codes, head) / scale).astype(np.float32)
+        points = components.project(codes, head) / scale
         count = min(COMPONENTS, max(1, len(codes) // 20))
         return cls(components, GaussianMixture.fit(points, count, generator))
 
@@ -199,18 +199,18 @@ def _terms(points: np.ndarray) -> np.ndarray:
 
 
 def _seeds(points: np.ndarray, components: int, generator: np.random.Generator) -> np.ndarray:
-    """Each point's share, (n, k) float32: all of it to the nearest of k-means++'s seeds.
+    """Each point's share, (n, k): all of it to the nearest of k-means++'s seeds.
 
     Arthur and Vassilvitskii 2007: the further off a point, the likelier it is the next seed.
     """
     seeds = points[[generator.integers(len(points))]]
     nearest = np.square(points - seeds[0]).sum(axis=1)
     for _ in range(components - 1):
-        total = nearest.sum(dtype=np.float64)
+        total = nearest.sum()
         if total == 0:  # fewer distinct points than components
             break
-        place = generator.choice(len(points), p=nearest.astype(np.float64) / total)
+        place = generator.choice(len(points), p=nearest / total)
         seeds = np.concatenate([seeds, points[[place]]])
         nearest = np.minimum(nearest, np.square(points - seeds[-1]).sum(axis=1))
     squares = np.square(seeds).sum(axis=1) - 2 * points @ seeds.T
-    return np.eye(len(seeds), dtype=np.float32)[squares.argmin(axis=1)]
+    return np.eye(len(seeds))[squares.argmin(axis=1)]

@@ -85,8 +85,9 @@ def _evaluate_codes(
     """A model with an encoder: losses, reconstructions, latent geometry and scatter plot.
 
     Returns:
-        ``metrics``, ``intervals`` (95%) of those that have one, and ``latent``: the share of the
-        plane that each class holds and, of a variational family, a note on idle units.
+        ``metrics``, ``intervals`` (95%) of those that have one, and ``latent``: at latent size 2
+        the share of the plane that each class holds, and of a variational family with idle units a
+        note on them.
     """
     pixels, labels = np.asarray(dataset.images("test")), np.asarray(dataset.labels("test"))
     images = UNIT.apply(pixels)
@@ -99,9 +100,7 @@ def _evaluate_codes(
     components = reconstruction.pixel_components(dataset.images("train"))
     linear = reconstruction.pca_squared_errors(components, pixels, saved.cell.latent_size)
     plane = latent.plane_of(codes)
-    shares, gaps = latent.area_shares(plane, labels, len(dataset.class_names))
     losses = reconstruction.squared_errors(images, rebuilt)
-    note = ""
     worst = np.argsort(-losses, kind="stable")[:SHOWN]
     metrics: dict[str, float] = {
         "mean_squared_error": float(losses.mean()),
@@ -109,10 +108,17 @@ def _evaluate_codes(
         "pca_mean_squared_error": float(linear.mean()),
         **latent.geometry(codes),
         "neighbour_accuracy": latent.neighbour_accuracy(known, known_labels, codes, labels),
-        "smallest_class_area_share": float(shares.min()),
-        "largest_class_area_share": float(shares.max()),
-        "gap_share": gaps,
     }
+    told: dict[str, Any] = {}
+    if saved.cell.latent_size == 2:
+        names = [str(name) for name in dataset.class_names]
+        shares, gaps = latent.area_shares(codes, labels, len(names))
+        told["area_share"] = dict(zip(names, shares.tolist(), strict=True))
+        metrics |= {
+            "smallest_class_area_share": float(shares.min()),
+            "largest_class_area_share": float(shares.max()),
+            "gap_share": gaps,
+        }
     intervals = {
         "mean_squared_error": list(mean_interval(losses)),
         "pca_mean_squared_error": list(mean_interval(linear)),
@@ -124,6 +130,7 @@ def _evaluate_codes(
         intervals["elbo"] = list(elbo)
         intervals["total_loss"] = [-end - reconstruction.LOG_NORMALIZER for end in reversed(elbo)]
         if note := latent.collapse_note(codes):
+            told["note"] = note
             tracker.say(f"{saved.cell.title}: {note}")
     else:
         metrics["dead_units"] = latent.dead_units(codes)
@@ -153,9 +160,6 @@ def _evaluate_codes(
         }
     )
     _log_tables(saved.cell, dataset, plane, rebuilt, tracker)
-    names = [str(name) for name in dataset.class_names]
-    areas = {name: float(share) for name, share in zip(names, shares, strict=True)}
-    told = {"area_share": areas, **({"note": note} if note else {})}
     return {"metrics": metrics, "intervals": intervals, "latent": told}
 
 

@@ -85,7 +85,10 @@ def distance_interval(real: np.ndarray, samples: np.ndarray) -> tuple[float, flo
 def replicate(features: np.ndarray, generator: np.random.Generator) -> Iterator[Gaussian]:
     """Gaussians fitted to resamples of (n, d) features, in groups: see ``distance_interval``."""
     centre = features.mean(axis=0)
-    groups = np.array_split(features - centre, min(GROUPS, len(features)))
+    # In random order: a data set's own is none (MNIST's test images come from two sets of writers,
+    # one after the other), and groups of it differ by more than chance.
+    shuffled = generator.permutation(features - centre)
+    groups = np.array_split(shuffled, min(GROUPS, len(features)))
     sizes = np.array([len(group) for group in groups], np.float64)
     sums = np.stack([group.sum(axis=0) for group in groups]).astype(np.float64)
     products = np.stack([(group.T @ group).ravel() for group in groups])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from genpipe.metrics.neighbours import squared_distances
 from genpipe.principal_components import PrincipalComponents
 
-CELLS = 64  # a side of the raster that areas are counted on
+CELLS = 32  # along each axis, where areas are counted
 ACTIVE_VARIANCE = 0.01
 NEIGHBOURS = 5
 
@@ -64,30 +65,40 @@ def geometry(codes: np.ndarray) -> dict[str, float]:
     return {"code_mean_distance": float(np.linalg.norm(mean)), "code_spread": float(spread)}
 
 
-def area_shares(plane: Plane, labels: np.ndarray, classes: int) -> tuple[np.ndarray, float]:
-    """What share of the occupied plane each class holds, and how much of the plane is gaps.
+def area_shares(codes: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, float]:
+    """How much of a latent plane each class holds, and how much is gaps.
 
-    The box around the middle 99% of the points along each axis is cut into 64 x 64 cells. A cell
-    belongs to the class with the most codes in it.
+    Measured against the Gaussian with the mean and covariance of the codes: 32 x 32 cells, along
+    the codes' principal axes, of each of which it draws as often. A cell belongs to the class with
+    the most codes in it, or to none. So of codes that are Gaussian there is no gap (of 10,000, an
+    empty cell in 17,000), and of any others the gaps are how often a draw falls where no code is.
 
     Args:
-        plane: points of n codes.
+        codes: (n, 2) float.
         labels: (n,) class of each code.
         classes: how many classes there are.
 
     Returns:
-        (classes,) shares that sum to 1, and the share of cells in the box that hold no code.
+        (classes,) shares of the cells with a code, which sum to 1, and the share of all cells that
+        hold none.
     """
-    low, high = np.percentile(plane.points, [0.5, 99.5], axis=0)
-    width = np.maximum(high - low, 1e-9)
-    places = np.floor((plane.points - low) / width * CELLS).astype(int)
-    inside = ((places >= 0) & (places < CELLS)).all(axis=1)
+    components = PrincipalComponents.fit(codes)
+    deviations = np.maximum(np.sqrt(components.variances), np.finfo(np.float32).tiny)
+    standardized = components.project(codes, 2) / deviations
+    places = np.minimum((_standard_normal_cdf(standardized) * CELLS).astype(int), CELLS - 1)
     counts = np.zeros((CELLS, CELLS, classes), int)
-    np.add.at(counts, (*places[inside].T, labels[inside]), 1)
-    occupied = counts.sum(axis=2) > 0
+    np.add.at(counts, (*places.T, labels), 1)
+    occupied = counts.any(axis=2)
     owners = counts.argmax(axis=2)[occupied]
-    shares = np.bincount(owners, minlength=classes) / max(len(owners), 1)
+    shares = np.bincount(owners, minlength=classes) / len(owners)
     return shares, float(1 - occupied.mean())
+
+
+def _standard_normal_cdf(values: np.ndarray) -> np.ndarray:
+    """The share of N(0, 1) that lies below each value."""
+    below = np.vectorize(NormalDist().cdf, otypes=[np.float64])
+    found: np.ndarray = below(values)
+    return found
 
 
 def dead_units(codes: np.ndarray) -> int:

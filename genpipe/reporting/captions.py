@@ -99,7 +99,7 @@ def _least_covered(result: Result) -> str:
 
 
 def areas_caption(result: Result) -> str:
-    """How the classes share the latent plane of a cell."""
+    """How the classes share the latent plane of a cell, at latent size 2."""
     smallest, largest = (
         format_metric(name, result.metrics.get(name))
         for name in ("smallest_class_area_share", "largest_class_area_share")
@@ -107,8 +107,8 @@ def areas_caption(result: Result) -> str:
     if not smallest or not largest:
         return ""
     gaps = result.metrics.get("gap_share")
-    holes = f"; {100 * gaps:.0f}% of the plane holds no code" if gaps is not None else ""
-    return f"A class holds {smallest} to {largest} of what the codes take up{holes}"
+    holes = f"; {format_metric('gap_share', gaps)} of it holds no code" if gaps is not None else ""
+    return f"A class holds {smallest} to {largest} of the plane that the codes take up{holes}"
 
 
 def metric_of(result: Result, name: str) -> str:

@@ -64,7 +64,7 @@ def two_clusters(count: int = 6000) -> np.ndarray:
 def test_the_mixture_finds_the_clusters_that_points_were_drawn_from() -> None:
     points = two_clusters()
 
-    found = GaussianMixture.fit(points.astype(np.float32), 2, random())
+    found = GaussianMixture.fit(points, 2, random())
 
     order = found.means[:, 0].argsort()
     clusters = (points[::3], np.delete(points, slice(None, None, 3), 0))
@@ -77,7 +77,7 @@ def test_the_mixture_finds_the_clusters_that_points_were_drawn_from() -> None:
 
 
 def test_a_component_alone_is_the_fitted_gaussian() -> None:
-    points = random().normal(size=(500, 4)).astype(np.float32)
+    points = random().normal(size=(500, 4))
 
     found = GaussianMixture.fit(points, 1, random())
 
@@ -93,7 +93,7 @@ def test_the_fit_ends_where_another_step_of_it_written_plainly_gains_nothing(
 ) -> None:
     monkeypatch.setattr("genpipe.sampling.PASSES", 300)
     monkeypatch.setattr("genpipe.sampling.TOLERANCE", 0)
-    points = two_clusters(600).astype(np.float32)
+    points = two_clusters(600)
 
     found = GaussianMixture.fit(points, 5, random())
 

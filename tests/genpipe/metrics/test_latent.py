@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from genpipe.metrics.latent import (
     CELLS,
-    Plane,
     active_units,
     area_shares,
     collapse_note,
@@ -14,10 +15,6 @@ from genpipe.metrics.latent import (
     neighbour_accuracy,
     plane_of,
 )
-
-
-def plane(points: np.ndarray) -> Plane:
-    return Plane(points, ("x", "y"))
 
 
 def test_two_code_units_are_the_plane_themselves() -> None:
@@ -76,55 +73,54 @@ def test_a_standard_normal_lies_at_0_with_the_root_of_the_latent_size_as_spread(
     assert found["code_spread"] == pytest.approx(3, rel=0.01)
 
 
-def test_the_area_of_a_class_is_its_share_of_the_occupied_cells() -> None:
-    """A full raster of which class 0 holds three quarters; class 1 holds the rest, class 2 none."""
-    side = (np.arange(CELLS * 4) + 0.5) / 4
-    x, y = (axis.ravel() for axis in np.meshgrid(side, side))
-    labels = (x > CELLS * 0.75).astype(int)
+def draws(count: int = 10_000) -> np.ndarray:
+    """From a Gaussian that is neither round nor about 0."""
+    return np.random.default_rng(0).multivariate_normal([5, -3], [[4, 3], [3, 9]], count)
 
-    shares, gaps = area_shares(plane(np.column_stack([x, y])), labels, 3)
 
-    assert shares.sum() == pytest.approx(1)
+@pytest.mark.parametrize("count", [10_000, 55_000])
+def test_a_gaussian_has_no_gaps(count: int) -> None:
+    """Whatever its moments, and however many codes there are."""
+    _, gaps = area_shares(draws(count), np.zeros(count, int), 1)
+
+    assert gaps < 0.002
+
+
+@pytest.mark.parametrize("reach", [0.2, 0.5, 1.0])
+def test_a_hole_is_a_gap_of_the_mass_that_the_gaussian_has_there(reach: float) -> None:
+    """Without the codes of a band in the middle, as wide as ``reach`` to each side."""
+    codes = np.random.default_rng(0).normal(size=(20_000, 2), scale=[3, 1])
+    codes = codes[np.abs(codes[:, 0]) > 3 * reach]
+    within = math.erf(3 * reach / codes[:, 0].std() / math.sqrt(2))
+
+    _, gaps = area_shares(codes, np.zeros(len(codes), int), 1)
+
+    # At either edge of the band a column of cells may lie partly outside.
+    assert within - 2 / CELLS < gaps <= within + 0.002
+
+
+def test_the_area_of_a_class_is_how_often_a_draw_falls_to_it() -> None:
+    codes = draws()
+    height = (codes[:, 0] - 5) / 2  # N(0, 1)
+
+    shares, _ = area_shares(codes, np.digitize(height, [0.6745]), 3)
+
     np.testing.assert_allclose(shares, [0.75, 0.25, 0], atol=0.02)
-    assert gaps == 0
 
 
 def test_a_cell_belongs_to_the_class_with_most_codes_in_it() -> None:
-    corners = np.array([[0.0, 0.0], [64.0, 64.0]])
-    crowd = np.full((998, 2), 10.5)
-    labels = np.array([0, 0, *[1] * 600, *[2] * 398])
+    labels = np.random.default_rng(1).choice(3, size=10_000, p=[0.1, 0.8, 0.1])
 
-    shares, _ = area_shares(plane(np.concatenate([corners, crowd])), labels, 3)
+    shares, _ = area_shares(draws(), labels, 3)
 
-    assert shares.tolist() == [0, 1, 0]
-
-
-def test_gaps_are_the_cells_without_a_code() -> None:
-    """Codes on the two diagonals of a square: 2 of 64 cells in a row are occupied."""
-    along = np.linspace(0, 1, 20_000)
-    points = np.column_stack([np.tile(along, 2), np.concatenate([along, 1 - along])])
-
-    _, gaps = area_shares(plane(points), np.zeros(40_000, int), 1)
-
-    assert gaps == pytest.approx(1 - 2 / CELLS, abs=0.01)
-
-
-def test_a_few_stray_codes_do_not_shrink_the_areas() -> None:
-    random = np.random.default_rng(0)
-    points = random.uniform(size=(10_000, 2))
-    labels = (points[:, 0] > 0.5).astype(int)
-    strays = np.concatenate([points, [[1e6, 1e6]] * 10])
-
-    shares, _ = area_shares(plane(strays), np.append(labels, [1] * 10), 2)
-
-    np.testing.assert_allclose(shares, [0.5, 0.5], atol=0.02)
+    assert shares[1] > 0.98
 
 
 def test_areas_of_a_single_point_are_told_without_a_crash() -> None:
-    shares, gaps = area_shares(plane(np.zeros((5, 2))), np.zeros(5, int), 2)
+    shares, gaps = area_shares(np.zeros((5, 2)), np.zeros(5, int), 2)
 
-    assert np.isfinite(shares).all()
-    assert 0 <= gaps <= 1
+    assert shares.tolist() == [1, 0]
+    assert gaps == 1 - 1 / CELLS**2
 
 
 def test_a_unit_is_dead_when_it_is_0_for_every_image() -> None:
