@@ -161,7 +161,9 @@ def test_a_settings_file_is_one_or_is_refused(scratch: Path, content: bytes) -> 
     path.write_bytes(content)
 
     for kind in (Environment, Schedule):
-        assert refusal(kind.read, path).startswith(str(path))
+        assert (
+            refusal(kind.read, path).removeprefix("cannot read environment ").startswith(str(path))
+        )
 
 
 @given(st.binary(max_size=100) | values.map(lambda value: json.dumps(str(value)).encode()))

@@ -13,7 +13,7 @@ def evaluate(
     wandb_run: dsl.Output[dsl.Artifact],
     seed: int = 0,
 ) -> None:
-    """Score one trained model on the whole test split."""
+    """Score one trained model on the test split, and on the validation split what decides."""
     from components.evaluate.step import run
 
     run(data, model, evaluation, explorer, metrics, wandb_run, seed)

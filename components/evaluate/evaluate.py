@@ -1,7 +1,8 @@
-"""Evaluate one trained model on the whole test split."""
+"""Evaluate one trained model: on the test split, and on the validation split what decides."""
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,16 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
         data: the data-set folder.
         model: the model folder.
         folder: where ``metrics.json``, the pictures and the latent codes are written; of a model
-            with an encoder also ``test_losses.npy``, what each test image costs, by which two
-            models of the family compare: (n,) float32, the squared error or the negative ELBO.
+            with an encoder also ``validation_losses.npy`` and ``test_losses.npy``, what each image
+            costs: (n,) float32, the squared error or the negative ELBO. By those of the validation
+            split two models of the family compare.
         seed: of sampled codes and of fresh noise.
         tracker: what scores and pictures are logged to.
 
     Returns:
-        The contents of ``metrics.json``: the cell, its status and ``metrics``, flat numbers; of a
-        model with an encoder also ``intervals``, 95%, low and high, of some of them, over the test
+        The contents of ``metrics.json``: the cell, its status and ``metrics``, flat numbers, of the
+        test split but for those that decide, which are called ``validation_…``; of a model with an
+        encoder also ``intervals``, 95%, low and high, of some of them, over the test
         images. A diverged model has no metrics; its evaluation says so.
 
     Raises:
@@ -91,12 +94,11 @@ def _evaluate_codes(
     """
     pixels, labels = np.asarray(dataset.images("test")), np.asarray(dataset.labels("test"))
     images = UNIT.apply(pixels)
-    family, to_unit = saved.cell.family, saved.rescaling.to_unit
-    encoded = saved.run(family.encoder, saved.rescaling.apply(pixels))
-    codes = encoded[0] if family.variational else encoded
+    family = saved.cell.family
+    codes, log_var, rebuilt = _reconstruct(saved, pixels)
+    validation, validation_losses = _evaluate_validation_split(saved, dataset, seed)
     known = saved.encode(dataset.images("train")[:KNOWN_CODES])
     known_labels = np.asarray(dataset.labels("train")[:KNOWN_CODES])
-    rebuilt = to_unit(saved.run(family.decoder, codes))
     components = reconstruction.pixel_components(dataset.images("train"))
     linear = reconstruction.pca_squared_errors(components, pixels, saved.cell.latent_size)
     plane = latent.plane_of(codes)
@@ -108,6 +110,7 @@ def _evaluate_codes(
         "pca_mean_squared_error": float(linear.mean()),
         **latent.geometry(codes),
         "neighbour_accuracy": latent.neighbour_accuracy(known, known_labels, codes, labels),
+        **validation,
     }
     told: dict[str, Any] = {}
     if saved.cell.latent_size == 2:
@@ -123,8 +126,8 @@ def _evaluate_codes(
         "mean_squared_error": list(mean_interval(losses)),
         "pca_mean_squared_error": list(mean_interval(linear)),
     }
-    if family.variational:
-        variational, losses = _variational_losses(saved, images, codes, encoded[1], seed)
+    if log_var is not None:
+        variational, losses = _variational_losses(saved, images, codes, log_var, seed)
         metrics |= variational
         elbo = mean_interval(-losses)
         intervals["elbo"] = list(elbo)
@@ -137,7 +140,8 @@ def _evaluate_codes(
         trained = saved.metadata.get("training", {})
         metrics |= {name: trained[name] for name in ("revived_units",) if name in trained}
 
-    np.save(folder / "test_losses.npy", losses.astype(np.float32), allow_pickle=False)
+    for split, costs in (("validation", validation_losses), ("test", losses)):
+        np.save(folder / f"{split}_losses.npy", costs.astype(np.float32), allow_pickle=False)
     np.save(folder / "latent_codes.npy", codes, allow_pickle=False)
     np.save(folder / "latent_labels.npy", labels, allow_pickle=False)
     pair = grid(np.concatenate([pixels[:SHOWN], UNIT.inverse(rebuilt[:SHOWN])]), SHOWN, zoom=2)
@@ -184,6 +188,52 @@ def _log_tables(
     tracker.scatter("latent/codes", title, ["x", "y", "digit"], codes)
 
 
+def _reconstruct(
+    saved: SavedModel, pixels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """What a model with an encoder makes of (n, 28, 28, 1) uint8 images.
+
+    Returns:
+        Codes, (n, latent_size), of a variational family the means; the logarithms of its variances,
+        of others None; and the reconstructions from these codes, in [0, 1].
+    """
+    family = saved.cell.family
+    encoded = saved.run(family.encoder, saved.rescaling.apply(pixels))
+    codes, log_var = encoded if family.variational else (encoded, None)
+    return codes, log_var, _decode(saved, codes)
+
+
+def _decode(saved: SavedModel, codes: np.ndarray) -> np.ndarray:
+    """(n, 28, 28, 1) float32 images in [0, 1] of (n, latent_size) codes."""
+    return saved.rescaling.to_unit(saved.run(saved.cell.family.decoder, codes))
+
+
+def _sampled_losses(
+    saved: SavedModel, images: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The two parts of a VAE's loss of each image, (n,) float64, with sampled codes."""
+    noise = np.random.default_rng(seed).standard_normal(z_mean.shape, np.float32)
+    rebuilt = _decode(saved, z_mean + np.exp(0.5 * z_log_var) * noise)
+    losses = reconstruction.PIXELS * reconstruction.squared_errors(images, rebuilt)
+    return losses, reconstruction.kl_divergences(z_mean, z_log_var)
+
+
+def _evaluate_validation_split(
+    saved: SavedModel, dataset: Dataset, seed: int
+) -> tuple[dict[str, float], np.ndarray]:
+    """What decides of a model with an encoder, and what each validation image costs, (n,)."""
+    pixels = np.asarray(dataset.images("validation"))
+    images = UNIT.apply(pixels)
+    codes, log_var, rebuilt = _reconstruct(saved, pixels)
+    losses = reconstruction.squared_errors(images, rebuilt)
+    metrics = {"validation_mean_squared_error": float(losses.mean())}
+    if log_var is not None:
+        losses = np.add(*_sampled_losses(saved, images, codes, log_var, seed))
+        metrics["validation_total_loss"] = float(losses.mean())
+        losses = losses + reconstruction.LOG_NORMALIZER
+    return metrics, losses
+
+
 def _variational_losses(
     saved: SavedModel, images: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray, seed: int
 ) -> tuple[dict[str, float], np.ndarray]:
@@ -191,16 +241,11 @@ def _variational_losses(
 
     And the negative ELBO of each image, (n,) float64.
     """
-
-    def decode(codes: np.ndarray) -> np.ndarray:
-        return saved.rescaling.to_unit(saved.run(saved.cell.family.decoder, codes))
-
-    noise = np.random.default_rng(seed).standard_normal(z_mean.shape, np.float32)
-    rebuilt = decode(z_mean + np.exp(0.5 * z_log_var) * noise)
-    losses = reconstruction.PIXELS * reconstruction.squared_errors(images, rebuilt)
-    divergences = reconstruction.kl_divergences(z_mean, z_log_var)
+    losses, divergences = _sampled_losses(saved, images, z_mean, z_log_var, seed)
     totals = losses + divergences
-    bounds = likelihood.importance_weighted_bounds(decode, images, z_mean, z_log_var, seed=seed)
+    bounds = likelihood.importance_weighted_bounds(
+        functools.partial(_decode, saved), images, z_mean, z_log_var, seed=seed
+    )
     variational = {
         "reconstruction_loss": float(losses.mean()),
         "kl_divergence": float(divergences.mean()),

@@ -18,7 +18,7 @@ def run(
     wandb_run: Artifact,
     seed: int,
 ) -> None:
-    """Score one trained model on the whole test split.
+    """Score one trained model on the test split, and on the validation split what decides.
 
     Args:
         data: the data set.

@@ -79,7 +79,7 @@ class Referee:
     def compare(
         self, family: FamilySpec, champion: Mapping[str, str], challenger: Mapping[str, Path]
     ) -> Comparison:
-        """Compare two models of a family that were measured on the same test split.
+        """Compare two models of a family on the validation split, which both were measured on.
 
         Args:
             family: the family.
@@ -91,12 +91,15 @@ class Referee:
         """
         sides = (champion, challenger)
         if family.compared_by == "frechet_distance":
-            judge, test = SavedModel(self.judge), open_dataset(self.data).images("test")
+            judge, real = SavedModel(self.judge), open_dataset(self.data).images("validation")
             samples = [_read_array(side["samples"], "samples.npy", IMAGE) for side in sides]
-            return compare_samples(*(judge_features(judge, images) for images in (test, *samples)))
-        losses = [_read_array(side["evaluation"], "test_losses.npy", LOSS) for side in sides]
+            return compare_samples(*(judge_features(judge, images) for images in (real, *samples)))
+        losses = [_read_array(side["evaluation"], "validation_losses.npy", LOSS) for side in sides]
         if len(losses[0]) != len(losses[1]):
-            raise StepError(f"{champion['evaluation']} is of {len(losses[0])} test images")
+            raise StepError(
+                f"cannot compare: the champion's evaluation at {champion['evaluation']} covers "
+                f"{len(losses[0])} validation images, the new model's covers {len(losses[1])}"
+            )
         return compare_losses(family.compared_by, *losses)
 
 
@@ -278,7 +281,10 @@ def _folder_of(kind: str, cell: Cell, folders: Sequence[Path]) -> Path:
         ):
             storage.files_to_upload(folder)
             return folder
-    raise InputError(f"no {kind} of {cell.name} arrived: it can't be published")
+    raise InputError(
+        f"cannot publish {cell.name}: the publish step received no {kind} artifact for it; check "
+        "that its train, evaluate and sample steps succeeded, then rerun the pipeline"
+    )
 
 
 def _track(tracker: Tracker, target: str, page: str, decisions: Sequence[Decision]) -> None:

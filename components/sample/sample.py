@@ -60,7 +60,10 @@ def sample(
         raise InputError(f"samples must lie between {SHOWN} and {MAX_SAMPLES:,}, got {samples}")
     saved, classifier = SavedModel(model), SavedModel(judge)
     if classifier.family != JUDGE:
-        raise InputError(f"{judge} holds a model of family {classifier.family!r}, not a judge")
+        raise InputError(
+            f"{judge} contains a {classifier.family!r} model, but a judge (the digit classifier) "
+            "is needed: give the model folder of the judge step"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {
         "family": saved.family,
@@ -81,7 +84,8 @@ def sample(
             _keep(images, folder, kind, saved.cell, classifier, tracker)
             found = evaluator.measure(images)
             if not kind:
-                found = merged(found, evaluator.copying(images))
+                others = evaluator.copying(images), evaluator.validation_distance(images)
+                found = merged(found, *others)
                 result |= found.by_digit
             prefix = f"{kind}_" if kind else ""
             metrics |= {f"{prefix}{name}": value for name, value in found.metrics.items()}

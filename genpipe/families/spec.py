@@ -24,7 +24,7 @@ LEARNING_RATES = (1e-8, 10.0)
 EPOCHS = (1, 100_000)
 STEPS = (1, 100_000_000)
 # What champions can be compared by, and what it is called within a sentence: two losses of each
-# test image (``test_losses.npy``), or a distance of samples.
+# validation image (``validation_losses.npy``), or a distance of samples to them.
 COMPARED_BY = {
     "mean_squared_error": "mean squared error",
     "elbo": "ELBO",
@@ -130,7 +130,8 @@ class FamilySpec:
             history counts, a row each epoch or every so many steps.
         curves: what a report draws of its training.
         headline: the column of its history that one curve alone shows.
-        deciding: metrics that decide its best latent size: the first, the next where it is equal.
+        deciding: metrics that decide its best latent size, the first of them of the validation
+            split: by it, and by the next where it is equal.
         shown: metrics that a report shows large, the first of them largest.
         compared_by: what two models are compared by before one is champion (``COMPARED_BY``).
         loss_limit: the largest loss of a healthy training with these settings; above it, the

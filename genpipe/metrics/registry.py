@@ -101,7 +101,7 @@ _FIGURES: dict[str, Metric] = {
         "Code mean distance",
         "",
         "lower",
-        "Distance of the mean code from 0, where N(0, I) expects it.",
+        "Distance of the mean code from 0 (N(0, I): 0).",
     ),
     "code_spread": Metric(
         "Code spread",
@@ -114,26 +114,29 @@ _FIGURES: dict[str, Metric] = {
         "Smallest class area",
         "share",
         "higher",
-        "Share of the latent plane that the most cramped class holds.",
+        "Of the cells of the latent plane that hold codes (32 x 32, of equal mass under the "
+        "Gaussian fitted to the codes), the share of the class with the fewest. Latent size 2 "
+        "only.",
     ),
     "largest_class_area_share": Metric(
         "Largest class area",
         "share",
         "lower",
-        "Share of the latent plane that the most spread-out class holds.",
+        "The same of the class with the most.",
     ),
     "gap_share": Metric(
         "Gaps in the plane",
         "share",
         "lower",
-        "Share of the latent plane that holds no code: what a decoder asked there has never seen.",
+        "How often a draw from the Gaussian fitted to the codes falls in a cell that holds none "
+        "(0% if the codes are Gaussian): there the decoder has to extrapolate. Latent size 2 only.",
     ),
     "neighbour_accuracy": Metric(
         "Accuracy of neighbours",
         "share",
         "higher",
-        "How often the five nearest codes, of 10,000 training images, have the class of a test "
-        "image by majority: how well the code keeps classes apart.",
+        "Accuracy of a 5-nearest-neighbour classifier on the latent codes (10,000 training codes, "
+        "evaluated on the test split): how well the codes separate the classes.",
     ),
     "discriminator_accuracy_real": Metric(
         "Discriminator accuracy, real",
@@ -194,60 +197,63 @@ _FIGURES: dict[str, Metric] = {
         "Fréchet distance",
         "",
         "lower",
-        "How far the samples lie from the test images, both as Gaussians in the judge's features. "
-        "It compares with distances by the same judge, of as many samples.",
+        "Fréchet distance between samples and test images, as FID, but in the judge's features "
+        "(Heusel et al. 2017). Comparable only with distances by the same judge, of as many "
+        "samples.",
     ),
     "precision": Metric(
         "Precision",
         "share",
         "higher",
-        "Share of the samples that lie among the test images by the direction of the judge's "
-        "features: nearer to one than its third neighbour is. How real samples are "
-        "(Kynkäänniemi et al. 2019).",
+        "Share of the samples that fall within the k-NN ball (k = 3) of at least one test image, "
+        "in the judge's normalised features: how realistic the samples are (Kynkäänniemi et al. "
+        "2019).",
     ),
     "recall": Metric(
         "Recall",
         "share",
         "higher",
-        "Share of the test images that lie among the samples: how much of the data is "
-        "made. Far-off samples raise it; coverage is not fooled by them.",
+        "Share of the test images that fall within the k-NN ball (k = 3) of at least one sample: "
+        "how much of the data's variety is generated (Kynkäänniemi et al. 2019). Outlying samples "
+        "raise it; coverage is not fooled by them.",
     ),
     "density": Metric(
         "Density",
         "",
         "higher",
-        "How densely test images lie around a sample, beside 1 around another real image; above 1 "
-        "samples crowd where most images are (Naeem et al. 2020).",
+        "Average number of test images' k-NN balls (k = 5) that contain a sample, divided by k. "
+        "Real images score about 1; above 1, samples concentrate in dense regions (Naeem et al. "
+        "2020).",
     ),
     "coverage": Metric(
         "Coverage",
         "share",
         "higher",
-        "Share of the test images that have a sample nearer than their fifth neighbour; beside "
-        "as many real images, 95% do.",
+        "Share of the test images with at least one sample within their k-NN ball (k = 5). An "
+        "equally large set of real images scores about 95% (Naeem et al. 2020).",
     ),
     "training_closeness": Metric(
         "Closeness to training images",
         "",
         "",
-        "How often a sample lies nearer, in pixels, to its nearest training image than a test "
-        "image does to its own: 0.5 as real images do, 1 always. Copies come near, and so does "
-        "what is blurred.",
+        "Probability that a generated sample is closer (pixel distance) to its nearest training "
+        "image than a test image is to its own. 0.5: as close as unseen real images; 1: always "
+        "closer. A high value can mean memorisation, but blurry samples raise it too.",
     ),
     "nearest_is_training_share": Metric(
         "Nearest image is a training one",
         "share",
         "",
-        "Share of the samples whose nearest real image, of training and test split together, is a "
-        "training image. Where nothing is copied that is the training split's share, 85% of "
-        "MNIST; blur does not change it.",
+        "Share of the samples whose nearest real image is in the training split rather than the "
+        "test split. Without copying, this is about the training split's share of those images "
+        "(85% for MNIST). Blur does not affect it (after Meehan et al. 2020).",
     ),
     "duplicate_share": Metric(
         "Duplicates",
         "share",
         "lower",
-        "Share of the samples with another sample so near, in pixels, as only 1% of the test "
-        "images have another test image.",
+        "Share of the samples that have a near-duplicate among the samples. The distance threshold "
+        "is the one below which 1% of the test images have another test image.",
     ),
     "reconstruction_frechet_distance": Metric(
         "Fréchet distance, reconstructions",
@@ -293,8 +299,22 @@ def _of_sampler(sampler: str) -> dict[str, Metric]:
     return named
 
 
+def _of_validation(name: str) -> Metric:
+    """A metric by which the best model of a family is chosen, so on images that report nothing."""
+    plain = _FIGURES[name]
+    return replace(
+        plain,
+        label=f"{plain.label}, validation split",
+        meaning=f"{plain.label} on the validation split: the best latent size of a family and its "
+        "champion are chosen by it, so that the test split is left to report.",
+    )
+
+
+_DECIDING = ("mean_squared_error", "total_loss", "frechet_distance")
+
 METRICS: dict[str, Metric] = {
     **_FIGURES,
+    **{f"validation_{name}": _of_validation(name) for name in _DECIDING},
     **_of_sampler("fitted_gaussian"),
     **_of_sampler("mixture"),
 }

@@ -62,6 +62,15 @@ class SampleEvaluator:
         """The Fréchet distance alone, of (n, 28, 28, 1) uint8 images."""
         return self._frechet_distance(judge_features(self._judge, images))
 
+    def validation_distance(self, images: np.ndarray) -> Quality:
+        """The Fréchet distance of (n, 28, 28, 1) uint8 images to the validation images."""
+        real = judge_features(self._judge, self._dataset.images("validation"))
+        features = judge_features(self._judge, images)
+        distance = Gaussian.fit(real).distance(Gaussian.fit(features))
+        interval = distance_interval(real, features)
+        name = "validation_frechet_distance"
+        return Quality({name: distance}, {name: interval})
+
     def measure(self, images: np.ndarray) -> Quality:
         """All that the judge says of (n, 28, 28, 1) uint8 images."""
         probabilities, features = judged(self._judge, images)

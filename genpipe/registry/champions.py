@@ -51,7 +51,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A challenger beside the champion, on one test split.
+    """A challenger beside the champion, on one validation split.
 
     Attributes:
         metric: what they compare by, a name of the leaderboard.
@@ -60,7 +60,7 @@ class Comparison:
         improvement: how much better the challenger is, in the metric's unit; below 0 it is worse.
         low: lower end of the improvement's 95% interval.
         high: upper end.
-        images: how many test images, or samples of each, they were compared on.
+        images: how many validation images, or samples of each, they were compared on.
     """
 
     metric: str
@@ -92,7 +92,7 @@ class Comparison:
     def __str__(self) -> str:
         return (
             f"{COMPARED_BY[self.metric]} {self.challenger:.5g} against the champion's "
-            f"{self.champion:.5g}, improvement {self.improvement:.3g} "
+            f"{self.champion:.5g} on the validation split, improvement {self.improvement:.3g} "
             f"(95% interval {self.low:.3g} to {self.high:.3g})"
         )
 
@@ -214,7 +214,8 @@ class Champions:
         snapshot = storage.snapshot(self._pointer)
         if snapshot.content is None:
             return Standing(None, snapshot)
-        return Standing(_read_decision(self._pointer, snapshot.content), snapshot)
+        without = "the family then has no champion until the next publish"
+        return Standing(_read_decision(self._pointer, snapshot.content, without), snapshot)
 
     def decisions(self) -> list[Decision]:
         """All decisions, the oldest first.
@@ -229,7 +230,9 @@ class Champions:
             if NAME.fullmatch(name.removesuffix(".json"))
         ]
         found = {
-            name.removesuffix(".json"): _read_decision(storage.join(folder, name), content)
+            name.removesuffix(".json"): _read_decision(
+                storage.join(folder, name), content, "the history then lacks this decision"
+            )
             for name, content in storage.read_files(folder, names).items()
         }
         latest = self.standing().decision
@@ -251,7 +254,10 @@ class Champions:
         try:
             return parse_document(storage.read_bytes(place), "metrics")
         except ValueError as error:
-            raise StepError(f"{place} is damaged ({error}): roll back to another version") from None
+            raise StepError(
+                f"cannot read the version record {place} ({error}): restore it from a backup or an "
+                "object version, or roll back to another version"
+            ) from None
 
     def add_version(
         self, version: str, folders: Mapping[str, Path], page: str, metadata: Mapping[str, Any]
@@ -316,7 +322,10 @@ class Champions:
         version = version or standing.decision.previous
         made = {decision.champion: decision for decision in past if decision.outcome.moves}
         if not version:
-            raise InputError(f"{champion} is the first champion of {self.family}: none before")
+            raise InputError(
+                f"cannot roll back: {champion} is the first champion of {self.family}, so there is "
+                "no earlier version"
+            )
         if version == champion:
             raise InputError(f"{version} is the champion of {self.family} already")
         if version not in made:
@@ -336,7 +345,8 @@ class Champions:
         )
         if not self.move(standing, decision):
             raise StepError(
-                f"the champion of {self.family} changed meanwhile: look at it, and try again"
+                f"the champion of {self.family} changed during the rollback: check `genpipe "
+                "champions list` and try again"
             )
         return decision
 
@@ -357,10 +367,12 @@ def _as_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _read_decision(place: str, content: bytes) -> Decision:
+def _read_decision(place: str, content: bytes, without: str) -> Decision:
     try:
         return Decision.parse(content)
     except ValueError as error:
         raise StepError(
-            f"{place} is not a decision ({error}): restore it or move it away"
+            f"cannot read the champion record {place} ({error}): restore it from a backup or an "
+            "object version, or move it away (the family then has no champion until the next "
+            "publish)"
         ) from None

@@ -10,7 +10,7 @@ from genpipe.registry.champions import Comparison
 
 
 def compare_losses(metric: str, champion: np.ndarray, challenger: np.ndarray) -> Comparison:
-    """Compare two models by what the same test images cost each, image by image.
+    """Compare two models by what the same images cost each, image by image.
 
     Args:
         metric: ``mean_squared_error``, or ``elbo`` whose losses are its negatives.
@@ -26,25 +26,25 @@ def compare_losses(metric: str, champion: np.ndarray, challenger: np.ndarray) ->
     )
 
 
-def compare_samples(test: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -> Comparison:
-    """Compare two generators by the Fréchet distance of their samples to the test images.
+def compare_samples(real: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -> Comparison:
+    """Compare two generators by the Fréchet distance of their samples to real images.
 
-    Each replication resamples the test images, the same for both, and the samples of each.
+    Each replication resamples the real images, the same for both, and the samples of each.
 
     Args:
-        test: (n, d) float32 features of the test images.
+        real: (n, d) float32 features of real images.
         champion: (m, d) float32, by the same judge. Of the two, as many are taken as both have,
             since the distance falls with their number.
         challenger: (k, d) float32, by the same judge.
     """
     count = min(len(champion), len(challenger))
-    parts = test, champion[:count], challenger[:count]
-    real, first, second = (Gaussian.fit(part) for part in parts)
-    before, after = real.distance(first), real.distance(second)
+    parts = real, champion[:count], challenger[:count]
+    target, first, second = (Gaussian.fit(part) for part in parts)
+    before, after = target.distance(first), target.distance(second)
     generator = np.random.default_rng(0)
     replications = zip(*(replicate(part, generator) for part in parts), strict=True)
     reach = margin(
-        real.distance(first) - real.distance(second) for real, first, second in replications
+        target.distance(first) - target.distance(second) for target, first, second in replications
     )
     improvement = before - after
     low, high = improvement - reach, improvement + reach

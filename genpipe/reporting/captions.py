@@ -23,7 +23,8 @@ def lead(best: Result, results: Sequence[Result]) -> str:
     """By how much the best cell of a family leads the next, as a sentence; empty if it is alone.
 
     With the 95% interval of the difference. Where the cells have encoders it is that of a mean
-    over the test images, each of which both have rebuilt; else it comes from both metrics' own.
+    over the validation images, each of which both have rebuilt; else it comes from both metrics'
+    own.
     """
     name = best.cell.family.deciding[0]
     others = [
@@ -54,8 +55,8 @@ def lead(best: Result, results: Sequence[Result]) -> str:
 
 
 def _read_losses(result: Result) -> np.ndarray | None:
-    """What each test image costs, (n,), as ``evaluate`` wrote it; None if it did not."""
-    path = file_of(result, "test_losses.npy")
+    """What each validation image costs, (n,), as ``evaluate`` wrote it; None if it did not."""
+    path = file_of(result, "validation_losses.npy")
     try:
         losses = np.load(path, allow_pickle=False) if path else np.empty(0)
     except (OSError, ValueError, EOFError):

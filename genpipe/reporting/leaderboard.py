@@ -80,7 +80,7 @@ def read_results(
 
 
 def best_results(results: Sequence[Result]) -> dict[FamilySpec, Result]:
-    """The best complete cell of each family, by its deciding metrics.
+    """The best complete cell of each family, by its deciding metrics, so on the validation split.
 
     A family without a complete cell that has the deciding metric is left out. Of two equal cells
     the smaller one is best.
@@ -187,7 +187,8 @@ def step_metrics(results: Sequence[Result]) -> dict[str, float | int]:
 
     Returns:
         ``cells_complete``, ``cells_diverged``, ``cells_missing``, and for each family with a
-        complete cell ``<family>_best_latent_size`` and ``<family>_best_<deciding metric>``.
+        complete cell ``<family>_best_latent_size``, and ``<family>_best_<metric>`` of those that
+        decide, and of the first that is shown.
     """
     states = [result.status for result in results]
     scalars: dict[str, float | int] = {
@@ -195,7 +196,7 @@ def step_metrics(results: Sequence[Result]) -> dict[str, float | int]:
     }
     for family, result in best_results(results).items():
         scalars[f"{family.name}_best_latent_size"] = result.cell.latent_size
-        for name in family.deciding:
+        for name in (*family.deciding, family.shown[0]):
             value = result.metrics.get(name)
             if value is not None:
                 scalars[f"{family.name}_best_{name}"] = value

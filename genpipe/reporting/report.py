@@ -232,6 +232,7 @@ def _card(
         "family": family.label,
         "latent_size": result.cell.latent_size,
         "metrics": metrics,
+        "decided_by": METRICS[family.deciding[0]].label,
         "lead": lead(result, results),
         "uri": pictures.get(file, "") if file else "",
         "alt": f"Images made by the {result.cell.family.label} with latent size "

@@ -110,8 +110,9 @@ class S3:
             InputError: always.
         """
         raise InputError(
-            f"s3://{self.address.bucket}/{self.address.key} can't be written safely: "
-            "use a folder or a gs:// prefix"
+            f"champions cannot be stored on S3, at s3://{self.address.bucket}/{self.address.key} "
+            "(conditional writes are not available on every S3-compatible store): use a local "
+            "folder or a gs:// prefix"
         )
 
     def upload(self, folder: Path, names: Sequence[str]) -> None:

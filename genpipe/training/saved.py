@@ -57,7 +57,9 @@ class SavedModel:
             self.family: str = str(self.metadata["family"])
             self.status = Status(self.metadata["status"])
         except FileNotFoundError:
-            raise InputError(f"{path} does not exist: this folder holds no trained model") from None
+            raise InputError(
+                f"{path} does not exist: give the model folder of a train step"
+            ) from None
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path} is not a model description: {error}") from None
 
@@ -69,7 +71,10 @@ class SavedModel:
             InputError: it belongs to none, as the judge does.
         """
         if "latent_size" not in self.metadata:
-            raise InputError(f"{self.folder} holds a {self.family!r}, which belongs to no cell")
+            raise InputError(
+                f"{self.folder} contains the judge (the classifier used for scoring), not a "
+                "generative model: give a train step's model folder"
+            )
         return Cell(self.family, self.metadata["latent_size"])
 
     @property
@@ -170,7 +175,8 @@ class SavedModel:
         found = file_digest(path) if path.is_file() else "no such file"
         if found != expected:
             raise InputError(
-                f"{path} is not the file that was saved: expected {expected}, found {found}"
+                f"{path} was changed or damaged after it was saved (found {found}, "
+                f"expected checksum {expected}): train the model again"
             )
         return path
 

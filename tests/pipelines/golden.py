@@ -13,6 +13,7 @@ import yaml
 
 from pipelines.environments import Environment, shipped_environments
 from pipelines.latent_fanout import compile_to
+from tests.golden_metrics import PAGE, write_metrics_page
 
 # One stands for all: it has whatever the others have. test_placement.py holds tables of each.
 GOLDEN, GOLDEN_ENVIRONMENT = Path(__file__).parent / "golden.yaml", "gke-gpu"
@@ -47,4 +48,5 @@ def golden() -> str:
 
 if __name__ == "__main__":
     GOLDEN.write_text(golden(), encoding="ascii")
-    print(f"wrote {GOLDEN}")
+    write_metrics_page()
+    print(f"wrote {GOLDEN} and {PAGE}")

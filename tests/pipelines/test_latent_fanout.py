@@ -119,7 +119,7 @@ def test_an_environment_has_defaults_of_its_own_and_a_run_goes_over_them():
         ({"vae.learning_rate": 0}, "vae.learning_rate must lie between"),
         (
             {"publish_to": "s3://models/best"},
-            "publish_to=.s3://models/best.*only folders and gs://",
+            "publish_to=.s3://models/best.*s3:// and other URLs",
         ),
         ({"publish_to": "gs://"}, "publish_to='gs://': 'gs://' names no bucket"),
         ({"force_promote": "yes"}, "force_promote='yes'"),

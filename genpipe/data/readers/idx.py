@@ -43,8 +43,8 @@ def read_archives(name: str, source: str) -> dict[str, bytes]:
         address = next(filter(storage.exists, places), None)
         if address is None:
             raise InputError(
-                f"{storage.join(source, file)} is missing: there must be"
-                f" {', '.join(sorted(published.archives))}"
+                f"{file} is missing from {source}: the folder must contain "
+                f"{', '.join(sorted(published.archives))}"
             )
         content = storage.read_bytes(address)
         found, plain = _sha256(content), _unzip(content)

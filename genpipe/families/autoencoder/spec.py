@@ -49,7 +49,7 @@ FAMILY = FamilySpec(
     encoder="encoder",
     decoder="decoder",
     follows_prior=False,
-    deciding=("mean_squared_error",),
+    deciding=("validation_mean_squared_error",),
     shown=("mean_squared_error", "pca_mean_squared_error", "dead_units"),
     compared_by="mean_squared_error",
     # Mean squared errors of [0, 1] pixels stay under 1.

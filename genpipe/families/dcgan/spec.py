@@ -53,7 +53,7 @@ FAMILY = FamilySpec(
         Curve("generator_loss", "generator loss", dashed=True),
     ),
     headline="generator_loss",
-    deciding=("frechet_distance", "digits_covered", "largest_digit_share"),
+    deciding=("validation_frechet_distance", "digits_covered", "largest_digit_share"),
     shown=("frechet_distance", "digits_covered", "largest_digit_share"),
     compared_by="frechet_distance",
     # Two binary cross-entropies, each at most 16.1.

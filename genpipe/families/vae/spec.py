@@ -49,7 +49,7 @@ FAMILY = FamilySpec(
     decoder="decoder",
     variational=True,
     follows_prior=True,
-    deciding=("total_loss",),
+    deciding=("validation_total_loss",),
     shown=("total_loss", "mean_squared_error", "active_units"),
     compared_by="elbo",
     # A healthy run stays under 784 * (1 + beta) but for its first steps.

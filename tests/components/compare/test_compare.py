@@ -87,7 +87,8 @@ class Run:
             f"{cell.name}/evaluation/metrics.json",
             {**facts, "metrics": {} if reason else self._scores(cell)},
         )
-        scores = {"mean_confidence": 0.8, "digits_covered": 9, "frechet_distance": 4.5}
+        scores = {"mean_confidence": 0.8, "digits_covered": 9}
+        scores |= dict.fromkeys(("frechet_distance", "validation_frechet_distance"), 4.5)
         others = ("fitted_gaussian", "mixture") if dense else ()
         scores |= {f"{kind}_frechet_distance": 3.5 for kind in others}
         samples = self._json(
@@ -131,11 +132,17 @@ class Run:
         scores: dict[str, float] = {
             "mean_squared_error": 0.05 / cell.latent_size,
             "pca_mean_squared_error": 0.06 / cell.latent_size,
+            "validation_mean_squared_error": 0.05 / cell.latent_size,
         }
         if cell.family.name == "autoencoder":
             return scores | {"dead_units": 1, "code_mean_distance": 12.3}
         units = min(cell.latent_size, 14)
-        return scores | {"total_loss": 30, "kl_divergence": 9, "active_units": units}
+        return scores | {
+            "total_loss": 30,
+            "validation_total_loss": 30,
+            "kl_divergence": 9,
+            "active_units": units,
+        }
 
     def _json(self, name: str, content: Mapping[str, Any]) -> Path:
         path = self.root / name

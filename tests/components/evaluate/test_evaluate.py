@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,21 +33,22 @@ TINY: dict[str, dict[str, Any]] = {
 SHARED = {
     *("mean_squared_error", "binary_cross_entropy", "pca_mean_squared_error"),
     *("code_mean_distance", "code_spread"),
-    "neighbour_accuracy",
+    *("neighbour_accuracy", "validation_mean_squared_error"),
 }
 METRICS = {
     "autoencoder": SHARED | {"dead_units", "revived_units"},
     "vae": SHARED
     | {"smallest_class_area_share", "largest_class_area_share", "gap_share"}
     | {"reconstruction_loss", "kl_divergence", "total_loss", "elbo", "active_units"}
-    | {"importance_weighted_bound"},
+    | {"importance_weighted_bound", "validation_total_loss"},
     "dcgan": {
         *("discriminator_accuracy_real", "discriminator_accuracy_generated"),
         *("discriminator_loss", "generator_loss", "sample_variance_ratio"),
     },
 }
 PICTURES = {"reconstructions.png", "worst_reconstructions.png", "latent_scatter.png"}
-DENSE_FILES = PICTURES | {"latent_codes.npy", "latent_labels.npy", "test_losses.npy"}
+ARRAYS = {"latent_codes.npy", "latent_labels.npy", "validation_losses.npy", "test_losses.npy"}
+DENSE_FILES = PICTURES | ARRAYS
 
 
 class Recorder(Tracker):
@@ -181,16 +182,33 @@ def test_the_reconstruction_scores_are_of_the_whole_test_split(
         assert done.metrics["pca_mean_squared_error"] == pytest.approx(best, rel=1e-6)
 
 
-def test_what_each_test_image_costs_is_kept(evaluations: dict[str, Evaluated]) -> None:
-    for family, mean in (
-        ("autoencoder", lambda metrics: metrics["mean_squared_error"]),
-        ("vae", lambda metrics: -metrics["elbo"]),
-    ):
-        done = evaluations[family]
-        losses = np.load(done.folder / "test_losses.npy", allow_pickle=False)
-        assert (losses.shape, losses.dtype) == ((200,), np.float32)
-        assert losses.mean(dtype=np.float64) == pytest.approx(mean(done.metrics), rel=1e-6)
-        assert losses.std() > 0
+@pytest.mark.parametrize(
+    ("family", "split", "mean"),
+    [
+        ("autoencoder", "test", lambda metrics: metrics["mean_squared_error"]),
+        ("autoencoder", "validation", lambda metrics: metrics["validation_mean_squared_error"]),
+        ("vae", "test", lambda metrics: -metrics["elbo"]),
+        (
+            "vae",
+            "validation",
+            lambda metrics: metrics["validation_total_loss"] + reconstruction.LOG_NORMALIZER,
+        ),
+    ],
+)
+def test_what_each_image_costs_is_kept(
+    evaluations: dict[str, Evaluated],
+    digits: Dataset,
+    family: str,
+    split: str,
+    mean: Callable[[Mapping[str, float]], float],
+) -> None:
+    done = evaluations[family]
+
+    losses = np.load(done.folder / f"{split}_losses.npy", allow_pickle=False)
+
+    assert (losses.shape, losses.dtype) == ((digits.size(split),), np.float32)
+    assert losses.mean(dtype=np.float64) == pytest.approx(mean(done.metrics), rel=1e-6)
+    assert losses.std() > 0
 
 
 def test_the_areas_of_the_classes_are_told_by_name_of_a_plane(

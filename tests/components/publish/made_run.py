@@ -154,7 +154,7 @@ class MadeRun:
             np.save(samples / "samples.npy", images(cost, seed))
         else:
             np.save(samples / "samples.npy", images(0, seed)[:32])
-            np.save(evaluation / "test_losses.npy", losses(cost, spread, seed))
+            np.save(evaluation / "validation_losses.npy", losses(cost, spread, seed))
         for kind, folder in (("models", model), ("evaluations", evaluation), ("samples", samples)):
             self.arguments[kind].append(folder)
 

@@ -268,7 +268,9 @@ def test_nothing_is_published_where_a_best_cells_folder_is_missing(make: Make, s
     run = make("run-1")
     run.arguments["evaluations"].pop(1)
 
-    with pytest.raises(InputError, match="no evaluation of vae-10 arrived"):
+    with pytest.raises(
+        InputError, match="cannot publish vae-10: the publish step received no evaluation"
+    ):
         run.publish(shelf)
 
     assert not Path(shelf).exists()
@@ -290,7 +292,7 @@ def test_a_champion_that_can_not_be_read_is_told_and_gives_way_to_force(
     import numpy as np
 
     make("run-1", {"vae": 100.0}).publish(shelf)
-    losses = Path(shelf, "vae", "versions", champion(shelf), "evaluation", "test_losses.npy")
+    losses = Path(shelf, "vae", "versions", champion(shelf), "evaluation", "validation_losses.npy")
     held = losses.read_bytes()
     if damage == "gone":
         losses.unlink()
@@ -320,5 +322,7 @@ def test_a_champion_that_can_not_be_read_is_told_and_gives_way_to_force(
 def test_a_pointer_that_holds_no_decision_is_told(make: Make, shelf: str, pointer: bytes) -> None:
     storage.write_bytes(storage.join(shelf, "vae", "champion.json"), pointer)
 
-    with pytest.raises(StepError, match=r"vae/champion.json is not a decision \(.*restore"):
+    with pytest.raises(
+        StepError, match=r"cannot read the champion record .*vae/champion.json \(.*restore"
+    ):
         make("run-1", {"vae": 90.0}).publish(shelf)

@@ -145,16 +145,20 @@ def test_the_coverage_is_told_of_each_digit_too(
     assert len(result["digit_coverage"]) == len(result["digit_shares"]) == 10
 
 
-def test_the_distance_is_that_of_the_samples_to_the_test_split(
+def test_the_distance_is_that_of_the_samples_to_a_split(
     models: dict[str, Path], data: Dataset, tmp_path: Path
 ) -> None:
     metrics = draw(models, data, tmp_path, "autoencoder")["metrics"]
 
     judge = saved.SavedModel(models["judge"])
-    test = Gaussian.fit(judge_features(judge, data.images("test")))
-    for name, prefix in (("samples", ""), ("samples_fitted_gaussian", "fitted_gaussian_")):
+    for name, prefix, split in (
+        ("samples", "", "test"),
+        ("samples", "validation_", "validation"),
+        ("samples_fitted_gaussian", "fitted_gaussian_", "test"),
+    ):
+        real = Gaussian.fit(judge_features(judge, data.images(split)))
         drawn = Gaussian.fit(judge_features(judge, np.load(tmp_path / f"{name}.npy")))
-        expected = drawn.distance(test)
+        expected = drawn.distance(real)
         assert metrics[f"{prefix}frechet_distance"] == pytest.approx(expected, rel=1e-3)
         assert expected > 0
 
@@ -215,7 +219,7 @@ def test_each_figure_of_each_sampler_has_an_interval_around_it_and_a_meaning(
     metrics, intervals = result["metrics"], result["intervals"]
     expected = OF_SETS | COPYING | {f"{sampler}{name}" for sampler in samplers for name in OF_SETS}
     rebuilt = {"reconstruction_frechet_distance"} if samplers else set()
-    assert metrics.keys() == expected | rebuilt
+    assert metrics.keys() == expected | rebuilt | {"validation_frechet_distance"}
     assert metrics.keys() <= METRICS.keys()
     counts = {name for name in metrics if name.endswith("digits_covered")}
     assert intervals.keys() == metrics.keys() - counts
@@ -235,7 +239,7 @@ def test_a_count_out_of_range_is_refused(
 def test_a_model_that_is_no_judge_is_refused(
     models: dict[str, Path], data: Dataset, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="holds a model of family 'vae', not a judge"):
+    with pytest.raises(InputError, match="contains a 'vae' model, but a judge"):
         draw(models, data, tmp_path / "samples", "vae", judge="vae")
 
 

@@ -194,7 +194,9 @@ def test_plain_files_of_other_data_sets_are_not_believed(tmp_path: Path, archive
     for path in archives.iterdir():
         path.rename(path.with_suffix(""))
 
-    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is missing: there must be"):
+    with pytest.raises(
+        InputError, match=r"t10k-images-idx3-ubyte\.gz is missing from .*: the folder must contain"
+    ):
         attempt(tmp_path, "kmnist", archives)
 
 
@@ -207,7 +209,9 @@ def test_an_altered_archive_in_cloud_storage_is_named(tmp_path: Path, bucket: st
 
 
 def test_a_prefix_without_archives_is_named(tmp_path: Path, bucket: str) -> None:
-    with pytest.raises(InputError, match=r"gs://models/raw/.*\.gz is missing: there must be"):
+    with pytest.raises(
+        InputError, match=r"\.gz is missing from gs://models/raw.*: the folder must contain"
+    ):
         attempt(tmp_path, source=f"{bucket}/raw")
 
 

@@ -129,7 +129,9 @@ def test_without_a_champion_before_there_is_nothing_to_roll_back_to(local: Champ
     with pytest.raises(InputError, match="vae has no champion under"):
         local.roll_back()
     promote(local, "a")
-    with pytest.raises(InputError, match="is the first champion of vae: none before"):
+    with pytest.raises(
+        InputError, match="is the first champion of vae, so there is no earlier version"
+    ):
         local.roll_back()
 
 
@@ -154,7 +156,7 @@ def test_a_champion_that_came_meanwhile_is_not_rolled_back(
         return metadata(self, version)
 
     monkeypatch.setattr(Champions, "metadata", slow)
-    with pytest.raises(StepError, match="changed meanwhile"):
+    with pytest.raises(StepError, match="changed during the rollback"):
         local.roll_back()
     standing = local.standing().decision
     assert standing is not None

@@ -277,7 +277,7 @@ def test_a_bucket_of_s3_is_not_written_under_a_condition(s3_bucket: str) -> None
     storage.write_bytes(uri, b"before")
 
     assert storage.snapshot(uri).content == b"before"
-    with pytest.raises(InputError, match=r"s3://models/pointer.json can't be written safely"):
+    with pytest.raises(InputError, match=r"cannot be stored on S3, at s3://models/pointer.json"):
         storage.write_if_unchanged(uri, b"after", storage.snapshot(uri))
     assert storage.read_bytes(uri) == b"before"
 

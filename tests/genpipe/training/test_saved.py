@@ -70,7 +70,7 @@ def test_a_diverged_model_has_no_parts_and_may_have_no_history(tmp_path: Path) -
 
 
 def test_a_folder_without_description_holds_no_model(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"model\.json does not exist: this folder holds no"):
+    with pytest.raises(InputError, match=r"model\.json does not exist: give the model folder"):
         SavedModel(tmp_path)
 
 
@@ -104,7 +104,9 @@ def test_an_altered_file_is_refused_and_both_digests_are_told(tmp_path: Path) ->
     path.write_bytes(content)
     found = f"sha256:{hashlib.sha256(content).hexdigest()}"
 
-    with pytest.raises(InputError, match=rf"encoder\.keras is not .*{expected}, found {found}"):
+    with pytest.raises(
+        InputError, match=rf"encoder\.keras was .*found {found}, expected checksum {expected}"
+    ):
         _ = SavedModel(tmp_path).encoder
 
 
@@ -112,7 +114,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "encoder.keras").unlink()
 
-    with pytest.raises(InputError, match=r"encoder\.keras .* found no such file"):
+    with pytest.raises(InputError, match=r"encoder\.keras .*found no such file"):
         _ = SavedModel(tmp_path).encoder
 
 
@@ -219,7 +221,9 @@ def test_an_altered_network_is_not_run(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "encoder.onnx").write_bytes(b"another")
 
-    with pytest.raises(InputError, match=r"encoder\.onnx is not the file that was saved"):
+    with pytest.raises(
+        InputError, match=r"encoder\.onnx was changed or damaged after it was saved"
+    ):
         SavedModel(tmp_path).run("encoder", np.ones((4, 3), np.float32))
 
 

@@ -122,12 +122,12 @@ def test_nothing_but_the_environment_says_how_to_connect(
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ({"status": 401}, r"said 401 .*put a fresh token into GENPIPE_TOKEN"),
-        ({"status": 403}, r"said 403 .*may not do that in namespace team"),
+        ({"status": 401}, r"answered 401 .*put a fresh token into GENPIPE_TOKEN"),
+        ({"status": 403}, r"answered 403 .*may not do that in namespace team"),
         ({"status": 404}, r"not as a Kubeflow Pipelines API \(404\)"),
-        ({"status": 429, "times": 99}, r"said 429 .*4 times in a row: try again in a minute"),
-        ({"status": 500, "times": 99}, r"said 500 .*kubectl logs --namespace team"),
-        ({"status": 503, "times": 99, "body": b"<html>\nno</html>"}, r"said 503: the server"),
+        ({"status": 429, "times": 99}, r"answered 429 .*4 times in a row: try again in a minute"),
+        ({"status": 500, "times": 99}, r"answered 500 .*kubectl logs --namespace team"),
+        ({"status": 503, "times": 99, "body": b"<html>\nno</html>"}, r"answered 503: the server"),
         ({"drop": True, "times": 99}, "dropped the connection"),
         ({"slow": 60, "times": 99}, "did not answer within 0.1 seconds"),
         (
@@ -235,7 +235,7 @@ def test_a_run_is_never_started_twice(
 ) -> None:
     api.fail("/runs$", method="POST", **fault)
 
-    with pytest.raises(ApiError, match="first may have started all the same"):
+    with pytest.raises(ApiError, match="first may still have started"):
         started(api, client)
 
     assert len(api.sent("POST", "/runs")) == 1

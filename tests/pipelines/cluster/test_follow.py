@@ -182,7 +182,7 @@ def test_an_outage_without_an_end_is_given_up(
     monkeypatch.setattr(module, "OUTAGE_SECONDS", 0.0)
     api.fail("/runs/", status=503, times=999)
 
-    with pytest.raises(ApiError, match="said 503"):
+    with pytest.raises(ApiError, match="answered 503"):
         followed(client, run.run_id)
 
 
@@ -190,7 +190,7 @@ def test_a_login_that_expires_ends_the_following(api: FakeApi, client: kfp.Clien
     run = started(api, client)
     api.fail("/runs/", status=401)
 
-    with pytest.raises(ApiError, match="said 401"):
+    with pytest.raises(ApiError, match="answered 401"):
         followed(client, run.run_id)
 
 

@@ -69,7 +69,7 @@ def test_what_was_created_although_the_answer_was_lost_is_used(
 def test_a_refused_upload_starts_nothing(api: FakeApi, client: kfp.Client) -> None:
     api.fail("/upload_version", status=403)
 
-    with pytest.raises(ApiError, match="said 403"):
+    with pytest.raises(ApiError, match="answered 403"):
         started(api, client)
 
     assert not api.runs

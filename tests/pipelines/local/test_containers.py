@@ -12,7 +12,7 @@ from pipelines.local.containers import container_environment, find_image
 
 @pytest.mark.parametrize("name", ["genpipe-cpu", "genpipe-cpu:latest", "registry:5000/genpipe-cpu"])
 def test_an_image_without_a_tag_of_its_own_is_refused(name):
-    with pytest.raises(InputError, match=r"name the image's tag, and not latest"):
+    with pytest.raises(InputError, match=r"give the image an explicit tag other than latest"):
         find_image(name)
 
 

@@ -201,7 +201,7 @@ def test_a_run_is_found_by_its_id_in_an_environment(cluster_run: str, tmp_path: 
     with pytest.raises(InputError, match="hdfs://models/runs: only gs://, s3:// and minio://"):
         find_run("hdfs://models/runs", RUNS, None)
     file.write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match="has no pipeline_root"):
+    with pytest.raises(InputError, match="doesn't set pipeline_root"):
         find_run(RUN_ID, RUNS, str(file))
 
 

@@ -39,7 +39,7 @@ def unfinished(tmp_path: Path) -> Path:
     )
     evaluation = run / "evaluate-vae-2" / "evaluation"
     evaluation.mkdir(parents=True)
-    metrics = {"mean_squared_error": 0.0412, "total_loss": 38.4}
+    metrics = {"total_loss": 38.4, "validation_total_loss": 38.1}
     (evaluation / "metrics.json").write_text(json.dumps({**cell, "metrics": metrics}))
     return run
 
@@ -141,7 +141,7 @@ def test_an_id_is_enough_where_the_api_does_not_answer(
 
     assert found.uri.endswith(run_id)
     assert found.cells == ()
-    with pytest.raises(kfp_api.ApiError, match="said 403"):
+    with pytest.raises(kfp_api.ApiError, match="answered 403"):
         find_run("weekly", Path("runs"), file)
 
 
