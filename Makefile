@@ -24,7 +24,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY) ## Run the whole fan-out on real MNIST, on this machine
+demo: $(READY) ## Run the whole pipeline on MNIST on this machine
 	@$(BIN)/genpipe run
 
 quick: $(READY) ## Run a small version of the demo, for a first look
@@ -40,7 +40,7 @@ test-fast: $(READY) ## Run the tests that take no more than moments: under a min
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not interrupted" --durations 3 \
 		--numprocesses logical --maxprocesses 4 --dist loadfile
 
-test-interrupted: $(READY) ## Test that trainings ended at any moment, or side by side, keep their bits
+test-interrupted: $(READY) ## Test that interrupted or concurrent training gives bit-identical results
 	@$(BIN)/pytest -m interrupted
 
 lint: $(READY) ## Check style, and that the code is formatted
@@ -57,7 +57,7 @@ format: $(READY) ## Format the code
 compile: $(READY) ## Compile the pipeline to pipeline.yaml, for ENVIRONMENT (default: local)
 	@$(BIN)/genpipe compile --environment $(or $(ENVIRONMENT),local) --output pipeline.yaml
 
-golden: $(READY) ## Write the golden compiled pipelines anew, after a change that is meant
+golden: $(READY) ## Regenerate compiled-pipeline snapshots and docs/metrics.md, after an intentional change
 	@$(BIN)/python -m tests.pipelines.golden
 
 secrets: $(READY) ## Look for keys and passwords in all files that git tracks
@@ -69,10 +69,10 @@ audit: $(READY) ## Ask PyPI for advisories on all that the lock files name
 		$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 			--requirement $$file || exit 1; done
 
-quality: $(READY) ## Train the full budgets and hold each metric against its bar
+quality: $(READY) ## Train with full settings and check the metrics against thresholds
 	@$(BIN)/python -m tests.benchmarks.quality
 
-bench: $(READY) ## Measure the training loops against plain Keras ones, side by side
+bench: $(READY) ## Benchmark the training loops against plain Keras
 	@$(BIN)/python -m tests.benchmarks
 
 # BASE names another base image, BUILD_FLAGS more flags of the engine's build command.

@@ -175,7 +175,8 @@ class Environment(Section):
             names = ", ".join(sorted(found.stem for found in shipped_environments().glob("*.yaml")))
             reason = getattr(error, "strerror", None) or error
             raise InputError(
-                f"{file}: not an environment ({reason}); available are {names}"
+                f"cannot read environment {file} ({reason}): use one of {names}, or the path to an "
+                "environment YAML file"
             ) from None
         try:
             return cls.model_validate(content)
@@ -189,7 +190,10 @@ class Environment(Section):
             InputError: ``tag`` can't be an image's tag.
         """
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag) or tag == "latest":
-            raise InputError(f"tag {tag!r}: an image's tag, as the commit it was built from")
+            raise InputError(
+                f"--tag {tag!r} is not a valid image tag: give a tag such as the commit the image "
+                "was built from"
+            )
 
         def tagged(image: str | None) -> str | None:
             if image is None:

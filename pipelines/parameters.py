@@ -53,7 +53,7 @@ class Parameters(BaseModel):
         "auto",
         min_length=1,
         description="where the data set is read from: auto, tfds (download), wheel (MNIST only), "
-        "or a folder or gs:// prefix with the four archives",
+        "or a folder or gs:// prefix with the four .gz files",
     )
     families: tuple[str, ...] = Field(
         default_factory=lambda: tuple(all_families()),
@@ -120,7 +120,9 @@ class Parameters(BaseModel):
         if value in ("", "auto", "tfds", "wheel"):
             return value
         if re.match(r"\w+://", value):
-            raise ValueError("steps read and write only folders and gs://")
+            raise ValueError(
+                "s3:// and other URLs are not supported here; use a local folder or a gs:// address"
+            )
         try:
             return str(Path(value).expanduser().absolute())
         except RuntimeError:

@@ -39,7 +39,10 @@ def _tagged(image: str) -> str:
         return image
     _, separator, tag = image.rpartition("/")[2].partition(":")
     if not separator or not tag or tag == "latest":
-        raise ValueError("name the image's tag, and not latest: a cache key holds only the name")
+        raise ValueError(
+            "give the image an explicit tag other than latest (for example genpipe-cpu:1a2b3c4), "
+            "or a digest: KFP caches by image name, so a reused tag would return stale results"
+        )
     return image
 
 

@@ -84,7 +84,7 @@ def pull_artifacts(
 @artifacts.command("open", epilog=ARTIFACTS_OPEN_EXAMPLES)
 @of_a_run
 def open_artifacts(run: str, runs: Path, environment: str | None) -> None:
-    """Show a run's report in the browser."""
+    """Open a run's HTML report in the browser (same as `report --open`)."""
     from pipelines.runs.artifacts import fetch_report
     from pipelines.runs.find import find_run
 

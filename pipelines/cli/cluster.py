@@ -35,6 +35,7 @@ Examples:
   genpipe submit --environment my-cluster.yaml
   genpipe submit --environment gke-gpu --tag 3f2a91c --wait
   genpipe submit --environment cluster-cpu --families vae --param vae.beta=4
+  genpipe submit --environment gke-gpu --param latent_sizes=2,10 --param publish_to=gs://BUCKET/published
   genpipe submit --environment cluster-cpu --wait --timeout 7200 || echo "status $?"
 
 \b
@@ -100,7 +101,8 @@ Examples:
     "extra",
     metavar="NAME=VALUE",
     multiple=True,
-    help="A parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
+    help="Set a pipeline parameter, e.g. latent_sizes=2,10 or publish_to=gs://BUCKET/published; "
+    "`genpipe parameters` lists all. Repeatable.",
 )
 @of_families
 @force_promote
@@ -108,7 +110,7 @@ Examples:
 @click.option("--name", help="Name of the run. Default: date, time and four letters.")
 @no_cache
 @no_preflight
-@click.option("--wait", is_flag=True, help="Show each step's changes until the run ends.")
+@click.option("--wait", is_flag=True, help="Wait for the run to end, and show its progress.")
 @wait_limit
 def submit(
     environment: str,

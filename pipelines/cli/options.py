@@ -110,7 +110,8 @@ def budgets(command: Any) -> Any:
             f"--{family.name}-{family.budget}".replace("_", "-"),
             f"{family.name}__{family.budget}",
             type=int,
-            help=f"Training budget of the {family.label}.",
+            help=f"Number of training {family.budget} of the {family.label}. "
+            f"Default: {family.fields[family.budget].default}.",
         )(command)
     return command
 

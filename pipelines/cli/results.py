@@ -43,7 +43,7 @@ Examples:
 @of_a_run
 @click.option("--metrics", is_flag=True, help="Explain each metric.")
 def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) -> None:
-    """Print a run's leaderboard.
+    """Print a run's leaderboard alone.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
     or with --environment its name or id; by default the latest. A run that failed or is still
@@ -61,9 +61,9 @@ def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) ->
 
 @click.command(epilog=REPORT_EXAMPLES)
 @of_a_run
-@click.option("--open", "in_browser", is_flag=True, help="Show the report's page in the browser.")
+@click.option("--open", "in_browser", is_flag=True, help="Open its HTML report instead.")
 def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> None:
-    """Print a run's leaderboard, curves and samples.
+    """Show a run's leaderboard, curves and samples.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
     or with --environment its name or id; by default the latest. A run that failed or is still

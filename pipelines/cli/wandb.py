@@ -19,7 +19,7 @@ Examples:
 
 @click.group(epilog=WANDB_SYNC_EXAMPLES)
 def wandb() -> None:
-    """Upload what a run logged to Weights & Biases and did not send."""
+    """Upload W&B data that a run could not send."""
 
 
 @wandb.command("sync", epilog=WANDB_SYNC_EXAMPLES)

@@ -274,7 +274,7 @@ def _login(api: Api) -> str:
 def _refusal(api: Api, error: kfp_server_api.ApiException) -> ApiError:
     """An answer other than success, in one line."""
     status, said = error.status, _message(error)
-    where = f"{api.host} said {status}{f' ({said})' if said else ''}"
+    where = f"{api.host} answered {status}{f' ({said})' if said else ''}"
     if 300 <= status < 400:
         target = error.headers.get("location", "elsewhere").partition("?")[0]
         what = f"it redirects to {target}: {_login(api)}, or make that address api.host"
@@ -286,7 +286,10 @@ def _refusal(api: Api, error: kfp_server_api.ApiException) -> ApiError:
             f"if it could before, {_login(api)}"
         )
     elif status == 404:
-        what = "there is no such thing: `genpipe runs` lists the runs"
+        what = (
+            "not found. Check the run or schedule name and the namespace; "
+            "`genpipe runs --environment NAME` lists the cluster's runs"
+        )
     elif status == 409:
         what = "it exists already"
     elif status == 429:

@@ -44,8 +44,8 @@ def kubeflow_cron(text: str) -> str:
         fields.insert(0, "0")
     if len(fields) != 6:
         raise ValueError(
-            "write minute, hour, day, month and weekday, or the second before them, or one of "
-            + ", ".join(MACROS)
+            "use five fields (minute hour day month weekday, e.g. '0 3 * * 1'), six with seconds "
+            f"first, or one of {', '.join(MACROS)}"
         )
     for at in (DAY, WEEKDAY):
         fields[at] = "*" if fields[at] == "?" else fields[at]
@@ -60,7 +60,10 @@ def kubeflow_cron(text: str) -> str:
     except CronSimError as error:
         name = str(error).removeprefix("Bad ")
         name = {"day-of-month": "day", "day-of-week": "weekday"}.get(name, name)
-        raise ValueError(f"bad {name}: out of range, or no such name or date") from None
+        raise ValueError(
+            f"invalid {name}: minute 0-59, hour 0-23, day 1-31, month 1-12 or JAN-DEC, weekday 0-7 "
+            "or SUN-SAT; the date must exist"
+        ) from None
     if not fields[WEEKDAY].startswith("*"):
         days = {day % 7 for day in parsed.weekdays if isinstance(day, int)}
         fields[WEEKDAY] = ",".join(str(day) for day in sorted(days))

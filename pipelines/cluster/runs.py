@@ -65,8 +65,8 @@ def start(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> kfp_server_api.
         if not error.undecided:
             raise
         raise ApiError(
-            f"{error}; the run {run.display_name} may have started all the same: look with "
-            "`genpipe runs` before you start it again",
+            f"{error}; the run {run.display_name} may still have started: check "
+            "`genpipe runs --environment NAME` before submitting again",
             error.status,
         ) from None
 

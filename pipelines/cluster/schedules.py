@@ -141,8 +141,9 @@ class Schedules:
         reasons = [reason for one in self.named(name) if (reason := self.retire(one))]
         if reasons:
             raise StepError(
-                f"{name} is disabled and not deleted, which would end runs ({reasons[0]}): "
-                "delete it again when they have ended, or stop them with `genpipe stop`"
+                f"schedule {name} was disabled but not deleted, because deleting it would "
+                f"terminate active runs ({reasons[0]}): retry the delete when they finish, or stop "
+                "them with `genpipe stop`"
             )
 
     def trigger(self, one: Recurring) -> api.V2beta1Run:

@@ -165,6 +165,8 @@ def print_leaderboard(
             print_prose(console, reason)
     told = {"curve": f"curve: {headlines()} over the training", **MEANINGS}
     meanings = [told[headings[index]] for index in shown if headings[index] in told]
+    if board["best"]:
+        meanings.append("best: of its family, on the validation split")
     if board["references"]:
         meanings.append("below them: what real images, a Gaussian of the pixels and noise score")
     legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each metric is"])

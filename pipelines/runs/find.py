@@ -71,8 +71,8 @@ def _find_on_cluster(run: str, environment: str) -> FoundRun:
     root = target.pipeline_root
     if root is None:
         raise InputError(
-            f"environment {environment} has no pipeline_root: name it there (Kubeflow's own is "
-            "minio://mlpipeline/v2/artifacts), or give the run's address"
+            f"environment {environment} doesn't set pipeline_root: add it to the environment file "
+            "(Kubeflow's default is minio://mlpipeline/v2/artifacts), or give the run's address"
         )
     root = _readable(root)
     run_id, name, cells = _ask(target, run)

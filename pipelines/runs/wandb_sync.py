@@ -74,8 +74,9 @@ def sync_wandb(uri: str, seconds: float) -> int:
         unsent = _choose([root], account)
         if not unsent:
             raise InputError(
-                f"nothing to sync at {uri}: all that its steps logged was sent (the marks are in "
-                f"{storage.cache_folder('wandb-sent')}), or nothing was logged"
+                f"nothing to sync at {uri}: everything was already uploaded, or nothing was logged "
+                f"(upload records are in {storage.cache_folder('wandb-sent')}; delete them to "
+                "upload again)"
             )
         wanted = ("data/", *(f"{one.folder.name}/" for one in unsent))
         storage.pull(uri, root, {n: file for n, file in files.items() if n.startswith(wanted)})
