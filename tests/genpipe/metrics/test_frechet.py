@@ -72,3 +72,14 @@ def test_fewer_images_than_groups_still_have_an_interval() -> None:
     low, high = distance_interval(real, samples + 3)
 
     assert 0 < low < high
+
+
+def test_the_interval_does_not_follow_the_order_of_the_images() -> None:
+    """Groups in the order of a data set would each be of one kind: MNIST's halves differ."""
+    random = np.random.default_rng(0)
+    real, samples = random.normal(size=(2, 2000, 3)).astype(np.float32)
+    ordered = real[real[:, 0].argsort()]
+
+    reaches = [np.ptp(distance_interval(one, samples + 0.3)) for one in (real, ordered)]
+
+    assert reaches[1] == pytest.approx(reaches[0], rel=0.35)
