@@ -286,10 +286,7 @@ def _refusal(api: Api, error: kfp_server_api.ApiException) -> ApiError:
             f"if it could before, {_login(api)}"
         )
     elif status == 404:
-        what = (
-            "not found. Check the run or schedule name and the namespace; "
-            "`genpipe runs --environment NAME` lists the cluster's runs"
-        )
+        what = "not found: check name and namespace; `genpipe runs --environment NAME` lists runs"
     elif status == 409:
         what = "it exists already"
     elif status == 429:
