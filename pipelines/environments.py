@@ -191,8 +191,8 @@ class Environment(Section):
         """
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag) or tag == "latest":
             raise InputError(
-                f"--tag {tag!r} is not a valid image tag: give a tag such as the commit the image "
-                "was built from"
+                f"--tag {tag!r} is not a valid image tag: give one other than latest, such as the "
+                "commit the image was built from"
             )
 
         def tagged(image: str | None) -> str | None:

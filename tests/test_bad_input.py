@@ -160,7 +160,7 @@ SCHEDULES = {
     "no cron": ("name: a\ncron: 5", "cron: Input should be a valid string, got 5"),
     "digits": ("name: a\ncron: '\u0663 * * * *'", "cron: minute '\u0663': write *, */2, 5"),
     "many digits": (f"name: a\ncron: '{DIGITS} * * * *'", "write *, */2, 5, 1-5"),
-    "no day": ("name: a\ncron: '0 0 30 2 *'", "cron: invalid day: minute 0-59"),
+    "no day": ("name: a\ncron: '0 0 30 2 *'", "cron: invalid day '30'"),
     "a path": (f"{SCHEDULE}time_zone: ../../etc/passwd", "time_zone: no such time zone"),
     "a folder": (f"{SCHEDULE}time_zone: Europe", "time_zone: no such time zone"),
     "infinity": (f"{SCHEDULE}max_concurrency: .inf", "max_concurrency: Input should be a valid"),

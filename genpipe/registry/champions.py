@@ -373,6 +373,5 @@ def _read_decision(place: str, content: bytes, without: str) -> Decision:
     except ValueError as error:
         raise StepError(
             f"cannot read the champion record {place} ({error}): restore it from a backup or an "
-            "object version, or move it away (the family then has no champion until the next "
-            "publish)"
+            f"object version, or move it away ({without})"
         ) from None

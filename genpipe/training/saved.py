@@ -58,7 +58,7 @@ class SavedModel:
             self.status = Status(self.metadata["status"])
         except FileNotFoundError:
             raise InputError(
-                f"{path} does not exist: give the model folder of a train step"
+                f"{path} does not exist: give the model folder of a train or judge step"
             ) from None
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path} is not a model description: {error}") from None
@@ -71,9 +71,12 @@ class SavedModel:
             InputError: it belongs to none, as the judge does.
         """
         if "latent_size" not in self.metadata:
+            found = f"a {self.family!r} model without a latent size"
+            if self.family == JUDGE:
+                found = "the judge (the classifier used for scoring)"
             raise InputError(
-                f"{self.folder} contains the judge (the classifier used for scoring), not a "
-                "generative model: give a train step's model folder"
+                f"{self.folder} contains {found}, not a generative model: give a train step's "
+                "model folder"
             )
         return Cell(self.family, self.metadata["latent_size"])
 

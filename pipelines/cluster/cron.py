@@ -60,9 +60,10 @@ def kubeflow_cron(text: str) -> str:
     except CronSimError as error:
         name = str(error).removeprefix("Bad ")
         name = {"day-of-month": "day", "day-of-week": "weekday"}.get(name, name)
+        value = shown(dict(zip(CRON_FIELDS, fields, strict=True)).get(name, text))
         raise ValueError(
-            f"invalid {name}: minute 0-59, hour 0-23, day 1-31, month 1-12 or JAN-DEC, weekday 0-7 "
-            "or SUN-SAT; the date must exist"
+            f"invalid {name} {value}: second and minute 0-59, hour 0-23, day 1-31, month 1-12 or "
+            "JAN-DEC, weekday 0-7 or SUN-SAT; the date must exist"
         ) from None
     if not fields[WEEKDAY].startswith("*"):
         days = {day % 7 for day in parsed.weekdays if isinstance(day, int)}

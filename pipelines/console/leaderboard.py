@@ -166,11 +166,24 @@ def print_leaderboard(
     told = {"curve": f"curve: {headlines()} over the training", **MEANINGS}
     meanings = [told[headings[index]] for index in shown if headings[index] in told]
     if board["best"]:
-        meanings.append("best: of its family, on the validation split")
+        meanings.append(f"best: best of its family on the validation split: {_deciding()}")
     if board["references"]:
         meanings.append("below them: what real images, a Gaussian of the pixels and noise score")
     legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each metric is"])
     print_prose(console, legend)
+
+
+def _deciding() -> str:
+    """What makes a cell its family's best: ``lowest MSE (Autoencoder), lowest loss (VAE)``."""
+    from genpipe.metrics.registry import METRICS
+
+    told = []
+    for family in all_families().values():
+        metric = METRICS[family.deciding[0]]
+        plain = family.deciding[0].removeprefix("validation_")
+        most = "highest" if metric.better == "higher" else "lowest"
+        told.append(f"{most} {COLUMNS.get(plain, metric.label)} ({family.label})")
+    return ", ".join(told)
 
 
 def headlines() -> str:

@@ -75,8 +75,8 @@ def sync_wandb(uri: str, seconds: float) -> int:
         if not unsent:
             raise InputError(
                 f"nothing to sync at {uri}: everything was already uploaded, or nothing was logged "
-                f"(upload records are in {storage.cache_folder('wandb-sent')}; delete them to "
-                "upload again)"
+                f"(upload records are in {storage.cache_folder('wandb-sent')} and in the .synced "
+                "files beside the logs; delete both to upload again)"
             )
         wanted = ("data/", *(f"{one.folder.name}/" for one in unsent))
         storage.pull(uri, root, {n: file for n, file in files.items() if n.startswith(wanted)})

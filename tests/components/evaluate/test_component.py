@@ -28,7 +28,9 @@ def test_a_folder_without_a_model_is_told_in_one_line_before_work_starts(tmp_pat
 
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
-    assert "model.json does not exist: give the model folder of a train step" in done.stdout
+    assert (
+        "model.json does not exist: give the model folder of a train or judge step" in done.stdout
+    )
     last = json.loads(events.read_text().splitlines()[-1])
     assert (last["step"], last["event"], last["status"]) == ("evaluate", "end", "failed")
     assert not (tmp_path / "evaluation").exists()
