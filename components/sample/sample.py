@@ -82,10 +82,9 @@ def sample(
         for kind, sampler in _samplers(saved, dataset, seed):
             images = saved.decode(sampler.draw(samples, generator))
             _keep(images, folder, kind, saved.cell, classifier, tracker)
-            found = evaluator.measure(images)
+            found = evaluator.measure(images, deciding=not kind)
             if not kind:
-                others = evaluator.copying(images), evaluator.validation_distance(images)
-                found = merged(found, *others)
+                found = merged(found, evaluator.copying(images))
                 result |= found.by_digit
             prefix = f"{kind}_" if kind else ""
             metrics |= {f"{prefix}{name}": value for name, value in found.metrics.items()}

@@ -175,6 +175,8 @@ class FamilySpec:
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} {getattr(self, name)!r}: choose from {', '.join(values)}")
+        if not self.deciding[0].startswith("validation_"):
+            raise ValueError(f"deciding {self.deciding[0]!r}: the first is of the validation split")
         if self.budget not in self.fields:
             raise ValueError(f"its settings have no field {self.budget}")
 

@@ -62,17 +62,13 @@ class SampleEvaluator:
         """The Fréchet distance alone, of (n, 28, 28, 1) uint8 images."""
         return self._frechet_distance(judge_features(self._judge, images))
 
-    def validation_distance(self, images: np.ndarray) -> Quality:
-        """The Fréchet distance of (n, 28, 28, 1) uint8 images to the validation images."""
-        real = judge_features(self._judge, self._dataset.images("validation"))
-        features = judge_features(self._judge, images)
-        distance = Gaussian.fit(real).distance(Gaussian.fit(features))
-        interval = distance_interval(real, features)
-        name = "validation_frechet_distance"
-        return Quality({name: distance}, {name: interval})
+    def measure(self, images: np.ndarray, *, deciding: bool = False) -> Quality:
+        """All that the judge says of (n, 28, 28, 1) uint8 images.
 
-    def measure(self, images: np.ndarray) -> Quality:
-        """All that the judge says of (n, 28, 28, 1) uint8 images."""
+        Args:
+            images: the images.
+            deciding: measure their distance to the validation images too.
+        """
         probabilities, features = judged(self._judge, images)
         fidelity = self._manifold.compare(directions(features[: len(self._manifold.points)]))
         of_items = {
@@ -90,6 +86,7 @@ class SampleEvaluator:
             self._frechet_distance(features),
             means({name: values.astype(np.float64) for name, values in of_items.items()}),
             Quality({}, {}, {"digit_coverage": coverage.tolist()}),
+            self._validation_distance(features) if deciding else Quality({}, {}),
         )
 
     def copying(self, images: np.ndarray) -> Quality:
@@ -104,6 +101,12 @@ class SampleEvaluator:
         distance = self._gaussian.distance(Gaussian.fit(features))
         interval = distance_interval(self._features, features)
         return Quality({"frechet_distance": distance}, {"frechet_distance": interval})
+
+    def _validation_distance(self, features: np.ndarray) -> Quality:
+        real = judge_features(self._judge, self._dataset.images("validation"))
+        distance = Gaussian.fit(real).distance(Gaussian.fit(features))
+        name = "validation_frechet_distance"
+        return Quality({name: distance}, {name: distance_interval(real, features)})
 
 
 def judge_scores(probabilities: np.ndarray) -> Quality:

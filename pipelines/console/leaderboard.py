@@ -166,19 +166,21 @@ def print_leaderboard(
     told = {"curve": f"curve: {headlines()} over the training", **MEANINGS}
     meanings = [told[headings[index]] for index in shown if headings[index] in told]
     if board["best"]:
-        meanings.append(f"best: best of its family on the validation split: {_deciding()}")
+        meanings.append(
+            f"best: best of its family on the validation split: {_deciding(board['best'])}"
+        )
     if board["references"]:
         meanings.append("below them: what real images, a Gaussian of the pixels and noise score")
     legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each metric is"])
     print_prose(console, legend)
 
 
-def _deciding() -> str:
+def _deciding(best: Mapping[str, int]) -> str:
     """What makes a cell its family's best: ``lowest MSE (Autoencoder), lowest loss (VAE)``."""
     from genpipe.metrics.registry import METRICS
 
     told = []
-    for family in all_families().values():
+    for family in (one for one in all_families().values() if one.name in best):
         metric = METRICS[family.deciding[0]]
         plain = family.deciding[0].removeprefix("validation_")
         most = "highest" if metric.better == "higher" else "lowest"

@@ -10,7 +10,7 @@ from genpipe.errors import InputError
 from genpipe.families.autoencoder.spec import AutoencoderSettings
 from genpipe.families.dcgan.spec import DCGANSettings
 from genpipe.families.registry import all_families, find_family
-from genpipe.families.spec import Settings, switch
+from genpipe.families.spec import FamilySpec, Settings, switch
 from genpipe.families.vae.spec import VAESettings
 
 OWNER: dict[str, type[Settings]] = {
@@ -104,6 +104,14 @@ def test_settings_are_frozen_and_rebuilt_from_what_is_saved(
     assert find_family(family).settings(**made.to_dict()) == made
     with pytest.raises(AttributeError):
         made.seed = 4  # type: ignore[misc]
+
+
+def test_no_family_is_decided_on_the_test_split() -> None:
+    family = find_family("vae")
+    given = {one.name: getattr(family, one.name) for one in fields(family)}
+
+    with pytest.raises(ValueError, match="deciding 'total_loss': the first is of the validation"):
+        FamilySpec(**{**given, "deciding": ("total_loss",)})
 
 
 def test_the_dcgan_learns_as_its_source_does() -> None:

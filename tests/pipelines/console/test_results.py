@@ -19,6 +19,7 @@ from genpipe.cells import Cell
 from genpipe.reporting.images import write_png
 from pipelines.cli import main
 from pipelines.console.comparison import comparison_page, show_comparison
+from pipelines.console.leaderboard import print_leaderboard
 from pipelines.console.results import read_results, show_report
 from pipelines.runs.find import FoundRun
 
@@ -268,3 +269,17 @@ def test_open_shows_the_page_in_the_browser(here: Path, monkeypatch: pytest.Monk
     assert (report.exit_code, compared.exit_code) == (0, 0)
     assert opened[0] == (here / "report.html").as_uri()
     assert "2 runs side by side" in Path(opened[1].removeprefix("file://")).read_text()
+
+
+def test_the_legend_says_what_makes_a_cell_the_best_of_its_family(tmp_path: Path) -> None:
+    """Of the families that have a best cell here, and no other."""
+    board = json.loads(
+        (write_run(tmp_path / "mine") / "compare/leaderboard/leaderboard.json").read_text()
+    )
+    del board["best"]["vae"]
+    told = io.StringIO()
+
+    print_leaderboard({**board, "references": {}}, Console(file=told, width=200))
+
+    said = " ".join(told.getvalue().split())
+    assert "on the validation split: lowest MSE (Autoencoder), lowest FD (DCGAN);" in said
