@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,8 @@ from typing import Any
 from genpipe.errors import InputError, shown
 from genpipe.families.registry import all_families, find_family
 from genpipe.families.spec import FamilySpec
+
+CELL = re.compile(r"([^@]+)-([0-9]+)(?:@([0-9]{1,10}))?")
 
 
 class Status(StrEnum):
@@ -28,6 +31,8 @@ class Cell:
     Args:
         family: a family, or its name.
         latent_size: a whole number.
+        seed: that it is trained with, in a run that trains each cell with several; without one it
+            is the run's.
 
     Raises:
         InputError: the family is unknown or the latent size is below 1.
@@ -35,8 +40,11 @@ class Cell:
 
     family: FamilySpec
     latent_size: int
+    seed: int | None
 
-    def __init__(self, family: FamilySpec | str, latent_size: object) -> None:
+    def __init__(
+        self, family: FamilySpec | str, latent_size: object, seed: int | None = None
+    ) -> None:
         spec = family if isinstance(family, FamilySpec) else find_family(family)
         size = latent_size
         whole = isinstance(size, int) or (isinstance(size, float) and size.is_integer())
@@ -46,23 +54,52 @@ class Cell:
             raise InputError(f"latent size must be at least 1, got {shown(size)}")
         object.__setattr__(self, "family", spec)
         object.__setattr__(self, "latent_size", int(size))  # type: ignore[call-overload]
+        object.__setattr__(self, "seed", seed)
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Cell:
+        """The cell that a JSON document is about.
+
+        Raises:
+            KeyError: it names none.
+            InputError: the family is unknown, or the latent size is none.
+        """
+        return cls(document["family"], document["latent_size"], document.get("cell_seed"))
 
     def __lt__(self, other: Cell) -> bool:
         return self._place < other._place
 
     @property
-    def _place(self) -> tuple[int, int]:
-        return list(all_families()).index(self.family.name), self.latent_size
+    def _place(self) -> tuple[int, int, int]:
+        place = list(all_families()).index(self.family.name)
+        return place, self.latent_size, -1 if self.seed is None else self.seed
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a JSON document names the cell by, for ``parse``."""
+        own = {"family": self.family.name, "latent_size": self.latent_size}
+        return own if self.seed is None else {**own, "cell_seed": self.seed}
+
+    @property
+    def without_seed(self) -> Cell:
+        """The cell that its trainings with several seeds are of."""
+        return self if self.seed is None else Cell(self.family, self.latent_size)
+
+    @property
+    def variant(self) -> str:
+        """``10``, or with a seed ``10@1``: what it is called within its family."""
+        return f"{self.latent_size}" if self.seed is None else f"{self.latent_size}@{self.seed}"
 
     @property
     def name(self) -> str:
-        """``vae-10``: what folders, logs and W&B runs of the cell are named after."""
-        return f"{self.family.name}-{self.latent_size}"
+        """``vae-10`` or ``vae-10@1``: what folders, logs and W&B runs of it are named after."""
+        return f"{self.family.name}-{self.variant}"
 
     @property
     def title(self) -> str:
-        """``VAE 10``: what people read."""
-        return f"{self.family.label} {self.latent_size}"
+        """``VAE 10`` or ``VAE 10, seed 1``: what people read."""
+        title = f"{self.family.label} {self.latent_size}"
+        return title if self.seed is None else f"{title}, seed {self.seed}"
 
 
 def write_cell(cell: Cell, settings: Mapping[str, Any]) -> str:
@@ -81,16 +118,17 @@ def write_cell(cell: Cell, settings: Mapping[str, Any]) -> str:
 
 
 def read_cell(text: str) -> tuple[Cell, dict[str, Any]]:
-    """Read what ``write_cell`` writes, or people do: ``autoencoder-2 code_activation=linear``.
+    """Read what ``write_cell`` writes, or people do: ``autoencoder-2@1 code_activation=linear``.
 
     Raises:
         InputError: the family, a setting or a value is unknown.
     """
     name, *assignments = str(text).split()[:1000] or [""]
-    family, separator, size = name.rpartition("-")
-    if not separator or not size.isdecimal():
+    found = CELL.fullmatch(name)
+    if not found:
         raise InputError(f"cell {shown(name)}: write a family and a latent size, such as vae-10")
-    cell = Cell(family, int(size[:9]))
+    family, size, seed = found.groups()
+    cell = Cell(family, int(size[:9]), None if seed is None else int(seed))
     settings = {}
     for assignment in assignments:
         setting, separator, value = assignment.partition("=")

@@ -58,6 +58,7 @@ def build(environment: Environment, parameters: Parameters | None = None) -> Any
         seed: int = default["seed"],
         publish_to: str = default["publish_to"],
         force_promote: bool = default["force_promote"],
+        promotion_margin: str = default["promotion_margin"],
     ) -> None:
         ingested = place(ingest(name=dataset, source=source, seed=seed), "ingest")
         if environment.api and environment.reaches(looked_at, "ingest"):
@@ -93,6 +94,7 @@ def build(environment: Environment, parameters: Parameters | None = None) -> Any
                 compared=compared.outputs["report"],
                 target=publish_to,
                 force=force_promote,
+                margin=promotion_margin,
                 **collected(),
             ),
             "publish",

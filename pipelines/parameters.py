@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -19,7 +19,7 @@ from genpipe.storage import Address
 
 SHARED = {field.name: field for field in fields(Settings)}
 # The parameters that the pipeline's loop is made of.
-CELLS = ("families", "latent_sizes", "settings")
+CELLS = ("families", "latent_sizes", "seeds", "settings")
 
 
 def _number(default: Any, within: tuple[float, float], description: str) -> Any:
@@ -76,6 +76,12 @@ class Parameters(BaseModel):
     seed: int = _number(
         0, SHARED["seed"].metadata["range"], "seed of splits, weights, order and noise"
     )
+    seeds: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...] = Field(
+        (),
+        max_length=1000,
+        description="seeds of the training: each cell is trained once with each, and reports show "
+        "mean and standard deviation; none: once, with the seed above",
+    )
     publish_to: str = Field(
         "",
         description="model registry, a folder or gs:// prefix: a family's best cell becomes its "
@@ -83,6 +89,13 @@ class Parameters(BaseModel):
     )
     force_promote: bool = Field(
         False, description="promote the best cells even if they are not better than the champions"
+    )
+
+    promotion_margin: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
+        "auto",
+        description="share of the champion's metric by which a model has to be better, beyond the "
+        "95% interval, to take its place: 0.02 is 2%; auto: what another seed alone may change "
+        "(docs/champions.md)",
     )
 
     @field_validator("families", mode="before")
@@ -98,14 +111,14 @@ class Parameters(BaseModel):
             for family, own in value.items()
         }
 
-    @field_validator("latent_sizes", mode="before")
+    @field_validator("latent_sizes", "seeds", mode="before")
     @classmethod
-    def _one_size_or_several(cls, value: Any) -> tuple[Any, ...]:
+    def _one_or_several(cls, value: Any) -> tuple[Any, ...]:
         return _listed(value)
 
-    @field_validator("latent_sizes")
+    @field_validator("latent_sizes", "seeds")
     @classmethod
-    def _each_size_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(dict.fromkeys(value))
 
     @field_validator("source", "publish_to")
@@ -158,6 +171,8 @@ class Parameters(BaseModel):
             problem = error.errors()[0]
             name = str(problem["loc"][0])
             message = problem["msg"].removeprefix("Value error, ")
+            if name == "promotion_margin":  # of several types, pydantic explains the first alone
+                message = "write auto, or a share from 0 to 1"
             raise InputError(f"parameter {name}={shown(problem['input'])}: {message}") from None
 
     def refuse_idle(self, values: Mapping[str, Any]) -> None:
@@ -178,7 +193,15 @@ class Parameters(BaseModel):
     @property
     def cells(self) -> list[Cell]:
         """The cells of the fan-out, family by family."""
-        return [Cell(family, size) for family in self.families for size in self.latent_sizes]
+        return self._cells_of(self.families)
+
+    def _cells_of(self, families: Iterable[str]) -> list[Cell]:
+        return [
+            Cell(family, size, seed)
+            for family in families
+            for size in self.latent_sizes
+            for seed in self.seeds or (None,)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """What ``checked`` reads again, as JSON holds it."""
@@ -194,11 +217,11 @@ class Parameters(BaseModel):
         plain = self.model_dump(mode="json", exclude=set(CELLS))
         longest_first = [name for name in reversed(all_families()) if name in self.families]
         cells = [
-            write_cell(Cell(name, size), self.settings.get(name, {}))
-            for name in longest_first
-            for size in self.latent_sizes
+            write_cell(cell, self.settings.get(cell.family.name, {}))
+            for cell in self._cells_of(longest_first)
         ]
-        return {"cells": cells, **plain}
+        # KFP's driver takes one type: a word or a number is a string.
+        return {"cells": cells, **plain, "promotion_margin": str(self.promotion_margin)}
 
     @property
     def given(self) -> set[str]:
@@ -258,6 +281,11 @@ def _settings(name: str, value: Any) -> Iterator[tuple[str, str, Any]]:
             yield family, one, spec.check(one, given)
         except InputError as error:
             raise InputError(f"parameter {family}.{error}") from None
+
+
+def full_budgets() -> dict[str, Any]:
+    """Parameters that train each family for as long as its source does."""
+    return {family.name: dict(family.full) for family in all_families().values() if family.full}
 
 
 # A first look in about two minutes on 2 cores: two plane latent spaces side by side, after short

@@ -102,7 +102,8 @@ def _log_cells(results: Sequence[Result], tracker: Tracker) -> None:
     best = best_results(results)
     for result in results:
         known = {name: value for name, value in result.metrics.items() if value is not None}
-        is_best = best.get(result.cell.family) is result
+        leader = best.get(result.cell.family)
+        is_best = bool(leader and leader.best_training is result)
         state = {"status": result.status.value, "best_of_family": is_best}
         tracker.cell(result.cell, result.facts.get("settings", {}), {**known, **state})
 

@@ -58,8 +58,7 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
         )
     folder.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {
-        "family": saved.family,
-        "latent_size": saved.cell.latent_size,
+        **saved.cell.identity,
         "status": saved.status.value,
         "split": "test",
         "images": dataset.size("test"),

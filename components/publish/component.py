@@ -17,6 +17,7 @@ def publish(
     wandb_run: dsl.Output[dsl.Artifact],
     target: str = "",
     force: bool = False,
+    margin: str = "auto",
 ) -> None:
     """Make the best cell of each family the champion, if it is better than the one before."""
     from components.publish.step import run
@@ -34,4 +35,5 @@ def publish(
         wandb_run=wandb_run,
         target=target,
         force=force,
+        margin=margin,
     )

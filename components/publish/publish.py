@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from genpipe.training.saved import SavedModel
 # The last of ten concurrent publishers is the tenth to move the pointer.
 ATTEMPTS = 50
 LOSS, IMAGE = np.dtype(np.float32), np.dtype((np.uint8, IMAGE_SHAPE))
-VALUES = ("champion", "challenger", "improvement", "low", "high")
+VALUES = ("champion", "challenger", "improvement", "low", "high", "margin")
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,13 @@ class Referee:
         data: the data-set folder.
         judge: the judge's model folder. It sees the samples of both, since the features of two
             judges can't be compared.
+        margin: by what share of the champion's metric the challenger has to be better, beyond
+            the interval; the family's own if None.
     """
 
     data: Path
     judge: Path
+    margin: float | None = None
 
     def compare(
         self, family: FamilySpec, champion: Mapping[str, str], challenger: Mapping[str, Path]
@@ -89,6 +92,13 @@ class Referee:
         Raises:
             StepError: a file of theirs can't be read.
         """
+        found = self._compare(family, champion, challenger)
+        share = family.promotion_margin if self.margin is None else self.margin
+        return replace(found, margin=share * abs(found.champion))
+
+    def _compare(
+        self, family: FamilySpec, champion: Mapping[str, str], challenger: Mapping[str, Path]
+    ) -> Comparison:
         sides = (champion, challenger)
         if family.compared_by == "frechet_distance":
             judge, real = SavedModel(self.judge), open_dataset(self.data).images("validation")
@@ -107,6 +117,7 @@ def publish(
     *,
     target: str,
     force: bool,
+    margin: float | None = None,
     run: str,
     data: Path,
     judge: Path,
@@ -120,12 +131,14 @@ def publish(
 ) -> list[Decision]:
     """Decide for each family of a run whether its best cell becomes the champion.
 
-    It does where there is no champion yet, where it is better beyond the bootstrap interval, or by
-    force. A champion that was measured on other data is left alone and not compared.
+    It does where there is no champion yet, where it is better beyond the interval and the margin,
+    or by force. A champion that was measured on other data is left alone and not compared.
 
     Args:
         target: an absolute folder or a gs:// prefix; nothing is published if it is empty.
         force: make the best cells champions whatever the comparison says.
+        margin: by what share of the champion's metric a challenger has to be better beyond the
+            interval; each family's own (``FamilySpec.promotion_margin``) if None.
         run: the run's name.
         data: the data-set folder.
         judge: the judge's model folder.
@@ -157,7 +170,7 @@ def publish(
     elif not challengers:
         tracker.note("published nothing: no cell of this run is complete")
     else:
-        referee = Referee(data, judge)
+        referee = Referee(data, judge, margin)
         for challenger in challengers:
             champions = Champions(target, challenger.cell.family.name)
             decision = _contend(champions, challenger, referee, page_before, force)
@@ -249,11 +262,12 @@ def _challengers(
     run: str, leaderboard: Path, folders: Mapping[str, Sequence[Path]]
 ) -> list[Challenger]:
     """The best cells of a run, in the order of the families, with their folders."""
-    board = read_document(leaderboard, "data", "best")
+    board = read_document(leaderboard, "data", "best", "best_seeds")
     try:
-        rows = {Cell(row["family"], row["latent_size"]): row for row in board["cells"]}
+        rows = {Cell.parse(row): row for row in board["cells"]}
+        seeds = board.get("best_seeds", {})
         best = [
-            Cell(family, board["best"][family])
+            Cell(family, board["best"][family], seeds.get(family))
             for family in all_families()
             if family in board["best"]
         ]
@@ -275,10 +289,7 @@ def _folder_of(kind: str, cell: Cell, folders: Sequence[Path]) -> Path:
     metadata = "model.json" if kind == "model" else "metrics.json"
     for folder in folders:
         content = read_document(folder / metadata)
-        if (content.get("family"), content.get("latent_size")) == (
-            cell.family.name,
-            cell.latent_size,
-        ):
+        if cell.identity.items() <= content.items():
             storage.files_to_upload(folder)
             return folder
     raise InputError(

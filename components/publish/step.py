@@ -25,6 +25,7 @@ def run(
     wandb_run: Artifact,
     target: str,
     force: bool,
+    margin: str,
 ) -> None:
     """Make the best cell of each family the champion, if it is better than the one before.
 
@@ -41,18 +42,21 @@ def run(
         wandb_run: the W&B run's folder, where it runs offline.
         target: an absolute folder or a gs:// prefix; nothing is published if it is empty.
         force: make them champions whatever the comparison says.
+        margin: by what share of the champion's metric they have to be better, beyond the interval:
+            a number, or ``auto`` for each family's own.
     """
 
     def paths(artifacts: Sequence[Artifact]) -> list[Path]:
         return [Path(one.path) for one in artifacts]
 
-    config = {"target": target, "force": force}
+    config = {"target": target, "force": force, "margin": margin}
     with open_step("publish", config=config, folder=wandb_run.path) as tracker:
         from components.publish.publish import publish
 
         decisions = publish(
             target=target,
             force=force,
+            margin=None if margin == "auto" else float(margin),
             run=tracker.group or "unnamed",
             data=Path(data.path),
             judge=Path(judge.path),

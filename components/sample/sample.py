@@ -66,8 +66,7 @@ def sample(
         )
     folder.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {
-        "family": saved.family,
-        "latent_size": saved.cell.latent_size,
+        **saved.cell.identity,
         "status": saved.status.value,
         "samples": samples if saved.complete else 0,
         "seed": seed,

@@ -37,13 +37,16 @@ def run(
         model: gets the model folder.
         metrics: gets what the training cost.
         wandb_run: the W&B run's folder, where it runs offline.
-        cell: the cell, with settings of its training, as ``write_cell`` writes it.
+        cell: the cell, with settings of its training, as ``write_cell`` writes it. A seed in its
+            name goes over the run's.
         shared: settings that a run has once for all cells: ``precision`` and ``seed``.
     """
 
     def asked() -> tuple[Cell, Settings]:
         known, own = read_cell(cell)
-        return known, known.family.settings(latent_size=known.latent_size, **shared, **own)
+        if known.seed is not None:
+            own["seed"] = known.seed
+        return known, known.family.settings(latent_size=known.latent_size, **{**shared, **own})
 
     scores, facts = train_cell(asked, data=data, model=model, wandb_folder=wandb_run.path)
     model.metadata.update(facts)
@@ -82,9 +85,7 @@ def train_cell(
 
         from components.train.train import train
 
-        metadata = train(
-            cell.family, settings, Path(data.path), Path(model.path), tracker, checkpoints
-        )
+        metadata = train(cell, settings, Path(data.path), Path(model.path), tracker, checkpoints)
         tracker.uses("dataset", metadata["data"]["name"], data.uri)
         tracker.makes("model", cell.name, model.uri, {"status": metadata["status"]})
         scores = dict(metadata["training"])

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from genpipe.cells import Status
+from genpipe.cells import Cell, Status
 from genpipe.data.dataset import RESCALINGS, Dataset, open_dataset
 from genpipe.errors import InputError
 from genpipe.families.layers import seed_kernels
@@ -35,7 +35,7 @@ BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability of NVIDIA's Ampere gener
 
 
 def train(
-    family: FamilySpec,
+    cell: Cell,
     settings: Settings,
     data: Path,
     folder: Path,
@@ -48,8 +48,8 @@ def train(
     not; timings aside, its history and its metrics are the same too.
 
     Args:
-        family: to train.
-        settings: of the family.
+        cell: to train.
+        settings: of its family, with its latent size.
         data: the data-set folder.
         folder: where the model folder is made.
         tracker: what the history, the pictures and the progress go to. Of a training that goes
@@ -71,11 +71,11 @@ def train(
             f"batch_size {settings.batch_size} is larger than the training split "
             f"({len(dataset.images('train'))} images)"
         )
-    training = Training(family, settings, dataset, tracker, checkpoints)
+    training = Training(cell.family, settings, dataset, tracker, checkpoints)
     networks = training.run()
     diverged = training.loop.divergence
     metadata = {
-        "latent_size": settings.latent_size,
+        **cell.identity,
         "seed": settings.seed,
         "data": {"name": dataset.name, "digest": dataset.digest},
         "settings": settings.to_dict(),
@@ -92,7 +92,7 @@ def train(
         tracker.note(f"diverged: {diverged.reason}; the cell ends here, as a result")
     contents = saved.save(
         folder,
-        family=family.name,
+        family=cell.family.name,
         status=Status.DIVERGED if diverged else Status.COMPLETE,
         networks={} if diverged else networks,
         history=[numbers(row) for row in training.rows],

@@ -8,7 +8,7 @@ does, when it is called.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +134,10 @@ class FamilySpec:
             split: by it, and by the next where it is equal.
         shown: metrics that a report shows large, the first of them largest.
         compared_by: what two models are compared by before one is champion (``COMPARED_BY``).
+        training_deviation: what another seed alone makes of what models are compared by: its
+            standard deviation over seeds, as a share of it, measured (docs/champions.md). 0 where
+            that was not measured.
+        full: settings that its source trains it with, where the defaults save time.
         loss_limit: the largest loss of a healthy training with these settings; above it, the
             training counts as diverged.
         compiled_on_cpus: whether XLA makes its training faster on CPUs; on GPUs it always does.
@@ -160,6 +164,8 @@ class FamilySpec:
     deciding: Sequence[str]
     shown: Sequence[str]
     compared_by: str
+    training_deviation: float = 0.0
+    full: Mapping[str, Any] = field(default_factory=dict)
     loss_limit: Callable[[Any], float]
     compiled_on_cpus: bool = True
     operations_side_by_side: bool = False
@@ -182,6 +188,15 @@ class FamilySpec:
 
     def __repr__(self) -> str:
         return f"<family {self.name}>"
+
+    @property
+    def promotion_margin(self) -> float:
+        """By what share of a champion's metric another seed alone may better it.
+
+        95% of the differences of two trainings lie below 1.96 times the root of 2 standard
+        deviations.
+        """
+        return 1.96 * 2**0.5 * self.training_deviation
 
     @property
     def axis(self) -> str:

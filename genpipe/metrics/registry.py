@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from genpipe.tracking.progress import format_seconds
 
 
@@ -334,6 +336,21 @@ def format_metric(name: str, value: float | int | None) -> str:
         return f"{100 * value:.1f}%"
     if unit == "s":
         return f"{value:.1f} s" if value < 10 else format_seconds(value)
+    if unit in _COUNTS and not float(value).is_integer():  # the mean of several
+        return f"{value:,.1f}"
     if unit == "images/s" or unit in _COUNTS:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4f}"
+
+
+def format_spread(name: str, value: float, spread: float) -> str:
+    """The half-width of an interval, or a standard deviation, with as many places as its metric.
+
+    A very narrow one keeps one digit that is not 0.
+    """
+    if name in METRICS and METRICS[name].unit == "share":
+        return format_metric(name, spread)
+    text = f"{spread:.{2 if abs(value) >= 1 else 4}f}"
+    return (
+        text if float(text) else np.format_float_positional(spread, precision=1, fractional=False)
+    )

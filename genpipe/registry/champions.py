@@ -61,6 +61,8 @@ class Comparison:
         low: lower end of the improvement's 95% interval.
         high: upper end.
         images: how many validation images, or samples of each, they were compared on.
+        margin: what the lower end has to exceed, in the metric's unit: as much as two trainings of
+            the same model that differ by their seeds alone may differ by.
     """
 
     metric: str
@@ -70,30 +72,33 @@ class Comparison:
     low: float
     high: float
     images: int
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
-        *values, images = list(asdict(self).values())[1:]
-        known = self.metric in COMPARED_BY and isinstance(images, int)
+        known = self.metric in COMPARED_BY and isinstance(self.images, int)
+        values = list(asdict(self).values())[1:]
         if not known or not all(isinstance(value, (int, float)) for value in values):
             raise ValueError("its comparison holds values that are not numbers")
 
     @property
     def better(self) -> bool:
-        """Whether the challenger is better beyond the interval."""
-        return self.low > 0
+        """Whether the challenger is better beyond the interval and the margin."""
+        return self.low > self.margin
 
     @property
     def verdict(self) -> str:
         """The outcome in words."""
         if self.better:
-            return "better beyond the interval"
+            return f"better beyond the interval{' and the margin' if self.margin else ''}"
+        if self.low > 0:
+            return "better, but not by more than another seed may make of it"
         return "worse" if self.high < 0 else "not better beyond the interval"
 
     def __str__(self) -> str:
         return (
             f"{COMPARED_BY[self.metric]} {self.challenger:.5g} against the champion's "
             f"{self.champion:.5g} on the validation split, improvement {self.improvement:.3g} "
-            f"(95% interval {self.low:.3g} to {self.high:.3g})"
+            f"(95% interval {self.low:.3g} to {self.high:.3g}, margin {self.margin:.3g})"
         )
 
 

@@ -24,7 +24,8 @@ def lead(best: Result, results: Sequence[Result]) -> str:
 
     With the 95% interval of the difference. Where the cells have encoders it is that of a mean
     over the validation images, each of which both have rebuilt; else it comes from both metrics'
-    own.
+    own. Of cells that were trained with several seeds it is the standard deviation of the
+    difference of two trainings.
     """
     name = best.cell.family.deciding[0]
     others = [
@@ -40,7 +41,9 @@ def lead(best: Result, results: Sequence[Result]) -> str:
         return ""
     value, following = min(others, key=lambda other: other[0])
     text = format_metric(name, value - own)
-    losses = [_read_losses(result) for result in (best, following)]
+    losses = [
+        _read_losses(result) if not result.trainings else None for result in (best, following)
+    ]
     if losses[0] is not None and losses[1] is not None and losses[0].shape == losses[1].shape:
         low, high = mean_interval(losses[1] - losses[0])
         reach = (high - low) / 2

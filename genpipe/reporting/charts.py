@@ -27,7 +27,8 @@ class Series:
         style: CSS classes that give its colour: a family's name, or ``pca``.
         points: (x, y), finite, in the order of x.
         dashed: draw the line dashed.
-        intervals: of each point, the low and the high end of y's; empty where it has none.
+        intervals: of each point, the low and the high end of y's; empty where it has none. Drawn
+            as bars over the latent size, as a band about the curve of a training.
     """
 
     label: str
@@ -140,6 +141,18 @@ def training_chart(
     if x_end > x_begin:
         end = f'<text class="end" x="{width - right}" y="{height - 6}">{x_end:,.0f}</text>'
         parts.append(end)
+    for line in series:
+        upper = [
+            (x, min(high_end, high))
+            for (x, _), (_, high_end) in zip(line.points, line.intervals, strict=False)
+        ]
+        lower = [
+            (x, max(low_end, low))
+            for (x, _), (low_end, _) in zip(line.points, line.intervals, strict=False)
+        ]
+        if upper:
+            band = " ".join(map(place, [*upper, *reversed(lower)]))
+            parts.append(f'<polygon class="band {line.style}" points="{band}"/>')
     for line in series:
         inside = [point for point in line.points if low <= point[1] <= high]
         if len(inside) == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from genpipe.reporting.charts import (
     thin_out,
     training_chart,
 )
-from genpipe.reporting.leaderboard import Result, state_of
+from genpipe.reporting.leaderboard import Result, several_seeds, state_of
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ def training_curves(family: FamilySpec, results: Sequence[Result]) -> dict[str, 
     """The family's curves as small drawings on the same axes, so that cells compare at sight."""
     drawn: list[tuple[Result, list[Series]]] = []
     for result in results:
-        columns = read_history(result.model / "history.csv") if result.model else {}
-        series = [
-            Series(
-                curve.label,
-                family.name,
-                thin_out(_curve(columns, family.axis, curve.column)),
-                curve.dashed,
-            )
-            for curve in family.curves
+        histories = [
+            read_history(one.model / "history.csv")
+            for one in result.complete_trainings or [result.best_training]
+            if one.model
         ]
+        series = []
+        for curve in family.curves:
+            curves = [_curve(history, family.axis, curve.column) for history in histories]
+            points, band = _mean_curve(curves)
+            series.append(Series(curve.label, family.name, points, curve.dashed, band))
         drawn.append((result, series))
     # A diverged cell's curve must not squeeze the others flat; it is cut off at their range.
     complete = [series for result, series in drawn if result.status == Status.COMPLETE]
@@ -112,8 +113,23 @@ def _curve(columns: Mapping[str, Sequence[float]], x_name: str, y_name: str) -> 
     return [(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
 
 
+def _mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[list[Point], list[Sequence[float]]]:
+    """The mean of several trainings' curves, and at each point a standard deviation either way."""
+    together = list(zip(*curves, strict=False))  # one that ended early has fewer points
+    means = [(at[0][0], statistics.mean(y for _, y in at)) for at in together]
+    if len(curves) < 2:
+        return thin_out(means), []
+    deviations = thin_out([(at[0][0], statistics.stdev(y for _, y in at)) for at in together])
+    points = thin_out(means)
+    return points, [
+        (y - deviation, y + deviation)
+        for (_, y), (_, deviation) in zip(points, deviations, strict=True)
+    ]
+
+
 def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
-    """What cells scored, over the latent size."""
+    """What cells scored, over the latent size; of cells that ``over_seeds`` made, with spread."""
+    bars = "standard deviations over the seeds" if several_seeds(results) else "95% intervals"
     complete = [result for result in results if result.status == Status.COMPLETE]
 
     families = list(dict.fromkeys(result.cell.family for result in complete))
@@ -139,8 +155,8 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
         (
             "Reconstruction error",
             "Mean squared error of test images over the latent size; lower is better.",
-            "PCA with as many components is the linear baseline. Bars are 95% intervals over the "
-            "test images, mostly narrower than the markers.",
+            f"PCA with as many components is the linear baseline. Bars are {bars}, mostly narrower "
+            "than the markers.",
             False,
             [
                 *(line(family, "mean_squared_error") for family in encoding),
@@ -171,7 +187,7 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
             "How near samples come to test images",
             "Fréchet distance of samples to the test images over the latent size; lower is better.",
             "Dashed: codes drawn from a mixture fitted to the training codes, not from N(0, I). "
-            "Bars are 95% intervals.",
+            f"Bars are {bars}.",
             False,
             with_sampler("frechet_distance", "mixture", "mixture"),
         ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ class Result:
         model: folder of the model, if it arrived.
         evaluation: folder of the evaluation, if it arrived.
         samples: folder of the samples, if it arrived.
+        trainings: where it stands for several trainings of the cell, each of them, the complete
+            ones first and of those the best. Its metrics are then their means, its intervals the
+            standard deviation to each side, and its folders those of the first.
     """
 
     cell: Cell
@@ -46,6 +50,17 @@ class Result:
     model: Path | None = None
     evaluation: Path | None = None
     samples: Path | None = None
+    trainings: Sequence[Result] = ()
+
+    @property
+    def best_training(self) -> Result:
+        """The best of its trainings; itself where it stands for itself alone."""
+        return self.trainings[0] if self.trainings else self
+
+    @property
+    def complete_trainings(self) -> list[Result]:
+        """Those of its trainings that are complete."""
+        return [one for one in self.trainings or [self] if one.status == Status.COMPLETE]
 
 
 def read_results(
@@ -79,17 +94,57 @@ def read_results(
     ]
 
 
+def over_seeds(results: Sequence[Result]) -> list[Result]:
+    """One result for all trainings of a cell that differ by their seeds alone, in their order."""
+    groups: dict[Cell, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.cell.without_seed, []).append(result)
+    return [
+        _over_seeds(cell, own) if own[0].cell != cell else own[0] for cell, own in groups.items()
+    ]
+
+
+def several_seeds(results: Iterable[Result]) -> bool:
+    """Whether any of them is a mean over several trainings."""
+    return any(len(result.complete_trainings) > 1 for result in results)
+
+
+def _over_seeds(cell: Cell, trainings: Sequence[Result]) -> Result:
+    complete = sorted((one for one in trainings if one.status == Status.COMPLETE), key=_rank)
+    others = [one for one in trainings if one.status != Status.COMPLETE]
+    first = [*complete, *others][0]
+    metrics, intervals = dict(first.metrics), dict(first.intervals)
+    if len(trainings) > 1:
+        intervals = {}
+    if len(complete) > 1:
+        for name in metrics:
+            known = [value for one in complete if (value := one.metrics.get(name)) is not None]
+            if len(known) > 1:
+                mean, deviation = statistics.mean(known), statistics.stdev(known)
+                metrics[name], intervals[name] = mean, (mean - deviation, mean + deviation)
+    told = "; ".join(f"seed {one.cell.seed} {state_of(one).lower()}" for one in others)
+    return replace(
+        first,
+        cell=cell,
+        reason=told if complete or len(others) > 1 else first.reason,
+        metrics=metrics,
+        intervals=intervals,
+        trainings=[*complete, *others],
+    )
+
+
 def best_results(results: Sequence[Result]) -> dict[FamilySpec, Result]:
     """The best complete cell of each family, by its deciding metrics, so on the validation split.
 
     A family without a complete cell that has the deciding metric is left out. Of two equal cells
-    the smaller one is best.
+    the smaller one is best. Of a cell that was trained with several seeds the mean decides.
     """
+    cells = over_seeds(results)
     best: dict[FamilySpec, Result] = {}
     for family in all_families().values():
         complete = [
             result
-            for result in results
+            for result in cells
             if result.cell.family is family
             and result.status == Status.COMPLETE
             and result.metrics.get(family.deciding[0]) is not None
@@ -117,8 +172,18 @@ def leaderboard_document(
         ``{"run", "data": {"name", "digest", "images"}, "cells": [{"family", "latent_size",
         "status", "reason" unless complete, "metrics", "intervals"}, …], "best": {family: latent
         size}, "references": {name: {"images", "metrics", "intervals"}}}``, free of NaN and
-        infinity.
+        infinity. Of a run that trains each cell with several seeds, a cell has its ``cell_seed``
+        too, ``over_seeds`` holds the means of all of a cell's, with ``seeds`` and ``deviations``
+        in place of intervals, and ``best_seeds`` the best seed of each best cell.
     """
+    best = best_results(results)
+    seeds = {
+        family.name: training.cell.seed
+        for family, result in best.items()
+        if (training := result.best_training).cell.seed is not None
+    }
+    cells = [result for result in over_seeds(results) if result.trainings]
+    repeated = {"over_seeds": [_row_over_seeds(one) for one in cells], "best_seeds": seeds}
     return {
         "run": run,
         "data": {
@@ -128,20 +193,31 @@ def leaderboard_document(
         },
         "cells": [
             {
-                "family": result.cell.family.name,
-                "latent_size": result.cell.latent_size,
-                "status": result.status.value,
-                **({"reason": result.reason} if result.reason else {}),
-                "metrics": dict(result.metrics),
+                **_row(result),
                 "intervals": {name: list(both) for name, both in result.intervals.items()},
             }
             for result in results
         ],
-        "best": {
-            family.name: result.cell.latent_size for family, result in best_results(results).items()
-        },
+        "best": {family.name: result.cell.latent_size for family, result in best.items()},
+        **(repeated if cells else {}),
         "references": dict(references or {}),
     }
+
+
+def _row(result: Result) -> dict[str, Any]:
+    return {
+        **result.cell.identity,
+        "status": result.status.value,
+        **({"reason": result.reason} if result.reason else {}),
+        "metrics": dict(result.metrics),
+    }
+
+
+def _row_over_seeds(result: Result) -> dict[str, Any]:
+    spread = result.intervals if len(result.trainings) > 1 else {}
+    deviations = {name: (high - low) / 2 for name, (low, high) in spread.items()}
+    seeds = sorted(one.cell.seed or 0 for one in result.complete_trainings)
+    return {**_row(result), "seeds": seeds, "deviations": deviations}
 
 
 def split_sizes(dataset: Mapping[str, Any]) -> dict[str, int]:
@@ -167,12 +243,13 @@ def leaderboard_table(results: Sequence[Result]) -> tuple[list[str], list[list[A
     """
     others = sorted({name for result in results for name in result.metrics} - METRICS.keys())
     names = [*METRICS, *others]
-    columns = ["cell", "family", "latent_size", "status", "reason", *names]
+    columns = ["cell", "family", "latent_size", "seed", "status", "reason", *names]
     rows = [
         [
             result.cell.name,
             result.cell.family.name,
             result.cell.latent_size,
+            result.facts.get("seed"),
             result.status.value,
             result.reason,
             *(result.metrics.get(name) for name in names),
@@ -220,7 +297,7 @@ def _folders_by_cell(folders: Iterable[Path], file: str) -> dict[Cell, tuple[Pat
     for folder in folders:
         content = read_document(folder / file, *SECTIONS)
         try:
-            cell = Cell(content["family"], content["latent_size"])
+            cell = Cell.parse(content)
         except KeyError as error:
             raise StepError(f"{folder / file} does not say its {error}: train again") from error
         if cell in found:

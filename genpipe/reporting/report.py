@@ -12,12 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from genpipe.cells import Status
 from genpipe.families.registry import all_families
 from genpipe.families.spec import FamilySpec
-from genpipe.metrics.registry import METRICS, REFERENCES, SAMPLERS, format_metric
+from genpipe.metrics.registry import METRICS, REFERENCES, SAMPLERS, format_metric, format_spread
 from genpipe.reporting.captions import (
     active_units,
     areas_caption,
@@ -34,6 +32,8 @@ from genpipe.reporting.leaderboard import (
     best_results,
     file_of,
     finite_numbers,
+    over_seeds,
+    several_seeds,
     split_sizes,
     state_of,
 )
@@ -104,6 +104,7 @@ def render_report(
         An HTML document below 2 MB that loads nothing from anywhere. Whatever comes from outside
         (the run's name, reasons) is escaped.
     """
+    trainings, results = results, over_seeds(results)
     best = best_results(results)
     pictures = embed_pictures(_pictures_shown(results, best))
     room = PAGE_BYTES - REST_BYTES - sum(len(uri) for uri in pictures.values())
@@ -113,8 +114,9 @@ def render_report(
     ]
     return open_template(Path(__file__).with_name("report.html.j2")).render(
         run=run or "unnamed run",
-        summary=_summary(results),
-        facts=_facts(dataset, judge, results),
+        summary=_summary(trainings),
+        facts=_facts(dataset, judge, trainings),
+        seeds=several_seeds(results),
         cards=[_card(result, results, pictures) for result in best.values()],
         columns=[METRICS[name] for name in columns],
         groups=[_group(family, results, best, columns, pictures) for family in _families(results)],
@@ -152,6 +154,7 @@ def _facts(
     splits = ", ".join(f"{size:,} {title}" for title, size in split_sizes(dataset).items())
     families = _families(results)
     sizes = sorted({result.cell.latent_size for result in results})
+    seeds = sorted({seed for r in results if (seed := r.facts.get("seed")) is not None}, key=str)
     accuracy = finite_numbers(judge.get("metrics", {})).get("test_accuracy")
     seconds = [float(result.metrics.get("train_seconds") or 0) for result in results]
     facts = [
@@ -160,7 +163,7 @@ def _facts(
         ("Model families", ", ".join(family.label for family in families)),
         ("Latent sizes", ", ".join(str(size) for size in sizes)),
         ("Training budget", "; ".join(filter(None, (_budget(f, results) for f in families)))),
-        ("Seed", _distinct(result.facts.get("seed") for result in results)),
+        ("Seeds" if len(seeds) > 1 else "Seed", ", ".join(map(str, seeds))),
         ("Judge", f"{100 * accuracy:.2f}% test accuracy" if accuracy is not None else ""),
         ("Training time", f"{format_seconds(sum(seconds))}, all cells" if any(seconds) else ""),
         (
@@ -222,8 +225,14 @@ def _card(
 ) -> dict[str, Any]:
     family = result.cell.family
     file = _card_file(result)
+
+    def spread(name: str) -> list[str]:
+        """Over the seeds, where there are several."""
+        reach = _reach(name, result) if several_seeds([result]) else ""
+        return [reach] if reach else []
+
     metrics = [
-        (METRICS[name].label, _shown(name, result))
+        (METRICS[name].label, " ".join([_shown(name, result), *spread(name)]))
         for name in family.shown
         if result.metrics.get(name) is not None
     ]
@@ -251,17 +260,21 @@ def _shown(name: str, result: Result) -> str:
 
 
 def _reach(name: str, result: Result) -> str:
-    """How far a metric's 95% interval reaches from it, as ``±0.93``; empty if it has none."""
+    """How far a metric's interval reaches from it, as ``±0.93``; empty if it has none."""
     value, interval = result.metrics.get(name), result.intervals.get(name)
-    if value is None or not interval:
+    if value is None or not interval or interval[0] == interval[1]:
         return ""
-    reach = max(value - interval[0], interval[1] - value)
-    if METRICS[name].unit == "share":
-        return f"±{format_metric(name, reach)}"
-    # As many places as the metric itself has, or what is left of a very narrow one.
-    text = f"{reach:.{2 if abs(value) >= 1 else 4}f}"
-    narrow = np.format_float_positional(reach, precision=1, fractional=False)
-    return f"±{text}" if float(text) else f"±{narrow}"
+    return f"±{format_spread(name, value, max(value - interval[0], interval[1] - value))}"
+
+
+def _of_seeds(result: Result) -> str:
+    """Over how many trainings the metrics of a row are means, where they are."""
+    if not result.trainings:
+        return ""
+    complete, asked = len(result.complete_trainings), len(result.trainings)
+    if complete == asked:
+        return f"{asked} seeds" if asked > 1 else f"seed {result.best_training.cell.seed}"
+    return f"{complete} of {asked} seeds: {result.reason}"
 
 
 def _references(references: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -315,6 +328,7 @@ def _group(
                 "latent_size": result.cell.latent_size,
                 "status": result.status.value,
                 "reason": result.reason,
+                "note": _of_seeds(result),
                 "best": best.get(family) is result,
                 "values": [(_shown(name, result), _reach(name, result)) for name in columns],
                 "seconds": format_metric("train_seconds", result.metrics.get("train_seconds")),

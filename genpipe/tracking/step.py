@@ -41,7 +41,7 @@ def run_id(run: str, name: str) -> str | None:
 def _open_cell(
     account: Account, group: str, folder: Path, cell: Cell, config: Mapping[str, Any]
 ) -> Any:
-    config = {"family": cell.family.name, "latent_size": cell.latent_size, **config}
+    config = {**cell.identity, **config}
     name = f"cell-{cell.name}"
     return _open_run(account, group, "cell", name, config, folder, reinit="create_new")
 
@@ -129,7 +129,7 @@ def open_step(
         problem = error
     name = step_name(step, known)
     if known:
-        config = {"family": known.family.name, "latent_size": known.latent_size, **config}
+        config = {**known.identity, **config}
     folder = Path(folder).absolute()
     events = os.environ.get("GENPIPE_EVENTS", "")
     logs = os.environ.get("GENPIPE_LOGS", "")

@@ -78,7 +78,7 @@ class SavedModel:
                 f"{self.folder} contains {found}, not a generative model: give a train step's "
                 "model folder"
             )
-        return Cell(self.family, self.metadata["latent_size"])
+        return Cell.parse(self.metadata)
 
     @property
     def complete(self) -> bool:

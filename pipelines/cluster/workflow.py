@@ -285,7 +285,7 @@ class _Tree:
         if number >= len(self._cells):
             return f"{step}-#{number}", step, f"#{number}"
         cell = self._cells[number]
-        return step_name(step, cell), f"{step} {cell.family.name}", str(cell.latent_size)
+        return step_name(step, cell), f"{step} {cell.family.name}", cell.variant
 
     def _rank(self, path: Path) -> tuple[int, int]:
         """Where a step stands among all; other nodes come first."""

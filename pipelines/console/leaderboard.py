@@ -31,6 +31,13 @@ COLUMNS = {
     "train_seconds": "trained",
     "images_per_second": "images/s",
 }
+# Of these the standard deviation over seeds is shown, where there are several.
+SPREAD = (
+    "mean_squared_error",
+    "total_loss",
+    "frechet_distance",
+    "mixture_frechet_distance",
+)
 # What the short headings stand for.
 MEANINGS = {
     "MSE": "MSE: mean squared error on the test split",
@@ -63,9 +70,12 @@ LEFT_OUT_FIRST = (
 class _Row(BaseModel):
     family: Annotated[str, AfterValidator(lambda name: find_family(name).name)]
     latent_size: int
+    cell_seed: int | None = None
     status: Status
     metrics: dict[str, int | float | None]
     reason: str = ""
+    seeds: list[int] = []
+    deviations: dict[str, float] = {}
 
 
 class _Reference(BaseModel):
@@ -79,8 +89,16 @@ class _Leaderboard(BaseModel):
     data: dict[str, Any] = {}
     cells: list[_Row]
     best: dict[str, int]
+    over_seeds: list[_Row] = []
+    best_seeds: dict[str, int] = {}
     references: dict[str, _Reference] = {}
     unfinished: bool = False
+
+
+def rows_of(board: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """A row for each cell; of those that were trained with several seeds the means over them."""
+    rows: Sequence[Mapping[str, Any]] = board.get("over_seeds") or board["cells"]
+    return rows
 
 
 def show_leaderboard(path: Path, console: Console | None = None) -> None:
@@ -120,26 +138,35 @@ def print_leaderboard(
     Args:
         board: content of ``leaderboard.json``.
         console: where to.
-        curves: a sketch of how each cell's training went, for a column of its own.
+        curves: a sketch of how each cell's training went, for a column of its own; of several
+            seeds that of one.
     """
-    from genpipe.metrics.registry import REFERENCES, format_metric
+    from genpipe.metrics.registry import REFERENCES, format_metric, format_spread
 
     curves = curves or {}
     present = {name for cell in board["cells"] for name in cell["metrics"]}
     columns = {name: heading for name, heading in COLUMNS.items() if name in present}
     headings = ["  model", "latent", "curve", *columns.values(), "units", ""]
     rows, styles = [], []
-    for row in board["cells"]:
-        metrics = row["metrics"]
+    for row in rows_of(board):
+        metrics, spread = row["metrics"], row.get("deviations", {})
         is_best = board["best"].get(row["family"]) == row["latent_size"]
         note = "best" if is_best else "" if row["status"] == "complete" else row["status"]
         units = ", ".join(
-            f"{metrics[f'{kind}_units']} {kind}"
+            f"{format_metric(f'{kind}_units', metrics[f'{kind}_units'])} {kind}"
             for kind in ("active", "dead")
             if metrics.get(f"{kind}_units") is not None
         )
-        curve = curves.get(Cell(row["family"], row["latent_size"]), "")
-        texts = [format_metric(name, metrics.get(name)) for name in columns]
+        curve = curves.get(Cell.parse(row), "")
+        texts = [
+            format_metric(name, metrics.get(name))
+            + (
+                f" ±{format_spread(name, metrics[name], spread[name])}"
+                if name in SPREAD and spread.get(name)
+                else ""
+            )
+            for name in columns
+        ]
         rows.append([f"  {row['family']}", str(row["latent_size"]), curve, *texts, units, note])
         styles.append("bold" if is_best else None)
     for name, title in REFERENCES.items():
@@ -161,7 +188,7 @@ def print_leaderboard(
         print_prose(console, f"left out, for want of room: {', '.join(left_out)}")
     for row in board["cells"]:
         if row.get("reason"):
-            reason = f"{row['family']}-{row['latent_size']} {row['status']}: {row['reason']}"
+            reason = f"{Cell.parse(row).name} {row['status']}: {row['reason']}"
             print_prose(console, reason)
     told = {"curve": f"curve: {headlines()} over the training", **MEANINGS}
     meanings = [told[headings[index]] for index in shown if headings[index] in told]
@@ -169,6 +196,10 @@ def print_leaderboard(
         meanings.append(
             f"best: best of its family on the validation split: {_deciding(board['best'])}"
         )
+    if any(row.get("deviations") for row in rows_of(board)):
+        seeds = sorted({row["cell_seed"] for row in board["cells"]})
+        told_seeds = ", ".join(map(str, seeds))
+        meanings.append(f"means over the seeds {told_seeds}, ± their standard deviation")
     if board["references"]:
         meanings.append("below them: what real images, a Gaussian of the pixels and noise score")
     legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each metric is"])

@@ -33,7 +33,12 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
     sizes = ", ".join(str(size) for size in run.parameters.latent_sizes)
     families = ", ".join(find_family(name).label for name in run.parameters.families)
     console.print(f"[bold]genpipe run {run.name}[/bold]")
-    console.print(f"  {families} at latent size {sizes} on {run.parameters.dataset}: {cells} cells")
+    seeds = ", ".join(map(str, run.parameters.seeds))
+    console.print(
+        f"  {families} at latent size {sizes} on {run.parameters.dataset}"
+        + (f" with seeds {seeds}" if seeds else "")
+        + f": {cells} cells"
+    )
     if quick:
         console.print("  --quick: small budgets, so metrics are worse than those of a full run")
     console.print(f"  everything goes to {escape(str(_shown(run.folder)))}")

@@ -21,7 +21,7 @@ from genpipe.cells import Cell
 from genpipe.documents import parse_document
 from genpipe.errors import StepError
 from genpipe.families.registry import all_families
-from pipelines.console.leaderboard import print_leaderboard
+from pipelines.console.leaderboard import print_leaderboard, rows_of
 from pipelines.console.sketches import WIDTH, digit, shows_greys, sparkline
 from pipelines.runs.artifacts import read_run
 from pipelines.runs.board import read_board
@@ -63,9 +63,8 @@ class Results:
 
     @property
     def metrics(self) -> dict[Cell, Mapping[str, float | None]]:
-        """The metrics of each cell."""
-        rows = self.board["cells"]
-        return {Cell(row["family"], row["latent_size"]): row["metrics"] for row in rows}
+        """The metrics of each cell; of one that was trained with several seeds their means."""
+        return {Cell.parse(row): row["metrics"] for row in rows_of(self.board)}
 
 
 def read_results(run: FoundRun) -> Results:
@@ -87,6 +86,7 @@ def read_results(run: FoundRun) -> Results:
                     files.setdefault(step.cell, {})[name] = file
                 elif step.kind == "judge" and name == "model.json":
                     judges.append(file)
+    files = _of_one_seed(files)
     read_here = ("history.csv", "model.json", "grid.npy", "grid_mixture.npy")
     wanted = [own[name] for own in files.values() for name in read_here if name in own]
     contents = storage.read_files(uri, [file.name for file in (*wanted, *judges)])
@@ -111,6 +111,18 @@ def read_results(run: FoundRun) -> Results:
         samples=samples("grid.npy"),
         mixture_samples=samples("grid_mixture.npy"),
     )
+
+
+def _of_one_seed(
+    files: Mapping[Cell, dict[str, storage.File]],
+) -> dict[Cell, dict[str, storage.File]]:
+    """Of each cell that was trained with several seeds the one that left most, under its name."""
+    chosen: dict[Cell, dict[str, storage.File]] = {}
+    for cell, own in files.items():
+        known = cell.without_seed
+        if len(own) > len(chosen.get(known, ())):
+            chosen[known] = own
+    return chosen
 
 
 def show_report(results: Results, console: Console) -> None:

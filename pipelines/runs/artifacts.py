@@ -21,7 +21,6 @@ from genpipe import storage
 from genpipe.cells import Cell, Status
 from genpipe.documents import parse_document
 from genpipe.errors import InputError
-from genpipe.families.registry import all_families
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.step import step_name
 from pipelines.settings import STEPS
@@ -262,7 +261,7 @@ def _read_step(
     documents = [contents[file.name] for file in _metadata_files(artifacts, METADATA)]
     metadata: dict[str, Any] = next(filter(None, documents), {})
     try:
-        cell = Cell(metadata["family"], metadata["latent_size"])
+        cell = Cell.parse(metadata)
     except (KeyError, InputError):  # not of a cell, as the judge
         cell = None
     metrics = next((contents[file.name] for file in _metadata_files(artifacts, [METRICS])), {})
@@ -310,9 +309,8 @@ def _parse(content: bytes) -> dict[str, Any]:
         return {}
 
 
-def _place(step: Step) -> tuple[int, str, int, int, str]:
+def _place(step: Step) -> tuple[int, str, bool, Any, str]:
     """Where a step stands in a listing: as in the pipeline, then by cell."""
     order = list(STEPS)
     place = order.index(step.kind) if step.kind in order else len(order)
-    family, size = (step.cell.family.name, step.cell.latent_size) if step.cell else ("", 0)
-    return place, step.kind, list(all_families()).index(family) if family else -1, size, step.name
+    return place, step.kind, step.cell is not None, step.cell, step.name

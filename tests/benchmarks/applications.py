@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genpipe.cells import Cell
 from genpipe.data.dataset import RESCALINGS, SPLITS, Dataset, open_dataset, write_dataset
 from genpipe.families.registry import all_families, find_family
 from genpipe.metrics.reconstruction import pixel_components, squared_errors
@@ -133,7 +134,7 @@ def held_out_auroc(data: Dataset, digit: int, family: str, **budget: int) -> flo
         with contextlib.redirect_stdout(io.StringIO()):
             spec = find_family(family)
             settings = spec.settings(latent_size=HOLD_OUT_SIZE, **budget)
-            train(spec, settings, folder, folder / "model", Tracker())
+            train(Cell(spec, settings.latent_size), settings, folder, folder / "model", Tracker())
         images = UNIT.apply(np.asarray(data.images("test")))
         rebuild = rebuilder(SavedModel(folder / "model"))
         errors = squared_errors(images, rebuild(images))

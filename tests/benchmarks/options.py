@@ -18,6 +18,7 @@ from components.evaluate.evaluate import evaluate
 from components.ingest.ingest import ingest
 from components.sample.sample import sample
 from components.train.step import give_each_operation_a_thread
+from genpipe.cells import Cell
 from genpipe.families.registry import find_family
 from genpipe.tracking import Tracker
 
@@ -56,7 +57,7 @@ def measure(root: Path, family: str, latent_size: int, seed: int, options: Any) 
     settings = spec.settings(latent_size=latent_size, seed=seed, **options)
     with tempfile.TemporaryDirectory() as name:
         model, made = Path(name, "model"), Path(name, "made")
-        metadata = train(spec, settings, data, model, tracker)
+        metadata = train(Cell(spec, latent_size), settings, data, model, tracker)
         scores = (
             sample(data, root / "judge", model, made, samples=SAMPLES, seed=0, tracker=tracker)
             if family == "dcgan"

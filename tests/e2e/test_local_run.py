@@ -482,6 +482,25 @@ def test_an_identical_run_takes_its_steps_from_the_cache(place, run, mnist_cache
     assert json.loads((again / "leaderboard.json").read_text())["run"] == "second"
 
 
+def test_several_seeds_train_a_cell_once_each_and_show_their_mean(place, run, mnist_cache):
+    result = genpipe(place, mnist_cache, "run", *ONE, "--seeds", "0,5", "--name", "seeds")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+    def digest(folder):
+        return json.loads((folder / "model" / "model.json").read_text())["weights_digest"]
+
+    made = place / "runs" / "seeds"
+    digests = [digest(made / f"train-vae-2@{seed}") for seed in (0, 5)]
+    assert digests[0] == digest(run / "train-vae-2") != digests[1]
+    board = json.loads((made / "leaderboard.json").read_text())
+    assert [row["cell_seed"] for row in board["cells"]] == [0, 5]
+    (mean,) = board["over_seeds"]
+    losses = [row["metrics"]["total_loss"] for row in board["cells"]]
+    assert mean["metrics"]["total_loss"] == pytest.approx(sum(losses) / 2)
+    assert "2 seeds" in (made / "report.html").read_text()
+    assert "with seeds 0, 5: 2 cells" in result.stdout
+
+
 def test_packages_of_the_folder_one_stands_in_are_not_taken_for_ours(place, run, mnist_cache):
     repository = place / "repository"
     for name in ("pipelines", "components", "kfp", "wandb"):

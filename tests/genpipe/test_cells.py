@@ -102,3 +102,19 @@ def test_a_cell_is_written_and_read_with_what_its_training_is_told(
 def test_what_is_no_cell_is_refused(text: str, said: str) -> None:
     with pytest.raises(InputError, match=re.escape(said)):
         read_cell(text)
+
+
+def test_a_cell_with_a_seed_of_its_own_says_so_and_is_read_again() -> None:
+    cell = Cell("vae", 10, 1)
+
+    assert (cell.name, cell.title, cell.variant) == ("vae-10@1", "VAE 10, seed 1", "10@1")
+    assert read_cell(write_cell(cell, {"epochs": 3})) == (cell, {"epochs": 3})
+    assert Cell.parse({**cell.identity, "status": "complete"}) == cell
+    assert cell.without_seed == Cell("vae", 10) == Cell.parse(cell.without_seed.identity)
+    assert sorted([Cell("vae", 10, 2), cell, Cell("vae", 2, 9)])[1:] == [cell, Cell("vae", 10, 2)]
+
+
+@pytest.mark.parametrize("name", ["vae-10@", "vae-10@x", "vae@1", "vae-10@-1"])
+def test_a_seed_that_is_no_number_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="write a family and a latent size"):
+        read_cell(name)

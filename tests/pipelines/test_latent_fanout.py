@@ -9,7 +9,7 @@ import pytest
 from genpipe.errors import InputError
 from pipelines.environments import Environment, local_environment
 from pipelines.latent_fanout import build, compile_to
-from pipelines.parameters import QUICK, Parameters
+from pipelines.parameters import QUICK, Parameters, full_budgets
 from tests.pipelines.golden import GOLDEN, compiled, documents, golden
 
 
@@ -140,3 +140,26 @@ def test_a_relative_folder_is_made_absolute_and_an_address_is_kept(tmp_path, mon
 def test_quick_budgets_are_parameters_and_can_be_overridden():
     assert Parameters.checked({"vae.epochs": 7}, QUICK).settings["vae"] == {"epochs": 7}
     assert Parameters.checked({}, QUICK).latent_sizes == QUICK["latent_sizes"]
+
+
+def test_each_seed_makes_a_cell_of_its_own():
+    told = Parameters.checked({"families": "vae", "latent_sizes": [2, 10], "seeds": [3, 0, 3]})
+
+    cells = ["vae-2@3", "vae-2@0", "vae-10@3", "vae-10@0"]
+    assert told.arguments()["cells"] == [cell.name for cell in told.cells] == cells
+    for bad in ("x", -1, [1.5], 2**31):
+        with pytest.raises(InputError, match=r"parameter seeds="):
+            Parameters.checked({"seeds": bad})
+
+
+def test_a_margin_is_a_share_or_auto_and_travels_as_one_type():
+    assert Parameters.checked({}).arguments()["promotion_margin"] == "auto"
+    assert Parameters.checked({"promotion_margin": 0.02}).arguments()["promotion_margin"] == "0.02"
+    for bad in ("much", -0.1, 2, None):
+        with pytest.raises(InputError, match=r"promotion_margin=.*: write auto, or a share"):
+            Parameters.checked({"promotion_margin": bad})
+
+
+def test_the_full_budgets_are_those_of_gpu_environments():
+    assert Environment.read("gke-gpu").parameters == full_budgets()
+    assert Parameters.checked({}, full_budgets()).settings["dcgan"]["steps"] == 4000

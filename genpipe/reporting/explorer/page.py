@@ -75,7 +75,7 @@ def explorers_that_fit(
     The best of each family come first, then the small ones; the page shows them in its own order.
     """
     cells = [cell for result in results if (cell := _read_explorer(result))]
-    first = {result.cell.name for result in best.values()}
+    first = {result.best_training.cell.name for result in best.values()}
     order = sorted(cells, key=lambda cell: (cell["cell"] not in first, len(json.dumps(cell))))
     fit = {cell["cell"] for cell in cells_that_fit(order, room)}
     return (
@@ -92,4 +92,4 @@ def _read_explorer(result: Result) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     whole = isinstance(cell.get("title"), str) and isinstance(cell.get("planes"), list)
-    return cell if whole and cell.get("cell") == result.cell.name else None
+    return cell if whole and cell.get("cell") == result.best_training.cell.name else None

@@ -356,7 +356,7 @@ def test_wandb_gets_the_table_with_sample_grids_the_page_and_the_best_figures(ru
 
     columns, rows = run.tracker.tables["leaderboard"]
     assert columns == [
-        *("cell", "family", "latent_size", "status", "reason"),
+        *("cell", "family", "latent_size", "seed", "status", "reason"),
         *METRICS,
         "samples",
     ]

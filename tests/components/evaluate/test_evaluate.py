@@ -14,7 +14,7 @@ from PIL import Image
 
 from components.evaluate.evaluate import evaluate
 from components.evaluate.explore import explore
-from genpipe.cells import Status
+from genpipe.cells import Cell, Status
 from genpipe.data.dataset import RESCALINGS, Dataset
 from genpipe.errors import InputError
 from genpipe.families.registry import all_families, find_family
@@ -88,9 +88,10 @@ def evaluations(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> di
     made = {}
     for family, options in TINY.items():
         root, tracker = tmp_path_factory.mktemp(family), Recorder()
+        settings = find_family(family).settings(**options)
         train(
-            spec := find_family(family),
-            spec.settings(**options),
+            Cell(family, settings.latent_size),
+            settings,
             digits.folder,
             root / "model",
             Tracker(),

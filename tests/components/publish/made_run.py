@@ -75,6 +75,7 @@ class MadeRun:
         seed: of what its models have of their own; its data set differs by it only if ``data``.
         spread: how much its losses differ from those of other models image by image.
         data: digest of its data set, in place of the true one.
+        seeds: with which each cell is trained, the last of them the best.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class MadeRun:
         seed: int = 1,
         spread: float = 0.0,
         data: str = "",
+        seeds: Sequence[int | None] = (None,),
     ) -> None:
         self.root, self.name = root / name, name
         self.said = io.StringIO()
@@ -99,23 +101,28 @@ class MadeRun:
         make_judge(self.root / "judge")
         rows = []
         for family, cost in costs.items():
-            cell = Cell(family, 10)  # type: ignore[arg-type]
-            self._make_cell(cell, cost, seed, spread)
-            rows.append({**_facts(cell), "status": "complete", "metrics": {"elbo": -cost}})
+            for own in seeds:
+                cell = Cell(family, 10, own)
+                self._make_cell(cell, cost, seed, spread)
+                rows.append({**cell.identity, "status": "complete", "metrics": {"elbo": -cost}})
         board = {
             "run": name,
             "data": {"name": "mnist", "digest": data or dataset.digest},
             "cells": rows,
             "best": dict.fromkeys(costs, 10),
+            "best_seeds": {family: own for family in costs if (own := seeds[-1]) is not None},
         }
         write_json(self.root / "leaderboard" / "leaderboard.json", board)
         (self.root / "report").write_text(f"<html><main>{PLACE}</main></html>")
 
-    def publish(self, target: str | Path, *, force: bool = False) -> dict[str, Decision]:
+    def publish(
+        self, target: str | Path, *, force: bool = False, margin: float | None = 0.0
+    ) -> dict[str, Decision]:
         """Run the step; returns its decisions by family."""
         decisions = publish(
             target=str(target),
             force=force,
+            margin=margin,
             run=self.name,
             data=self.root / "data",
             judge=self.root / "judge",
@@ -146,10 +153,10 @@ class MadeRun:
             self.root / cell.name / kind for kind in ("model", "evaluation", "samples")
         )
         weights = f"{self.name} {cell.name} {seed}"
-        write_json(model / "model.json", {**_facts(cell), "weights_digest": weights})
+        write_json(model / "model.json", {**cell.identity, "weights_digest": weights})
         (model / "weights.keras").write_bytes(weights.encode())
-        write_json(evaluation / "metrics.json", _facts(cell))
-        write_json(samples / "metrics.json", _facts(cell))
+        write_json(evaluation / "metrics.json", cell.identity)
+        write_json(samples / "metrics.json", cell.identity)
         if cell.family.name == "dcgan":
             np.save(samples / "samples.npy", images(cost, seed))
         else:
@@ -162,7 +169,3 @@ class MadeRun:
 def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
-
-
-def _facts(cell: Cell) -> dict[str, Any]:
-    return {"family": cell.family.name, "latent_size": cell.latent_size}

@@ -12,6 +12,7 @@ import pytest
 
 from genpipe import storage
 from genpipe.errors import InputError, StepError
+from genpipe.families.registry import find_family
 from genpipe.metrics.frechet import judge_features
 from genpipe.registry.champions import Champions, Outcome
 from genpipe.registry.comparison import compare_samples
@@ -326,3 +327,44 @@ def test_a_pointer_that_holds_no_decision_is_told(make: Make, shelf: str, pointe
         StepError, match=r"cannot read the champion record .*vae/champion.json \(.*restore"
     ):
         make("run-1", {"vae": 90.0}).publish(shelf)
+
+
+def test_of_several_seeds_the_best_becomes_the_champion(make: Make, shelf: str) -> None:
+    run = make("run-1", seeds=(4, 7))
+
+    run.publish(shelf)
+
+    place = Path(shelf, "vae", "versions", champion(shelf))
+    assert (place / "model" / "weights.keras").read_bytes() == b"run-1 vae-10@7 1"
+
+
+def test_a_champion_stays_until_it_is_beaten_by_more_than_the_margin(
+    make: Make, shelf: str
+) -> None:
+    make("run-1").publish(shelf)
+    better = {family: cost * 0.9 for family, cost in COSTS.items() if family != "dcgan"}
+
+    kept = make("run-2", better, seed=2).publish(shelf, margin=0.2)
+    moved = make("run-3", better, seed=3).publish(shelf, margin=0.05)
+
+    for family in better:
+        assert kept[family].outcome is Outcome.KEPT
+        assert "not by more than another seed may make of it" in kept[family].reason
+        comparison = kept[family].comparison
+        assert comparison
+        assert comparison.margin == pytest.approx(0.2 * abs(comparison.champion))
+        assert moved[family].outcome is Outcome.PROMOTED
+
+
+def test_by_default_the_margin_is_what_was_measured_for_the_family(make: Make, shelf: str) -> None:
+    make("run-1").publish(shelf)
+
+    decisions = make("run-2", seed=2).publish(shelf, margin=None)
+
+    for family, decision in decisions.items():
+        assert decision.comparison
+        share = find_family(family).promotion_margin
+        assert share > 0
+        assert decision.comparison.margin == pytest.approx(
+            share * abs(decision.comparison.champion)
+        )

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from components.train import train
+from genpipe.cells import Cell
 from genpipe.families.registry import find_family
 from genpipe.tracking import Picture, Tracker
 from genpipe.tracking.progress import Progress
@@ -78,9 +79,10 @@ def start(family: str, data: Path, folder: Path, log: Path, seconds: float | Non
         kept = None
         if seconds is not None:
             kept = checkpoints.Checkpoints(str(folder / "checkpoints"), tracker.say, seconds)
+        settings = find_family(family).settings(**SETTINGS_OF[family])
         train.train(
-            spec := find_family(family),
-            spec.settings(**SETTINGS_OF[family]),
+            Cell(family, settings.latent_size),
+            settings,
             data,
             folder / "model",
             tracker,

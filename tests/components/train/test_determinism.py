@@ -24,7 +24,7 @@ digests = {}
 for family in all_families():
     budget = {"steps": 12} if family == "dcgan" else {"epochs": 2}
     settings = (spec := find_family(family)).settings(latent_size=100, **budget)
-    metadata = train(spec, settings, data, folder / family, Tracker())
+    metadata = train(Cell(spec, settings.latent_size), settings, data, folder / family, Tracker())
     digests[family] = metadata["weights_digest"]
 (folder / "digests.json").write_text(json.dumps(digests))
 """

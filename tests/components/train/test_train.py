@@ -17,7 +17,7 @@ import pytest
 from components.train import train as module
 from components.train.train import Training, build, decay, train
 from genpipe import storage
-from genpipe.cells import Status
+from genpipe.cells import Cell, Status
 from genpipe.data.dataset import Dataset
 from genpipe.errors import InputError
 from genpipe.families.registry import all_families, find_family
@@ -81,7 +81,7 @@ def run(family: FamilySpec, settings: Settings, data: Dataset, folder: Path) -> 
     saved_save, tracker = saved.save, Recorder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saved, "save", save)
-        metadata = train(family, settings, data.folder, folder, tracker)
+        metadata = train(Cell(family, settings.latent_size), settings, data.folder, folder, tracker)
     return Trained(folder, metadata, tracker, networks)
 
 
@@ -281,8 +281,8 @@ def test_a_training_that_broke_off_goes_on_from_a_bucket(
     """It breaks off in its second epoch, when the call behind the last checkpoint is made."""
     monkeypatch.setattr("genpipe.training.checkpoints.LARGEST_SHARE", np.inf)
     monkeypatch.setattr("genpipe.training.loop.SECONDS_IN_A_CALL", np.inf)
-    spec, root = find_family(family), f"{bucket}/checkpoints/train-vae-3"
-    settings = spec.settings(**TINY[family])
+    cell, root = Cell(family, 3), f"{bucket}/checkpoints/train-vae-3"
+    settings = cell.family.settings(**TINY[family])
     broken, tracker = Recorder(), Recorder()
     calls = iter([None, None, RuntimeError("the node is gone")])
 
@@ -293,10 +293,10 @@ def test_a_training_that_broke_off_goes_on_from_a_bucket(
     monkeypatch.setattr(broken, "progress", progress)
     with pytest.raises(RuntimeError, match="the node is gone"):
         train(
-            spec, settings, digits.folder, tmp_path / "1", broken, Checkpoints(root, broken.say, 0)
+            cell, settings, digits.folder, tmp_path / "1", broken, Checkpoints(root, broken.say, 0)
         )
     metadata = train(
-        spec, settings, digits.folder, tmp_path, tracker, Checkpoints(root, tracker.say, 0)
+        cell, settings, digits.folder, tmp_path, tracker, Checkpoints(root, tracker.say, 0)
     )
 
     assert len(broken.rows) == 1
@@ -327,8 +327,9 @@ def test_a_dcgan_has_the_same_bits_on_any_number_of_cores_and_beside_another(
         "import sys; from pathlib import Path; from genpipe.tracking import Tracker\n"
         "from components.train.step import give_each_operation_a_thread as divide; divide()\n"
         "from components.train.train import train\n"
+        "from genpipe.cells import Cell\n"
         "from genpipe.families.dcgan.spec import FAMILY, DCGANSettings\n"
-        "train(FAMILY, DCGANSettings(latent_size=100, steps=5),"
+        "train(Cell(FAMILY, 100), DCGANSettings(latent_size=100, steps=5),"
         " Path(sys.argv[1]), Path(sys.argv[2]), Tracker())"
     )
     folders, processes = [tmp_path / "one", tmp_path / "many"], []
@@ -409,5 +410,7 @@ def test_a_batch_larger_than_the_training_split_is_refused(
     settings = find_family(name).settings(**{**TINY[name], "batch_size": 513})
 
     with pytest.raises(InputError, match=r"batch_size 513 is larger than .*\(512 images\)"):
-        train(find_family(name), settings, digits.folder, tmp_path / "model", Tracker())
+        train(
+            Cell(name, settings.latent_size), settings, digits.folder, tmp_path / "model", Tracker()
+        )
     assert not (tmp_path / "model").exists()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,12 @@ def test_a_set_with_more_samples_has_no_advantage() -> None:
 
     assert found.images == 100
     assert found == compare_samples(test, few, many[:100])
+
+
+def test_what_another_seed_may_make_of_it_is_no_improvement() -> None:
+    losses = np.random.default_rng(0).gamma(2, 50, 1000)
+    better = compare_losses("elbo", losses, losses - 3)  # by 3, with an interval of no width
+
+    assert replace(better, margin=2.9).verdict == "better beyond the interval and the margin"
+    assert not replace(better, margin=3.1).better
+    assert "not by more than another seed may" in replace(better, margin=3.1).verdict

@@ -20,6 +20,7 @@ from genpipe.reporting.leaderboard import (
     best_results,
     leaderboard_document,
     leaderboard_table,
+    over_seeds,
     read_results,
     step_metrics,
     write_leaderboard,
@@ -42,8 +43,7 @@ def folders(tmp_path: Path) -> Callable[..., tuple[list[Path], list[Path], list[
     def write(*cells: Cell, **changes: Any) -> tuple[list[Path], list[Path], list[Path]]:
         written: tuple[list[Path], list[Path], list[Path]] = ([], [], [])
         for cell in cells:
-            facts = {"family": cell.family.name, "latent_size": cell.latent_size}
-            facts |= {"status": "complete", **changes}
+            facts = {**cell.identity, "status": "complete", **changes}
             contents = (
                 ("model", "model.json", {"training": {"train_seconds": 3.5}}),
                 ("evaluation", "metrics.json", {"metrics": {"mean_squared_error": 0.04}}),
@@ -239,7 +239,7 @@ def test_the_document_has_exactly_the_declared_shape() -> None:
 def test_the_csv_has_a_row_a_cell_and_the_same_columns_for_every_run(tmp_path: Path) -> None:
     small = [result(AE_2, mean_squared_error=0.04)]
     large = [result(VAE_2, kl_divergence=3.0), Result(DCGAN_2, Status.MISSING, "gone, alas")]
-    columns = ["cell", "family", "latent_size", "status", "reason", *METRICS]
+    columns = ["cell", "family", "latent_size", "seed", "status", "reason", *METRICS]
 
     assert leaderboard_table(small)[0] == leaderboard_table(large)[0] == columns
     write_leaderboard(tmp_path, leaderboard_document("r", DATASET, large), large)
@@ -294,3 +294,55 @@ def test_every_deciding_metric_says_which_way_is_better() -> None:
 )
 def test_figures_are_written_in_their_unit(name: str, value: float | None, text: str) -> None:
     assert format_metric(name, value) == text
+
+
+def trainings(latent_size: int, *losses: float | None) -> list[Result]:
+    """A VAE trained with the seeds 0, 1, …; one whose loss is None diverged."""
+    return [
+        Result(Cell("vae", latent_size, seed), Status.DIVERGED, "the loss is NaN at step 7")
+        if loss is None
+        else result(Cell("vae", latent_size, seed), validation_total_loss=loss, total_loss=loss + 1)
+        for seed, loss in enumerate(losses)
+    ]
+
+
+def test_trainings_of_a_cell_become_their_mean_and_standard_deviation() -> None:
+    [cell] = over_seeds(trainings(2, 30.0, 28.0, 32.0))
+
+    assert (cell.cell, cell.status, cell.reason) == (VAE_2, Status.COMPLETE, "")
+    assert cell.metrics == {"validation_total_loss": 30.0, "total_loss": 31.0}
+    assert cell.intervals == {"validation_total_loss": (28.0, 32.0), "total_loss": (29.0, 33.0)}
+    assert cell.best_training.cell == Cell("vae", 2, 1)
+
+
+def test_the_mean_over_seeds_decides_which_latent_size_is_best_not_a_lucky_seed() -> None:
+    results = [*trainings(2, 30.0, 31.0), *trainings(10, 20.0, 60.0)]
+
+    document = leaderboard_document("r", DATASET, results)
+
+    assert (document["best"], document["best_seeds"]) == ({"vae": 2}, {"vae": 0})
+    assert [row["cell_seed"] for row in document["cells"]] == [0, 1, 0, 1]
+    small, large = document["over_seeds"]
+    assert (small["latent_size"], small["seeds"]) == (2, [0, 1])
+    assert small["metrics"]["total_loss"] == pytest.approx(31.5)
+    assert small["deviations"]["total_loss"] == pytest.approx(0.5**0.5)
+    assert large["deviations"]["total_loss"] == pytest.approx(800**0.5)
+    assert step_metrics(results)["vae_best_total_loss"] == pytest.approx(31.5)
+
+
+def test_a_seed_that_diverged_is_left_out_of_the_mean_and_named() -> None:
+    [cell] = over_seeds(trainings(2, 30.0, None, 32.0))
+
+    assert (cell.status, cell.metrics["total_loss"]) == (Status.COMPLETE, 32.0)
+    assert cell.reason == "seed 1 diverged: the loss is nan at step 7"
+    [lost] = over_seeds(trainings(2, None, None))
+    assert (lost.status, lost.metrics) == (Status.DIVERGED, {})
+    assert "seed 0 diverged" in lost.reason
+    assert "seed 1 diverged" in lost.reason
+
+
+def test_a_run_without_seeds_has_nothing_of_them() -> None:
+    results = [result(AE_2, validation_mean_squared_error=0.04)]
+
+    assert over_seeds(results) == results
+    assert not {"over_seeds", "best_seeds"} & leaderboard_document("r", DATASET, results).keys()

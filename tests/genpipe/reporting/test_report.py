@@ -112,7 +112,7 @@ def test_every_figure_of_a_real_run_is_documented_on_the_page() -> None:
     columns, _ = leaderboard_table(results)
     html = report(results)
 
-    assert columns == ["cell", "family", "latent_size", "status", "reason", *METRICS]
+    assert columns == ["cell", "family", "latent_size", "seed", "status", "reason", *METRICS]
     for metric in METRICS.values():
         assert f"<dt>{metric.label}" in html
 

@@ -15,7 +15,8 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from genpipe import storage
-from genpipe.cells import Cell
+from genpipe.cells import Cell, Status
+from genpipe.reporting import leaderboard
 from genpipe.reporting.images import write_png
 from pipelines.cli import main
 from pipelines.console.comparison import comparison_page, show_comparison
@@ -283,3 +284,22 @@ def test_the_legend_says_what_makes_a_cell_the_best_of_its_family(tmp_path: Path
 
     said = " ".join(told.getvalue().split())
     assert "on the validation split: lowest MSE (Autoencoder), lowest FD (DCGAN);" in said
+
+
+def test_of_several_seeds_the_terminal_shows_means_and_their_spread() -> None:
+    results = [
+        leaderboard.Result(
+            Cell("vae", 2, seed),
+            Status.COMPLETE,
+            metrics={"validation_total_loss": loss, "total_loss": loss, "active_units": 2 - seed},
+        )
+        for seed, loss in enumerate((38.0, 40.0))
+    ]
+    told = io.StringIO()
+
+    board = leaderboard.leaderboard_document("mine", {}, results)
+    print_leaderboard(board, Console(file=told, width=200))
+
+    [row] = [line for line in told.getvalue().splitlines() if line.startswith("  vae")]
+    assert row.split() == ["vae", "2", "39.00", "±1.41", "1.5", "active", "best"]
+    assert "means over the seeds 0, 1, ± their standard deviation" in told.getvalue()
