@@ -11,13 +11,15 @@ PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 
 
 def metrics_table() -> str:
-    """The table, in Markdown: of each metric its unit, which way is better, and its meaning."""
+    """The table, in Markdown: a row for each metric."""
     rows = [
-        f"| `{name}` | {metric.unit} | {metric.better} | {metric.meaning} |"
+        f"| `{name}` | {metric.unit} | {metric.better} | {metric.meaning} | {metric.reference} |"
         for name, metric in METRICS.items()
         if not name.startswith(tuple(SAMPLERS))
     ]
-    return "\n".join(["| metric | unit | better | what it is |", "|---|---|---|---|", *rows])
+    return "\n".join(
+        ["| metric | unit | better | what it is | reference |", "|---|---|---|---|---|", *rows]
+    )
 
 
 def write_metrics_page() -> None:

@@ -21,12 +21,19 @@ class Metric:
         unit: what it is measured in; empty for a plain number.
         better: ``lower``, ``higher``, or empty where neither is better in itself.
         meaning: what it is, in a sentence.
+        reference: where it was proposed; empty for what needs no paper.
     """
 
     label: str
     unit: str
     better: str
     meaning: str
+    reference: str = ""
+
+    @property
+    def about(self) -> str:
+        """What it is, and where it was proposed."""
+        return f"{self.meaning} {self.reference}." if self.reference else self.meaning
 
 
 _FIGURES: dict[str, Metric] = {
@@ -42,6 +49,7 @@ _FIGURES: dict[str, Metric] = {
         "lower",
         "The same error of a principal component analysis with as many components as the model "
         "has latent units: what a linear model of this size achieves.",
+        "Pearson 1901; Bourlard and Kamp 1988",
     ),
     "binary_cross_entropy": Metric(
         "Binary cross-entropy",
@@ -61,31 +69,35 @@ _FIGURES: dict[str, Metric] = {
         "",
         "The second loss term of a VAE: how far the encoder's distribution of a code lies from "
         "N(0, I). Near 0 the code carries nothing.",
+        "Kingma and Welling 2013, arXiv:1312.6114, appendix B",
     ),
     "total_loss": Metric(
         "Total loss",
         "",
         "lower",
         "What a VAE minimises: reconstruction loss plus KL divergence.",
+        "Kingma and Welling 2013, arXiv:1312.6114",
     ),
     "elbo": Metric(
         "ELBO",
         "nats",
         "higher",
         "The evidence lower bound on the log-likelihood of a test image.",
+        "Kingma and Welling 2013, arXiv:1312.6114",
     ),
     "importance_weighted_bound": Metric(
         "Importance-weighted bound, k = 50",
         "nats",
         "higher",
-        "A tighter lower bound on the same, from 50 codes an image (Burda et al. 2015); the ELBO "
-        "is that of one.",
+        "A tighter lower bound on the same, from 50 codes an image; the ELBO is that of one.",
+        "Burda et al. 2015, arXiv:1509.00519",
     ),
     "active_units": Metric(
         "Active units",
         "units",
         "",
         "Latent units whose code changes with the image.",
+        "Burda et al. 2015, arXiv:1509.00519, section 5.2",
     ),
     "dead_units": Metric(
         "Dead units",
@@ -139,6 +151,7 @@ _FIGURES: dict[str, Metric] = {
         "higher",
         "Accuracy of a 5-nearest-neighbour classifier on the latent codes (10,000 training codes, "
         "evaluated on the test split): how well the codes separate the classes.",
+        "Cover and Hart 1967",
     ),
     "discriminator_accuracy_real": Metric(
         "Discriminator accuracy, real",
@@ -157,12 +170,14 @@ _FIGURES: dict[str, Metric] = {
         "nats",
         "",
         "Binary cross-entropy of the discriminator on test images and generated ones.",
+        "Goodfellow et al. 2014, arXiv:1406.2661",
     ),
     "generator_loss": Metric(
         "Generator loss",
         "nats",
         "",
         "Binary cross-entropy of generated images against the answer that they are real.",
+        "Goodfellow et al. 2014, arXiv:1406.2661, the non-saturating form",
     ),
     "sample_variance_ratio": Metric(
         "Sample variance ratio",
@@ -199,40 +214,43 @@ _FIGURES: dict[str, Metric] = {
         "Fréchet distance",
         "",
         "lower",
-        "Fréchet distance between samples and test images, as FID, but in the judge's features "
-        "(Heusel et al. 2017). Comparable only with distances by the same judge, of as many "
+        "Fréchet distance between samples and test images, as FID, but in the judge's features. "
+        "Comparable only with distances by the same judge, of as many "
         "samples.",
+        "Heusel et al. 2017, arXiv:1706.08500",
     ),
     "precision": Metric(
         "Precision",
         "share",
         "higher",
         "Share of the samples that fall within the k-NN ball (k = 3) of at least one test image, "
-        "in the judge's normalised features: how realistic the samples are (Kynkäänniemi et al. "
-        "2019).",
+        "in the judge's normalised features: how realistic the samples are.",
+        "Kynkäänniemi et al. 2019, arXiv:1904.06991",
     ),
     "recall": Metric(
         "Recall",
         "share",
         "higher",
         "Share of the test images that fall within the k-NN ball (k = 3) of at least one sample: "
-        "how much of the data's variety is generated (Kynkäänniemi et al. 2019). Outlying samples "
+        "how much of the data's variety is generated. Outlying samples "
         "raise it; coverage is not fooled by them.",
+        "Kynkäänniemi et al. 2019, arXiv:1904.06991",
     ),
     "density": Metric(
         "Density",
         "",
         "higher",
         "Average number of test images' k-NN balls (k = 5) that contain a sample, divided by k. "
-        "Real images score about 1; above 1, samples concentrate in dense regions (Naeem et al. "
-        "2020).",
+        "Real images score about 1; above 1, samples concentrate in dense regions.",
+        "Naeem et al. 2020, arXiv:2002.09797",
     ),
     "coverage": Metric(
         "Coverage",
         "share",
         "higher",
         "Share of the test images with at least one sample within their k-NN ball (k = 5). An "
-        "equally large set of real images scores about 95% (Naeem et al. 2020).",
+        "equally large set of real images scores about 95%.",
+        "Naeem et al. 2020, arXiv:2002.09797",
     ),
     "training_closeness": Metric(
         "Closeness to training images",
@@ -241,6 +259,7 @@ _FIGURES: dict[str, Metric] = {
         "Probability that a generated sample is closer (pixel distance) to its nearest training "
         "image than a test image is to its own. 0.5: as close as unseen real images; 1: always "
         "closer. A high value can mean memorisation, but blurry samples raise it too.",
+        "After Meehan et al. 2020, arXiv:2004.05675",
     ),
     "nearest_is_training_share": Metric(
         "Nearest image is a training one",
@@ -248,7 +267,8 @@ _FIGURES: dict[str, Metric] = {
         "",
         "Share of the samples whose nearest real image is in the training split rather than the "
         "test split. Without copying, this is about the training split's share of those images "
-        "(85% for MNIST). Blur does not affect it (after Meehan et al. 2020).",
+        "(85% for MNIST). Blur does not affect it.",
+        "After Meehan et al. 2020, arXiv:2004.05675",
     ),
     "duplicate_share": Metric(
         "Duplicates",
@@ -256,6 +276,7 @@ _FIGURES: dict[str, Metric] = {
         "lower",
         "Share of the samples that have a near-duplicate among the samples. The distance threshold "
         "is the one below which 1% of the test images have another test image.",
+        "After Arora and Zhang 2017, arXiv:1706.08224",
     ),
     "reconstruction_frechet_distance": Metric(
         "Fréchet distance, reconstructions",
@@ -263,6 +284,7 @@ _FIGURES: dict[str, Metric] = {
         "lower",
         "Fréchet distance of the reconstructed test images: what is lost in code and decoder, "
         "however codes are drawn.",
+        "Heusel et al. 2017, arXiv:1706.08500",
     ),
     "train_seconds": Metric("Training time", "s", "lower", "Wall-clock time of the training."),
     "images_per_second": Metric(

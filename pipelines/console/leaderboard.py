@@ -263,4 +263,4 @@ def show_metrics() -> None:
     console = open_console()
     console.print()
     for name, metric in METRICS.items():
-        console.print(f"  [bold]{name}[/bold]: {metric.meaning}", soft_wrap=True)
+        console.print(f"  [bold]{name}[/bold]: {metric.about}", soft_wrap=True)
