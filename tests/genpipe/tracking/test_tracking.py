@@ -171,9 +171,11 @@ def test_an_artifact_in_a_bucket_is_recorded_without_opening_the_bucket(tmp_path
     """On a cluster the address may be of a store that W&B has no client or no key for."""
     uris = [f"{scheme}://bucket/model" for scheme in ("gs", "s3", "minio")]
 
-    done = run(tmp_path, f"for uri in {uris}:\n    tracker.makes('model', 'vae-10', uri)")
+    done = run(tmp_path, f"for uri in {uris}:\n    tracker.makes('model', 'vae-10@1', uri)")
 
     assert "W&B" not in done.out
+    # W&B's server has no "@" in such a name.
+    assert {artifact["name"] for artifact in done.of("artifact")} == {"vae-10-seed-1"}
     entries = [artifact["manifest"]["contents"] for artifact in done.of("artifact")]
     assert [entry["ref"] for (entry,) in entries] == uris
 

@@ -156,7 +156,7 @@ def test_the_shipped_schedules_are_read_and_only_the_weekly_one_is_on() -> None:
     }
 
 
-TOLD = {"autoencoder": "", "vae": " epochs=3", "dcgan": " gen_interval=200 steps=4000"}
+TOLD = {"autoencoder": " epochs=50", "vae": " epochs=3", "dcgan": " gen_interval=200 steps=4000"}
 
 
 def test_a_pinned_schedule_sends_every_argument_and_latest_only_those_given(tmp_path: Path) -> None:
