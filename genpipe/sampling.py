@@ -8,11 +8,14 @@ et al. 2020, "From variational to deterministic autoencoders": ex-post density e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
 
+from genpipe.errors import InputError
 from genpipe.principal_components import PrincipalComponents
 
 # With the 10 of Ghosh et al. samples are 1.4 times as far from real images (Fréchet distance 13.6
@@ -68,6 +71,15 @@ class FittedGaussian:
         # By eigenvalues, since dead units leave the covariance singular.
         drawn = generator.multivariate_normal(self.mean, self.covariance, count, method="eigh")
         return drawn.astype(np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What ``of_arrays`` makes it of again."""
+        return {"mean": self.mean, "covariance": self.covariance}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Make it of what ``arrays`` gave."""
+        return cls(**arrays)
 
 
 @dataclass(frozen=True)
@@ -189,6 +201,60 @@ class FittedMixture:
         places = np.concatenate([head, rest], axis=1) * np.sqrt(self.components.variances)
         codes: np.ndarray = mean + places @ directions.T
         return codes.astype(np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What ``of_arrays`` makes it of again."""
+        own = {"components": self.components, "mixture": self.mixture}
+        return {
+            f"{part}.{name}": array
+            for part, one in own.items()
+            for name, array in vars(one).items()
+        }
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Make it of what ``arrays`` gave."""
+        parts: dict[str, dict[str, np.ndarray]] = {"components": {}, "mixture": {}}
+        for key, array in arrays.items():
+            part, _, name = key.partition(".")
+            parts[part][name] = array
+        return cls(PrincipalComponents(**parts["components"]), GaussianMixture(**parts["mixture"]))
+
+
+# Samplers that are fitted to codes, by the names that their files and metrics carry.
+FITTED: Mapping[str, type[FittedGaussian] | type[FittedMixture]] = {
+    "fitted_gaussian": FittedGaussian,
+    "mixture": FittedMixture,
+}
+
+
+def write_sampler(folder: Path, kind: str, sampler: FittedGaussian | FittedMixture) -> None:
+    """Keep a fitted sampler in a samples folder, for ``read_sampler``."""
+    np.savez(folder / f"sampler_{kind}.npz", **sampler.arrays())  # type: ignore[arg-type]
+
+
+def read_sampler(folder: Path, kind: str) -> FittedGaussian | FittedMixture:
+    """A sampler that was fitted to a model's training codes.
+
+    Args:
+        folder: the samples folder.
+        kind: a name in ``FITTED``.
+
+    Raises:
+        InputError: it is not there, or damaged.
+    """
+    path = folder / f"sampler_{kind}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return FITTED[kind].of_arrays(dict(content))
+    except FileNotFoundError:
+        kept = kind.replace("_", " ")
+        raise InputError(
+            f"no {kept} is kept in {folder}: the model has no encoder, or its run is of an older "
+            "version; draw from N(0, I)"
+        ) from None
+    except Exception as error:  # NumPy raises anything of a damaged file
+        raise InputError(f"{path} holds no sampler ({error})") from None
 
 
 def _terms(points: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from genpipe.errors import InputError
 from genpipe.metrics.frechet import judged
 from genpipe.metrics.samples import SampleEvaluator, merged
 from genpipe.reporting.images import grid, write_png
-from genpipe.sampling import FittedGaussian, FittedMixture, Sampler, StandardNormal
+from genpipe.sampling import FittedGaussian, FittedMixture, StandardNormal, write_sampler
 from genpipe.tracking import Picture, Tracker
 from genpipe.training.saved import JUDGE, SavedModel
 
@@ -81,6 +81,8 @@ def sample(
         for kind, sampler in _samplers(saved, dataset, seed):
             images = saved.decode(sampler.draw(samples, generator))
             _keep(images, folder, kind, saved.cell, classifier, tracker)
+            if not isinstance(sampler, StandardNormal):
+                write_sampler(folder, kind, sampler)
             found = evaluator.measure(images, deciding=not kind)
             if not kind:
                 found = merged(found, evaluator.copying(images))
@@ -102,7 +104,9 @@ def sample(
     return result
 
 
-def _samplers(saved: SavedModel, dataset: Dataset, seed: int) -> Iterator[tuple[str, Sampler]]:
+def _samplers(
+    saved: SavedModel, dataset: Dataset, seed: int
+) -> Iterator[tuple[str, StandardNormal | FittedGaussian | FittedMixture]]:
     """The samplers of a model by the name their files and metrics carry; N(0, I) has none."""
     yield "", StandardNormal(saved.cell.latent_size)
     if saved.cell.family.encoder:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from genpipe.errors import StepError
+
 # Of dots on a plane in near black, each at a contrast of 3.3 or more, and no two closer than 29 in
 # CIELAB as people with protanopia, deuteranopia or tritanopia see them (Machado et al. 2009); of
 # matplotlib's tab10 two are 5 apart.
@@ -42,6 +44,39 @@ def grid(images: np.ndarray, columns: int, *, zoom: int = 1, gap: int = 2) -> np
         left = index % columns * (width + gap)
         picture[top : top + height, left : left + width] = image
     return picture
+
+
+def write_images(path: Path, images: np.ndarray, columns: int = 8) -> str:
+    """Write images where a user wants them.
+
+    Args:
+        path: ``.npy`` gets the array, ``.png`` one picture of all; anything else is a folder, made
+            if need be, that gets a PNG file an image.
+        images: (n, height, width, channels) uint8.
+        columns: images in a row of the one picture.
+
+    Returns:
+        What was written, in words.
+
+    Raises:
+        StepError: it can't be written.
+    """
+    try:
+        if path.suffix == ".npy":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, images, allow_pickle=False)
+            return f"{path}: array of shape {images.shape}, {images.dtype}"
+        if path.suffix == ".png":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, grid(images, columns, zoom=2))
+            return f"{path}: {len(images)} images"
+        path.mkdir(parents=True, exist_ok=True)
+        places = len(str(len(images) - 1))
+        for number, image in enumerate(images):
+            write_png(path / f"{number:0{places}d}.png", grid(image[None], 1))
+    except OSError as error:
+        raise StepError(f"can't write {path}: {error}") from None
+    return f"{path}: {len(images)} PNG files"
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

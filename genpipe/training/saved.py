@@ -90,6 +90,16 @@ class SavedModel:
         """From pixels to what its networks read and make."""
         return RESCALINGS[self.cell.family.rescaling]
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images that its encoder reads.
+
+        Raises:
+            InputError: it has no encoder.
+        """
+        height, width, channels = self._session(self.cell.family.encoder).get_inputs()[0].shape[1:]
+        return height, width, channels
+
     def encode(self, pixels: np.ndarray) -> np.ndarray:
         """(n, height, width, channels) uint8 images to (n, latent_size) float32 codes.
 

@@ -15,6 +15,7 @@ from pipelines.cli.artifacts import artifacts
 from pipelines.cli.champions import champions
 from pipelines.cli.cluster import follow, list_runs, logs, retry, stop, submit
 from pipelines.cli.local import compile_pipeline, list_parameters, run, train
+from pipelines.cli.models import encode, reconstruct, sample
 from pipelines.cli.options import EXIT_FAILURE, EXIT_USAGE
 from pipelines.cli.results import compare, leaderboard, report
 from pipelines.cli.schedule import schedule
@@ -40,7 +41,8 @@ def main() -> None:
 
 for command in (
     *(run, compile_pipeline, list_parameters, train, submit, follow, logs, stop, retry, list_runs),
-    *(leaderboard, report, compare, schedule, artifacts, champions, wandb),
+    *(leaderboard, report, compare, sample, encode, reconstruct),
+    *(schedule, artifacts, champions, wandb),
 ):
     main.add_command(command)
 

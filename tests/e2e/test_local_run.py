@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -12,9 +13,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import yaml
+from PIL import Image
 
 from pipelines.cluster.api import connect
 from pipelines.cluster.runs import submit
@@ -361,6 +364,58 @@ def test_the_best_cells_are_the_first_champions(place, run, first):
         assert (champion["run"], champion["latent_size"]) == ("first", 2)
 
 
+def test_a_model_of_a_run_samples_encodes_and_rebuilds_as_its_steps_did(place, run, mnist_cache):
+    def ask(*words):
+        result = genpipe(place, mnist_cache, *words)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    test_images = str(run / "ingest" / "data" / "test_images.npy")
+    rows = list(
+        csv.DictReader(ask("reconstruct", "first", "autoencoder-2", test_images).splitlines())
+    )
+    errors = [float(row["mean_squared_error"]) for row in rows]
+    metrics = json.loads((run / "evaluate-autoencoder-2/evaluation/metrics.json").read_text())
+    expected = metrics["metrics"]["mean_squared_error"]
+    assert sum(errors) / len(errors) == pytest.approx(
+        expected, rel=0.01
+    )  # of pixels in whole steps
+
+    ask("encode", "first", "vae-2", test_images, "--output", "codes.npy")
+    codes = np.load(run / "evaluate-vae-2/evaluation/latent_codes.npy")
+    np.testing.assert_allclose(np.load(place / "codes.npy"), codes, atol=1e-5)
+
+    told = ask("sample", "first", "vae", "--output", "a.npy", "--count", "3")
+    assert "VAE 2, codes from the mixture: a.npy: array of shape (3, 28, 28, 1)" in told
+    ask("sample", "published", "vae", "--output", "b.npy", "--count", "3")  # the champion is that
+    assert (np.load(place / "a.npy") == np.load(place / "b.npy")).all()
+    ask("sample", "first", "dcgan-2", "--output", "grid.png", "--seed", "3")
+    with Image.open(place / "grid.png") as picture:
+        assert picture.size == (8 * 58 - 2, 8 * 58 - 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sample", "first", "vae-3", "--output", "x.png"], "choose from autoencoder-2, vae-2"),
+        (["sample", "first", "gan", "--output", "x.png"], "no cell 'gan' in this run"),
+        (
+            ["sample", "first", "dcgan", "--output", "x.png", "--codes-from", "mixture"],
+            "no mixture is kept",
+        ),
+        (["encode", "first", "dcgan", "."], "a DCGAN has no encoder: choose a cell of autoencoder"),
+        (["encode", "first", "vae", "published"], "published holds no pictures"),
+        (["reconstruct", "first", "vae", "runs/first/report.html"], "can't be read as a picture"),
+    ],
+)
+def test_what_a_model_can_not_do_is_told_in_one_line(words, told, place, run, mnist_cache):
+    result = genpipe(place, mnist_cache, *words)
+
+    assert result.returncode == 2
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_every_command_of_the_tutorial_runs(place, run, mnist_cache):
     """On a run that is there, as the page says: none of its own is made."""
     docs = Path(__file__).parents[2] / "docs"
@@ -426,6 +481,7 @@ def test_every_command_of_the_pages_runs(command, place, run, mnist_cache, clust
         "my-cluster.yaml": "mine.yaml",
         "COMMIT": "1",
         "'$tag'": "1",
+        "my-images": f"{run}/ingest/data/test_images.npy",
         "DIR": str(place / "of-docs"),
         "apply deploy/schedules/weekly.yaml": f"apply {ROOT}/deploy/schedules/weekly.yaml",
     }.items():

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from genpipe.errors import InputError
 from genpipe.sampling import (
+    FITTED,
     FittedGaussian,
     FittedMixture,
     GaussianMixture,
     StandardNormal,
+    read_sampler,
+    write_sampler,
 )
 
 
@@ -132,3 +138,26 @@ def test_units_beyond_the_mixtures_components_keep_their_spread_and_ties() -> No
     np.testing.assert_allclose(drawn[:, 40:42], 3 * drawn[:, :2], atol=1e-3)
     np.testing.assert_allclose(drawn[:, 42], 0, atol=1e-6)
     np.testing.assert_allclose(drawn[:, :40].std(axis=0), codes[:, :40].std(axis=0), rtol=0.08)
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_a_fitted_sampler_is_kept_and_draws_the_same(kind: str, tmp_path: Path) -> None:
+    codes = random().normal(size=(500, 3)).astype(np.float32)
+    sampler = (
+        FittedGaussian.fit(codes)
+        if kind == "fitted_gaussian"
+        else FittedMixture.fit(codes, random())
+    )
+
+    write_sampler(tmp_path, kind, sampler)
+    read = read_sampler(tmp_path, kind)
+
+    np.testing.assert_array_equal(read.draw(40, random(1)), sampler.draw(40, random(1)))
+
+
+def test_a_sampler_that_is_not_there_or_damaged_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no mixture is kept in"):
+        read_sampler(tmp_path, "mixture")
+    (tmp_path / "sampler_mixture.npz").write_bytes(b"PK")
+    with pytest.raises(InputError, match="holds no sampler"):
+        read_sampler(tmp_path, "mixture")

@@ -1,0 +1,245 @@
+"""Commands that use a trained model: sample, encode, reconstruct."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from genpipe.errors import InputError, StepError
+from pipelines.cli.options import runs_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pipelines.runs.models import FoundModel
+
+SAMPLE_EXAMPLES = """
+\b
+Examples:
+  genpipe sample my-run vae-10 --output digits.png
+  genpipe sample my-run vae --count 1000 --output digits     the best VAE; a folder of PNGs
+  genpipe sample gs://my-bucket/published dcgan --output digits.npy       the champion
+  genpipe sample my-run autoencoder-10 --codes-from mixture --seed 1 --output digits.png
+"""
+
+
+ENCODE_EXAMPLES = """
+\b
+Examples:
+  genpipe encode my-run vae-2 photo.png another.png               codes as CSV, on the terminal
+  genpipe encode my-run vae-10 pictures --resize --output codes.npy
+"""
+
+
+RECONSTRUCT_EXAMPLES = """
+\b
+Examples:
+  genpipe reconstruct my-run autoencoder-10 pictures              each image's error as CSV
+  genpipe reconstruct my-run vae-10 noisy --output denoised       a folder of PNG files
+  genpipe reconstruct gs://my-bucket/published vae pictures --output pairs.png
+"""
+
+
+def of_a_model(command: Any) -> Any:
+    """The arguments and options that name a model."""
+    for decorate in (
+        click.option(
+            "--environment", metavar="FILE", help="Look the run up on this cluster, by name or id."
+        ),
+        runs_folder,
+        click.argument("cell"),
+        click.argument("place", metavar="RUN|REGISTRY"),
+    ):
+        command = decorate(command)
+    return command
+
+
+with_resize = click.option(
+    "--resize", is_flag=True, help="Bring pictures of another size to the model's."
+)
+
+
+@click.command(epilog=SAMPLE_EXAMPLES)
+@of_a_model
+@click.option("--count", type=click.IntRange(1, 1_000_000), default=64, show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A .png file for one picture of all, a .npy file for the array, or a folder for a PNG "
+    "file an image.",
+)
+@click.option(
+    "--codes-from",
+    type=click.Choice(["normal", "fitted_gaussian", "mixture"]),
+    help="What codes are drawn from: N(0, I), or a Gaussian or a mixture fitted to the training "
+    "codes. Default: the mixture where the model has an encoder, else N(0, I).",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def sample(
+    place: str,
+    cell: str,
+    runs: Path,
+    environment: str | None,
+    count: int,
+    output: Path,
+    codes_from: str | None,
+    seed: int,
+) -> None:
+    """Make new images with a trained model.
+
+    RUN is a local run's name or folder, the address of a run on a cluster, or with --environment
+    its name or id; REGISTRY is the folder or gs:// prefix that champions are published to. CELL is
+    a cell of the run (vae-10), or a family (vae) for the best of the run, or the champion.
+    """
+    import numpy as np
+
+    from genpipe.reporting.images import write_images
+    from genpipe.sampling import Sampler, StandardNormal, read_sampler
+    from pipelines.runs.models import find_model
+
+    found = find_model(place, cell, runs, environment)
+    model = found.model
+    kind = codes_from or ("mixture" if model.cell.family.encoder else "normal")
+    sampler: Sampler = (
+        StandardNormal(model.cell.latent_size)
+        if kind == "normal"
+        else read_sampler(found.samples, kind)
+    )
+    images = model.decode(sampler.draw(count, np.random.default_rng(seed)))
+    drawn_from = "N(0, I)" if kind == "normal" else f"the {kind.replace('_', ' ')}"
+    click.echo(f"{model.cell.title}, codes from {drawn_from}: {write_images(output, images)}")
+
+
+@click.command(epilog=ENCODE_EXAMPLES)
+@of_a_model
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@with_resize
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A .npy file for the array of codes, or a .csv file. Default: CSV on the terminal.",
+)
+def encode(
+    place: str,
+    cell: str,
+    runs: Path,
+    environment: str | None,
+    images: Sequence[Path],
+    resize: bool,
+    output: Path | None,
+) -> None:
+    """Turn images into codes.
+
+    IMAGES are picture files, folders of them, or .npy files. RUN, REGISTRY and CELL are as for
+    `genpipe sample`.
+    """
+    import numpy as np
+
+    found, names, pixels = _read(place, cell, runs, environment, images, resize)
+    codes = found.model.encode(pixels)
+    if output and output.suffix == ".npy":
+        try:
+            np.save(output, codes, allow_pickle=False)
+        except OSError as error:
+            raise StepError(f"can't write {output}: {error}") from None
+    else:
+        columns = ["image", *(f"z{number}" for number in range(codes.shape[1]))]
+        rows = ([name, *map(float, code)] for name, code in zip(names, codes, strict=True))
+        _write_csv(output, columns, rows)
+    if output:
+        click.echo(f"{output}: {len(codes)} codes of {codes.shape[1]} units")
+
+
+@click.command(epilog=RECONSTRUCT_EXAMPLES)
+@of_a_model
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@with_resize
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="What the model makes of the images: a .png file with the images above it, a .npy file, "
+    "or a folder of PNG files.",
+)
+def reconstruct(
+    place: str,
+    cell: str,
+    runs: Path,
+    environment: str | None,
+    images: Sequence[Path],
+    resize: bool,
+    output: Path | None,
+) -> None:
+    """Rebuild images, and print each one's error as CSV.
+
+    An image unlike the training images has a high error; one with noise comes out with less. IMAGES
+    are picture files, folders of them, or .npy files. RUN, REGISTRY and CELL are as for
+    `genpipe sample`.
+    """
+    import numpy as np
+
+    from genpipe.reporting.images import grid, write_images, write_png
+
+    found, names, pixels = _read(place, cell, runs, environment, images, resize)
+    rebuilt = found.model.decode(found.model.encode(pixels))
+    errors = np.square((pixels.astype(np.float64) - rebuilt) / 255).mean(axis=(1, 2, 3))
+    if output and output.suffix == ".png":
+        columns = min(len(pixels), 10)
+        rows = [
+            part[first : first + columns]
+            for first in range(0, len(pixels), columns)
+            for part in (pixels, rebuilt)
+        ]
+        empty = np.full((columns, *pixels.shape[1:]), 128, np.uint8)
+        filled = [np.concatenate([row, empty[len(row) :]]) for row in rows]
+        try:
+            write_png(output, grid(np.concatenate(filled), columns, zoom=2))
+        except OSError as error:
+            raise StepError(f"can't write {output}: {error}") from None
+        click.echo(f"{output}: {len(pixels)} images, each above its reconstruction", err=True)
+    elif output:
+        click.echo(write_images(output, rebuilt), err=True)
+    _write_csv(None, ["image", "mean_squared_error"], zip(names, map(float, errors), strict=True))
+
+
+def _read(
+    place: str,
+    cell: str,
+    runs: Path,
+    environment: str | None,
+    images: Sequence[Path],
+    resize: bool,
+) -> tuple[FoundModel, list[str], np.ndarray]:
+    """A model that has an encoder, and images as it reads them."""
+    from genpipe.data.pictures import read_pictures
+    from genpipe.families.registry import all_families
+    from pipelines.runs.models import find_model
+
+    found = find_model(place, cell, runs, environment)
+    family = found.model.cell.family
+    if not family.encoder:
+        able = ", ".join(one.name for one in all_families().values() if one.encoder)
+        raise InputError(f"a {family.label} has no encoder: choose a cell of {able}")
+    names, pixels = read_pictures(images, found.model.image_shape, resize=resize)
+    return found, names, pixels
+
+
+def _write_csv(output: Path | None, columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:
+    def write(file: TextIO) -> None:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+    if output is None:
+        write(sys.stdout)
+        return
+    try:
+        with output.open("w", newline="", encoding="utf-8") as file:
+            write(file)
+    except OSError as error:
+        raise StepError(f"can't write {output}: {error}") from None
