@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from genpipe.cells import Cell
+from genpipe.data.dataset import CLASS_MEANS
 from genpipe.documents import read_document
 from genpipe.errors import InputError
 from genpipe.metrics.references import read_references
@@ -74,6 +75,7 @@ def compare(
         judge=read_document(judge / "model.json", "metrics"),
         results=results,
         references=references,
+        class_means=data / CLASS_MEANS,
     )
     write_leaderboard(leaderboard, document, results)
     report.parent.mkdir(parents=True, exist_ok=True)

@@ -7,13 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from genpipe.data.dataset import INFO_FILE, SPLITS, Dataset, open_dataset, write_dataset
+from genpipe.data.dataset import (
+    CLASS_MEANS,
+    INFO_FILE,
+    SPLITS,
+    Dataset,
+    open_dataset,
+    write_dataset,
+)
 from genpipe.data.readers import wheel
 from genpipe.data.readers.idx import read_archives, to_arrays
 from genpipe.data.readers.published import DATASETS
 from genpipe.data.readers.sources import check_reachable, check_source
 from genpipe.data.readers.tfds import PreparedDataset, default_cache, find_prepared
+from genpipe.data.statistics import mean_images
 from genpipe.errors import InputError, StepError
+from genpipe.reporting.images import grid, write_png
 from genpipe.storage import exists, whole_folder
 from genpipe.tracking import Tracker
 
@@ -65,17 +74,19 @@ def ingest(
 
     cache = Path(cache or default_cache()).expanduser()
     arrays, facts = _take(name, source, cache, tracker)
+    splits, classes = split_arrays(arrays, seed), DATASETS[name].classes
     with whole_folder(folder, replace=replace) as temporary:
         write_dataset(
-            temporary,
-            split_arrays(arrays, seed),
-            name=name,
-            class_names=DATASETS[name].classes,
-            facts={**facts, "seed": seed},
+            temporary, splits, name=name, class_names=classes, facts={**facts, "seed": seed}
         )
+        means = mean_images(*splits["train"], len(classes))
+        write_png(temporary / CLASS_MEANS, grid(means, len(classes), zoom=2))
     dataset = open_dataset(folder, check=False)
     sizes = " / ".join(f"{dataset.size(split):,}" for split in SPLITS)
     tracker.say(f"{name}: {sizes} images in {folder}, {dataset.digest}")
+    for split in SPLITS[1:]:
+        if count := dataset.info["statistics"][split]["in_train"]:
+            tracker.note(f"{name}: {count:,} {split} images are training images too")
     return dataset
 
 

@@ -15,12 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from genpipe.data.statistics import statistics_of
 from genpipe.documents import parse_document
 from genpipe.errors import InputError, shown
 
 SPLITS = ("train", "validation", "test")
 IMAGE_SHAPE = (28, 28, 1)
 INFO_FILE = "dataset.json"
+# A picture beside the arrays: the mean image of each class.
+CLASS_MEANS = "class_means.png"
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ def write_dataset(
 
     Args:
         folder: where to.
-        arrays: images (n, 28, 28, 1) and labels (n,), both uint8, of every split.
+        arrays: images (n, 28, 28, 1) and labels (n,), both uint8, of every split, in the order of
+            ``SPLITS``.
         name: the data set.
         class_names: its classes, in the order of the labels.
         facts: what else ``dataset.json`` says, such as where the data came from.
@@ -174,6 +178,7 @@ def write_dataset(
         "image_shape": list(IMAGE_SHAPE),
         "class_names": list(class_names),
         "splits": splits,
+        "statistics": statistics_of(arrays),
         "rescalings": {
             rescaling.name: {**asdict(rescaling), "range": rescaling.table[[0, -1]].tolist()}
             for rescaling in RESCALINGS.values()

