@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from genpipe.data.dataset import RESCALINGS, Dataset, open_dataset
 from genpipe.errors import InputError
 from genpipe.metrics import latent, likelihood, reconstruction
 from genpipe.metrics.bootstrap import mean_interval
-from genpipe.reporting.images import grid, write_png
+from genpipe.reporting.images import grid, plain, write_png
 from genpipe.reporting.scatter import draw_scatter
 from genpipe.tracking import Picture, Tracker
 from genpipe.training.saved import SavedModel
@@ -93,6 +94,7 @@ def _evaluate_codes(
     """
     pixels, labels = np.asarray(dataset.images("test")), np.asarray(dataset.labels("test"))
     images = UNIT.apply(pixels)
+    constant = reconstruction.log_normalizer(math.prod(dataset.image_shape))
     family = saved.cell.family
     codes, log_var, rebuilt = _reconstruct(saved, pixels)
     validation, validation_losses = _evaluate_validation_split(saved, dataset, seed)
@@ -130,7 +132,7 @@ def _evaluate_codes(
         metrics |= variational
         elbo = mean_interval(-losses)
         intervals["elbo"] = list(elbo)
-        intervals["total_loss"] = [-end - reconstruction.LOG_NORMALIZER for end in reversed(elbo)]
+        intervals["total_loss"] = [-end - constant for end in reversed(elbo)]
         if note := latent.collapse_note(codes):
             told["note"] = note
             tracker.say(f"{saved.cell.title}: {note}")
@@ -177,7 +179,7 @@ def _log_tables(
         for index in np.flatnonzero(labels == digit)[:PICTURES_OF_A_DIGIT]:
             image = np.asarray(pixels[index])
             error = float(np.square(UNIT.apply(image) - rebuilt[index]).mean())
-            pictures = (Picture(one[..., 0]) for one in (image, UNIT.inverse(rebuilt[index])))
+            pictures = (Picture(plain(one)) for one in (image, UNIT.inverse(rebuilt[index])))
             rows.append([cell.family.name, cell.latent_size, name, *pictures, error])
     columns = ["family", "latent_size", "digit", "original", "reconstruction"]
     tracker.table("pictures/reconstructions", [*columns, "mean_squared_error"], rows)
@@ -190,7 +192,7 @@ def _log_tables(
 def _reconstruct(
     saved: SavedModel, pixels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """What a model with an encoder makes of (n, 28, 28, 1) uint8 images.
+    """What a model with an encoder makes of (n, height, width, channels) uint8 images.
 
     Returns:
         Codes, (n, latent_size), of a variational family the means; the logarithms of its variances,
@@ -203,7 +205,7 @@ def _reconstruct(
 
 
 def _decode(saved: SavedModel, codes: np.ndarray) -> np.ndarray:
-    """(n, 28, 28, 1) float32 images in [0, 1] of (n, latent_size) codes."""
+    """(n, height, width, channels) float32 images in [0, 1] of (n, latent_size) codes."""
     return saved.rescaling.to_unit(saved.run(saved.cell.family.decoder, codes))
 
 
@@ -213,7 +215,7 @@ def _sampled_losses(
     """The two parts of a VAE's loss of each image, (n,) float64, with sampled codes."""
     noise = np.random.default_rng(seed).standard_normal(z_mean.shape, np.float32)
     rebuilt = _decode(saved, z_mean + np.exp(0.5 * z_log_var) * noise)
-    losses = reconstruction.PIXELS * reconstruction.squared_errors(images, rebuilt)
+    losses = math.prod(images.shape[1:]) * reconstruction.squared_errors(images, rebuilt)
     return losses, reconstruction.kl_divergences(z_mean, z_log_var)
 
 
@@ -229,7 +231,7 @@ def _evaluate_validation_split(
     if log_var is not None:
         losses = np.add(*_sampled_losses(saved, images, codes, log_var, seed))
         metrics["validation_total_loss"] = float(losses.mean())
-        losses = losses + reconstruction.LOG_NORMALIZER
+        losses = losses + reconstruction.log_normalizer(math.prod(images.shape[1:]))
     return metrics, losses
 
 
@@ -245,15 +247,16 @@ def _variational_losses(
     bounds = likelihood.importance_weighted_bounds(
         functools.partial(_decode, saved), images, z_mean, z_log_var, seed=seed
     )
+    constant = reconstruction.log_normalizer(math.prod(images.shape[1:]))
     variational = {
         "reconstruction_loss": float(losses.mean()),
         "kl_divergence": float(divergences.mean()),
         "total_loss": float(totals.mean()),
-        "elbo": -float(totals.mean()) - reconstruction.LOG_NORMALIZER,
+        "elbo": -float(totals.mean()) - constant,
         "importance_weighted_bound": float(bounds.mean()),
         "active_units": latent.active_units(z_mean),
     }
-    return variational, totals + reconstruction.LOG_NORMALIZER
+    return variational, totals + constant
 
 
 def _evaluate_discriminator(saved: SavedModel, dataset: Dataset, seed: int) -> dict[str, float]:

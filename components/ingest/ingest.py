@@ -27,6 +27,7 @@ from genpipe.storage import exists, whole_folder
 from genpipe.tracking import Tracker
 
 VALIDATION_SIZE = 5_000
+CLASSES_SHOWN = 20
 
 # Images (n, 28, 28, 1) and labels (n,), both uint8, of each split.
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -104,13 +105,14 @@ def split_arrays(arrays: Arrays, seed: int) -> Arrays:
 
 
 def example_grid(dataset: Dataset, columns: int = 12) -> np.ndarray:
-    """The first training images of every class, a row a class: (280, 28 * columns) uint8."""
-    images, labels = dataset.images("train")[..., 0], np.asarray(dataset.labels("train"))
-    rows = [
-        np.concatenate(list(images[np.flatnonzero(labels == label)[:columns]]), axis=1)
-        for label in range(len(dataset.class_names))
-    ]
-    return np.concatenate(rows)
+    """The first training images of the first classes, a row a class, as one uint8 picture."""
+    images, labels = dataset.images("train"), np.asarray(dataset.labels("train"))
+    rows = []
+    for label in range(min(len(dataset.class_names), CLASSES_SHOWN)):
+        own = images[np.flatnonzero(labels == label)[:columns]]
+        missing = np.zeros((columns - len(own), *dataset.image_shape), np.uint8)
+        rows.append(np.concatenate([own, missing]))
+    return grid(np.concatenate(rows), columns, gap=0)
 
 
 def _take(name: str, source: str, cache: Path, tracker: Tracker) -> tuple[Arrays, dict[str, str]]:

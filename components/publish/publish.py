@@ -12,7 +12,7 @@ import numpy as np
 
 from genpipe import storage
 from genpipe.cells import Cell
-from genpipe.data.dataset import IMAGE_SHAPE, open_dataset
+from genpipe.data.dataset import open_dataset
 from genpipe.documents import read_document
 from genpipe.errors import InputError, StepError
 from genpipe.families.registry import all_families
@@ -32,7 +32,7 @@ from genpipe.training.saved import SavedModel
 
 # The last of ten concurrent publishers is the tenth to move the pointer.
 ATTEMPTS = 50
-LOSS, IMAGE = np.dtype(np.float32), np.dtype((np.uint8, IMAGE_SHAPE))
+LOSS = np.dtype(np.float32)
 VALUES = ("champion", "challenger", "improvement", "low", "high", "margin")
 
 
@@ -101,8 +101,9 @@ class Referee:
     ) -> Comparison:
         sides = (champion, challenger)
         if family.compared_by == "frechet_distance":
-            judge, real = SavedModel(self.judge), open_dataset(self.data).images("validation")
-            samples = [_read_array(side["samples"], "samples.npy", IMAGE) for side in sides]
+            judge, data = SavedModel(self.judge), open_dataset(self.data)
+            real, image = data.images("validation"), np.dtype((np.uint8, data.image_shape))
+            samples = [_read_array(side["samples"], "samples.npy", image) for side in sides]
             return compare_samples(*(judge_features(judge, images) for images in (real, *samples)))
         losses = [_read_array(side["evaluation"], "validation_losses.npy", LOSS) for side in sides]
         if len(losses[0]) != len(losses[1]):

@@ -14,7 +14,7 @@ from genpipe.data.dataset import Dataset, open_dataset
 from genpipe.errors import InputError
 from genpipe.metrics.frechet import judged
 from genpipe.metrics.samples import SampleEvaluator, merged
-from genpipe.reporting.images import grid, write_png
+from genpipe.reporting.images import grid, plain, write_png
 from genpipe.sampling import FittedGaussian, FittedMixture, StandardNormal, write_sampler
 from genpipe.tracking import Picture, Tracker
 from genpipe.training.saved import JUDGE, SavedModel
@@ -74,6 +74,7 @@ def sample(
     }
     if saved.complete:
         dataset = open_dataset(data)
+        result["class_names"] = list(dataset.class_names)
         evaluator = SampleEvaluator(classifier, dataset, samples)
         metrics: dict[str, float] = {}
         intervals: dict[str, list[float]] = {}
@@ -143,7 +144,7 @@ def _keep(
     rows = [
         [
             *(cell.family.name, cell.latent_size, drawn_from, int(seen.argmax())),
-            *(float(seen.max()), Picture(image[..., 0])),
+            *(float(seen.max()), Picture(plain(image))),
         ]
         for image, seen in zip(images, probabilities, strict=False)
     ]

@@ -17,7 +17,7 @@ from genpipe.cells import Cell, Status
 from genpipe.data.dataset import RESCALINGS, Dataset, open_dataset
 from genpipe.errors import InputError
 from genpipe.families.layers import seed_kernels
-from genpipe.families.spec import FamilySpec, Settings
+from genpipe.families.spec import FamilySpec, ImageShape, Settings
 from genpipe.reporting.images import grid
 from genpipe.surroundings import variables_of_results
 from genpipe.tracking import Picture, Tracker
@@ -126,7 +126,7 @@ class Training:
         self.checkpoints = checkpoints
         self.rows: list[Row] = []
         self.revived_units = 0
-        self.model = build(family, settings)
+        self.model = build(family, settings, dataset.image_shape)
         images = dataset.images("train")
         self.batches = Batches(len(images), settings.batch_size, settings.seed)
         self.rescaling = RESCALINGS[family.rescaling]
@@ -208,7 +208,8 @@ class Training:
         """What is saved: in float32, whatever it was trained in, so that any machine can run it."""
         plain = self.model
         if plain.compute_dtype != "float32":
-            plain = build(self.family, replace(self.settings, precision="float32"))
+            exact = replace(self.settings, precision="float32")
+            plain = build(self.family, exact, self.dataset.image_shape)
             for name, network in self.model.parts.items():
                 plain.parts[name].set_weights(network.get_weights())
         parts: dict[str, keras.Model] = plain.parts
@@ -328,12 +329,12 @@ def decay(epoch: int, epochs: int) -> float:
     return 1 - (1 - LAST_DECAY) * fallen
 
 
-def build(family: FamilySpec, settings: Settings) -> keras.Model:
+def build(family: FamilySpec, settings: Settings, image_shape: ImageShape) -> keras.Model:
     """Make the untrained model that ``settings`` describe; its weights are float32."""
     default = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy(settings.precision))
     try:
-        model = family.build(settings)
+        model = family.build(settings, image_shape)
     finally:
         keras.config.set_dtype_policy(default)
     seed_kernels(model, settings.seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from genpipe.documents import parse_document
 from genpipe.errors import InputError, shown
 
 SPLITS = ("train", "validation", "test")
-IMAGE_SHAPE = (28, 28, 1)
+SIDES = range(8, 97, 4)
+CHANNELS = (1, 3)
+CLASSES = range(2, 1001)
 INFO_FILE = "dataset.json"
 # A picture beside the arrays: the mean image of each class.
 CLASS_MEANS = "class_means.png"
@@ -75,10 +77,10 @@ class Dataset:
 
     Attributes:
         folder: where it lies.
-        name: ``mnist``, ``fashion_mnist`` or ``kmnist``.
+        name: such as ``mnist``.
         digest: ``sha256:…`` over all arrays; equal content has an equal digest.
-        class_names: the ten classes, in the order of the labels.
-        image_shape: ``(28, 28, 1)``.
+        class_names: the classes, in the order of the labels.
+        image_shape: (height, width, channels), such as ``(28, 28, 1)``.
         info: all of ``dataset.json``.
     """
 
@@ -90,12 +92,12 @@ class Dataset:
     info: dict[str, Any]
 
     def images(self, split: str) -> np.ndarray:
-        """(n, 28, 28, 1) uint8, memory-mapped, of ``train``, ``validation`` or ``test``."""
-        return _open_array(self.folder, split, "images", self.size(split))
+        """(n, *image_shape) uint8, memory-mapped, of ``train``, ``validation`` or ``test``."""
+        return _open_array(self.folder, split, "images", (self.size(split), *self.image_shape))
 
     def labels(self, split: str) -> np.ndarray:
-        """(n,) uint8, memory-mapped: each image's place in ``class_names``."""
-        return _open_array(self.folder, split, "labels", self.size(split))
+        """(n,) uint8 or uint16, memory-mapped: each image's place in ``class_names``."""
+        return _open_array(self.folder, split, "labels", (self.size(split),))
 
     def size(self, split: str) -> int:
         """How many images the split holds.
@@ -126,7 +128,7 @@ def open_dataset(folder: str | Path, check: bool = True) -> Dataset:
         name=info["name"],
         digest=info["digest"],
         class_names=tuple(info["class_names"]),
-        image_shape=IMAGE_SHAPE,
+        image_shape=tuple(info["image_shape"]),
         info=info,
     )
     for file, expected in info["files"].items():
@@ -156,16 +158,23 @@ def write_dataset(
 
     Args:
         folder: where to.
-        arrays: images (n, 28, 28, 1) and labels (n,), both uint8, of every split, in the order of
-            ``SPLITS``.
+        arrays: images (n, height, width, channels) uint8 and labels (n,) of every split, in the
+            order of ``SPLITS``.
         name: the data set.
         class_names: its classes, in the order of the labels.
         facts: what else ``dataset.json`` says, such as where the data came from.
+
+    Raises:
+        InputError: no model can read images of that shape, or so many classes.
     """
+    shape = check_shape(arrays["train"][0].shape[1:])
+    if len(class_names) not in CLASSES:
+        raise InputError(f"{len(class_names)} classes: a data set needs 2 to 1,000")
+    label_type = np.uint8 if len(class_names) <= 256 else np.uint16
     files, splits = {}, {}
     for split in SPLITS:
         images, labels = arrays[split]
-        for kind, array in (("images", images), ("labels", labels)):
+        for kind, array in (("images", images), ("labels", labels.astype(label_type))):
             path = folder / _file_name(split, kind)
             np.save(path, array, allow_pickle=False)
             files[path.name] = file_digest(path)
@@ -175,7 +184,7 @@ def write_dataset(
         "name": name,
         "digest": _digest_files(files),
         **facts,
-        "image_shape": list(IMAGE_SHAPE),
+        "image_shape": list(shape),
         "class_names": list(class_names),
         "splits": splits,
         "statistics": statistics_of(arrays),
@@ -188,6 +197,25 @@ def write_dataset(
     info["checksum"] = _checksum(info)
     (folder / INFO_FILE).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     return open_dataset(folder, check=False)
+
+
+def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """The shape of images, (height, width, channels), if models can read it.
+
+    The DCGAN halves and doubles height and width twice.
+
+    Raises:
+        InputError: it is another; the message names the nearest one that would do.
+    """
+    height, width, channels = map(int, shape)
+    if height in SIDES and width in SIDES and channels in CHANNELS:
+        return height, width, channels
+    near = [min(SIDES, key=lambda side: (abs(side - own), -side)) for own in (height, width)]
+    raise InputError(
+        f"images of {height} x {width} pixels with {channels} channels: height and width must be "
+        f"multiples of 4 from {SIDES[0]} to {SIDES[-1]} with 1 or 3 channels; {near[0]} x "
+        f"{near[1]} would do"
+    )
 
 
 def _read_info(folder: Path) -> dict[str, Any]:
@@ -205,8 +233,8 @@ def _read_info(folder: Path) -> dict[str, Any]:
     files = {_file_name(split, kind) for split in SPLITS for kind in ("images", "labels")}
     expectations = {
         "name": lambda value: isinstance(value, str),
-        "class_names": lambda value: isinstance(value, list) and len(value) > 0,
-        "image_shape": lambda value: value == list(IMAGE_SHAPE),
+        "class_names": lambda value: isinstance(value, list) and len(value) in CLASSES,
+        "image_shape": lambda value: check_shape(value) == tuple(value),
         "splits": lambda value: all(isinstance(value[split]["size"], int) for split in SPLITS),
         "files": lambda value: set(value) == files,
         "digest": lambda value: value == _digest_files(info["files"]),
@@ -216,7 +244,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
         try:
             if holds(info[key]):
                 continue
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, ValueError):
             pass
         raise InputError(
             f"{path} is malformed at {key!r} (found {shown(info.get(key))}): "
@@ -225,19 +253,19 @@ def _read_info(folder: Path) -> dict[str, Any]:
     return info
 
 
-def _open_array(folder: Path, split: str, kind: str, size: int) -> np.ndarray:
+def _open_array(folder: Path, split: str, kind: str, expected: tuple[int, ...]) -> np.ndarray:
     path = folder / _file_name(split, kind)
-    expected = (size, *IMAGE_SHAPE) if kind == "images" else (size,)
+    types = (np.uint8,) if kind == "images" else (np.uint8, np.uint16)
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # NumPy raises anything of a damaged header
         raise InputError(
             f"{path} cannot be opened as an array ({error}): ingest the data set again"
         ) from None
-    if array.dtype != np.uint8 or array.shape != expected:
+    if array.dtype not in types or array.shape != expected:
         raise InputError(
-            f"{path} holds {array.dtype} of shape {array.shape}, expected uint8 of shape"
-            f" {expected}: ingest the data set again"
+            f"{path} holds {array.dtype} of shape {array.shape}, expected {types[0].__name__} of "
+            f"shape {expected}: ingest the data set again"
         )
     return array
 

@@ -5,20 +5,21 @@ Images come in as (batch, height, width, channels) float32; codes are (batch, la
 
 from __future__ import annotations
 
+import math
+
 import keras
 import tensorflow as tf
 from keras import layers
 
-IMAGE_SHAPE = (28, 28, 1)
-PIXELS = 28 * 28
+from genpipe.families.spec import ImageShape
 
 
-def build_decoder(latent_size: int, hidden_size: int) -> keras.Model:
+def build_decoder(latent_size: int, hidden_size: int, image_shape: ImageShape) -> keras.Model:
     """Code to image in [0, 1]: code - hidden relu - pixels sigmoid."""
     codes = keras.Input((latent_size,), name="code")
     hidden = layers.Dense(hidden_size, activation="relu")(codes)
-    pixels = layers.Dense(PIXELS, activation="sigmoid", dtype="float32")(hidden)
-    return keras.Model(codes, layers.Reshape(IMAGE_SHAPE, dtype="float32")(pixels), name="decoder")
+    pixels = layers.Dense(math.prod(image_shape), activation="sigmoid", dtype="float32")(hidden)
+    return keras.Model(codes, layers.Reshape(image_shape, dtype="float32")(pixels), name="decoder")
 
 
 class EncoderDecoder(keras.Model):

@@ -17,6 +17,7 @@ from genpipe.errors import InputError, shown
 if TYPE_CHECKING:
     import keras
 
+ImageShape = tuple[int, int, int]  # height, width, channels
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 BATCH_SIZES = (1, 65_536)
@@ -118,8 +119,9 @@ class FamilySpec:
         name: in cells, files and parameters: ``vae``.
         label: in prose: ``VAE``.
         settings: its ``Settings``, one field a setting.
-        build: makes the untrained model of settings, a ``keras.Model`` (docs/extending.md says what
-            the training asks of it). TensorFlow is imported here and nowhere else in the spec.
+        build: makes the untrained model of settings for images of a shape (height, width,
+            channels), a ``keras.Model`` (docs/extending.md says what the training asks of it).
+            TensorFlow is imported here and nowhere else in the spec.
         decoder: its network, by name, that makes images of codes.
         encoder: its network that makes codes of images; empty where it has none.
         discriminator: its network that tells real images from made ones; empty where it has none.
@@ -151,7 +153,7 @@ class FamilySpec:
     name: str
     label: str
     settings: type[Settings]
-    build: Callable[[Any], keras.Model]
+    build: Callable[[Any, ImageShape], keras.Model]
     decoder: str
     encoder: str = ""
     discriminator: str = ""

@@ -19,7 +19,7 @@ from keras import layers
 from genpipe.cells import Status
 from genpipe.data.dataset import RESCALINGS, open_dataset
 from genpipe.families.layers import seed_kernels
-from genpipe.families.spec import EPOCHS, Checked, number
+from genpipe.families.spec import EPOCHS, Checked, ImageShape, number
 from genpipe.metrics.references import measure_references, write_references
 from genpipe.tracking import Tracker
 from genpipe.training import saved
@@ -37,9 +37,9 @@ class ClassifierSettings(Checked):
     seed: int = number(0, (0, 2**31 - 1), "seed of weights, order and dropout")
 
 
-def build_classifier(classes: int) -> keras.Model:
-    """(n, 28, 28, 1) in [0, 1] to class probabilities (n, classes)."""
-    images = keras.Input((28, 28, 1), name="image")
+def build_classifier(classes: int, image_shape: ImageShape) -> keras.Model:
+    """(n, height, width, channels) in [0, 1] to class probabilities (n, classes)."""
+    images = keras.Input(image_shape, name="image")
     x = images
     for filters in (16, 48):
         x = layers.Conv2D(filters, 5, strides=2, padding="same", activation="relu")(x)
@@ -49,7 +49,7 @@ def build_classifier(classes: int) -> keras.Model:
 
 
 def with_features(classifier: keras.Model) -> keras.Model:
-    """(n, 28, 28, 1) in [0, 1] to class probabilities and the last hidden layer, (n, 128)."""
+    """Images in [0, 1] to class probabilities and the last hidden layer, (n, 128)."""
     features = classifier.get_layer("features").output
     return keras.Model(classifier.input, [classifier.output, features], name="judge")
 
@@ -106,7 +106,7 @@ def train_judge(
         for split in ("train", "validation", "test")
     }
     steps = -(-dataset.size("train") // BATCH_SIZE)
-    classifier = build_classifier(len(dataset.class_names))
+    classifier = build_classifier(len(dataset.class_names), dataset.image_shape)
     seed_kernels(classifier, seed)
     schedule = keras.optimizers.schedules.CosineDecay(PEAK_LEARNING_RATE, steps * epochs)
     classifier.compile(

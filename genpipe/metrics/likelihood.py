@@ -4,8 +4,9 @@ Burda et al. 2015, "Importance weighted autoencoders": with k codes for each ima
 ``L_k = E log 1/k sum_i p(x, z_i) / q(z_i | x)`` (their equation 8) lies below log p(x), rises with
 k, and is the ELBO at k = 1. Their evaluation takes k = 5000; at 50 it costs seconds.
 
-The pixels' likelihood is the Gaussian of variance 1/2 that ``784 * mse`` stands for, of real-valued
-pixels: values in papers are of binarized images and a Bernoulli decoder, and do not compare.
+The pixels' likelihood is the Gaussian of variance 1/2 that ``pixels * mse`` stands for, of
+real-valued pixels: values in papers are of binarized images and a Bernoulli decoder, and do not
+compare.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from genpipe.metrics.reconstruction import LOG_NORMALIZER
+from genpipe.metrics.reconstruction import log_normalizer
 
 IMPORTANCE_SAMPLES = 50
 BLOCK = 200  # images at a time: 10,000 decoded ones, 31 MB
@@ -32,8 +33,9 @@ def importance_weighted_bounds(
     """Lower bounds of log p(x), one an image, in nats: (n,) float64.
 
     Args:
-        decode: codes, (m, latent_size) float32, to (m, 28, 28, 1) images in [0, 1].
-        images: (n, 28, 28, 1) in [0, 1].
+        decode: codes, (m, latent_size) float32, to (m, height, width, channels) images in
+            [0, 1].
+        images: (n, height, width, channels) in [0, 1].
         z_mean: (n, latent_size), of q(z | x).
         z_log_var: (n, latent_size), of q(z | x).
         samples: k, codes drawn for each image.
@@ -48,7 +50,8 @@ def importance_weighted_bounds(
         codes = mean + np.exp(log_var / 2) * noise
         decoded = decode(codes.reshape(-1, mean.shape[2])).reshape(len(mean), samples, -1)
         decoded -= images[rows].reshape(len(mean), 1, -1)
-        likelihood = -np.einsum("nkp,nkp->nk", decoded, decoded) - LOG_NORMALIZER
+        squares = np.einsum("nkp,nkp->nk", decoded, decoded)
+        likelihood = -squares - log_normalizer(decoded.shape[2])
         # log p(z) - log q(z | x); the factors of 2 pi cancel.
         ratio = (np.square(noise) + log_var - np.square(codes)).sum(axis=2) / 2
         bounds[rows] = _log_mean_exp((likelihood + ratio).astype(np.float64))

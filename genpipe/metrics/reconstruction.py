@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from genpipe.data.dataset import RESCALINGS
 from genpipe.principal_components import PrincipalComponents
 
-PIXELS = 28 * 28
-# 784 * mse is, up to this constant, the negative log-likelihood of a Gaussian decoder with
-# variance 1/2: log N(x; y, I/2) = -|x - y|^2 - 392 log(pi).
-LOG_NORMALIZER = PIXELS / 2 * float(np.log(np.pi))
+
+def log_normalizer(pixels: int) -> float:
+    """What ``pixels * mse`` lacks to a negative log-likelihood, in nats.
+
+    That of a Gaussian decoder of variance 1/2: log N(x; y, I/2) = -|x - y|^2 - pixels/2 log(pi).
+    """
+    return pixels / 2 * math.log(math.pi)
 
 
 def squared_errors(images: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:
-    """Mean over the pixels of each image, both (n, 28, 28, 1) in [0, 1]: (n,) float64."""
-    return np.square(images - rebuilt).mean(axis=(1, 2, 3), dtype=np.float64)
+    """Mean over the pixels of each image, both (n, ...) in [0, 1]: (n,) float64."""
+    return np.square(images - rebuilt).reshape(len(images), -1).mean(axis=1, dtype=np.float64)
 
 
 def binary_cross_entropy(images: np.ndarray, rebuilt: np.ndarray) -> float:
     """Mean over all pixels in nats, with ``rebuilt`` read as probabilities (clipped as in Keras).
 
-    Both (n, 28, 28, 1) in [0, 1].
+    Both of one shape, in [0, 1].
     """
     likely = np.clip(rebuilt, 1e-7, 1 - 1e-7)
     losses = images * np.log(likely) + (1 - images) * np.log1p(-likely)
@@ -41,9 +46,10 @@ def pixel_components(images: np.ndarray) -> PrincipalComponents:
     """Principal components of the pixels (products in float32, sums in float64).
 
     Args:
-        images: (n, 28, 28, 1) uint8; read in blocks, so a memory map stays one.
+        images: (n, height, width, channels) uint8; read in blocks, so a memory map stays one.
     """
-    total, products = np.zeros(PIXELS), np.zeros((PIXELS, PIXELS))
+    pixels = math.prod(images.shape[1:])
+    total, products = np.zeros(pixels), np.zeros((pixels, pixels))
     for first in range(0, len(images), 5000):
         block = _rows(images[first : first + 5000])
         total += block.sum(axis=0, dtype=np.float64)
@@ -59,14 +65,14 @@ def pca_squared_errors(
 
     Args:
         components: those of the training images' pixels.
-        images: (n, 28, 28, 1) uint8.
+        images: (n, height, width, channels) uint8.
         count: how many components rebuild an image.
     """
     centred = _rows(images) - components.mean.astype(np.float32)
     left = centred @ components.directions[:, count:].astype(np.float32)
-    errors: np.ndarray = np.square(left).sum(axis=1, dtype=np.float64) / PIXELS
+    errors: np.ndarray = np.square(left).sum(axis=1, dtype=np.float64) / centred.shape[1]
     return errors
 
 
 def _rows(images: np.ndarray) -> np.ndarray:
-    return RESCALINGS["unit"].apply(images).reshape(len(images), PIXELS)
+    return RESCALINGS["unit"].apply(images).reshape(len(images), -1)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from genpipe.data.dataset import IMAGE_SHAPE, RESCALINGS, Dataset
+from genpipe.data.dataset import RESCALINGS, Dataset
 from genpipe.documents import parse_document
 from genpipe.errors import InputError
 from genpipe.metrics.frechet import Gaussian
@@ -50,7 +50,7 @@ def measure_references(
         "training_images": np.asarray(train[chosen]),
         "validation_images": np.asarray(validation[:count]),
         "pixel_gaussian": _pixel_gaussian(np.asarray(train[:MOST]), count, generator),
-        "noise": generator.integers(0, 256, (count, *IMAGE_SHAPE), np.uint8),
+        "noise": generator.integers(0, 256, (count, *dataset.image_shape), np.uint8),
     }
     references = {}
     evaluators = {
@@ -93,4 +93,4 @@ def _pixel_gaussian(images: np.ndarray, count: int, generator: np.random.Generat
     fitted = Gaussian.fit(unit.apply(images).reshape(len(images), -1))
     noise = generator.standard_normal((count, len(fitted.mean)), np.float32)
     drawn = fitted.mean + noise @ fitted.root.astype(np.float32)
-    return unit.inverse(drawn).reshape(count, *IMAGE_SHAPE)
+    return unit.inverse(drawn).reshape(count, *images.shape[1:])

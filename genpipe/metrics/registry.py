@@ -61,7 +61,8 @@ _FIGURES: dict[str, Metric] = {
         "Reconstruction loss",
         "",
         "lower",
-        "The first loss term of a VAE: 784 times the mean squared error, with sampled codes.",
+        "The first loss term of a VAE: the mean squared error times the number of pixels (784 of "
+        "MNIST), with sampled codes.",
     ),
     "kl_divergence": Metric(
         "KL divergence",
@@ -196,19 +197,19 @@ _FIGURES: dict[str, Metric] = {
         "Digits covered",
         "digits",
         "higher",
-        "How many of the ten classes the judge finds among the samples.",
+        "How many of the classes the judge finds among the samples.",
     ),
     "largest_digit_share": Metric(
         "Largest digit share",
         "share",
         "lower",
-        "Share of the samples that fall to the most frequent class; 10% is even.",
+        "Share of the samples that fall to the most frequent class; of ten classes 10% is even.",
     ),
     "digit_entropy": Metric(
         "Entropy of digits",
         "nats",
         "higher",
-        "Entropy of the shares of the ten classes among the samples; 2.30 is even.",
+        "Entropy of the shares of the classes among the samples; of ten classes 2.30 is even.",
     ),
     "frechet_distance": Metric(
         "Fréchet distance",

@@ -18,6 +18,8 @@ from genpipe.metrics.samples import COVERED_SHARE
 from genpipe.reporting.curves import points_of
 from genpipe.reporting.leaderboard import Result, best_results, file_of
 
+NAMED = 10  # classes in a sentence
+
 
 def lead(best: Result, results: Sequence[Result]) -> str:
     """By how much the best cell of a family leads the next, as a sentence; empty if it is alone.
@@ -77,29 +79,43 @@ def samples_caption(result: Result, prefix: str = "") -> str:
     share = format_metric("largest_digit_share", result.metrics.get(f"{prefix}largest_digit_share"))
     distance = format_metric("frechet_distance", result.metrics.get(f"{prefix}frechet_distance"))
     missing = "" if prefix else _missing_digits(result)
-    told = f"{covered:.0f} of 10 digits{missing}, largest share {share}, confidence {confidence}"
+    names = class_names(result)
+    what = "digits" if all(name.isdecimal() for name in names) else "classes"
+    seen = f"{format_metric('digits_covered', covered)} of {len(names)} {what}{missing}"
+    told = f"{seen}, largest share {share}, confidence {confidence}"
     told += "" if prefix else _least_covered(result)
     return f"Fréchet distance {distance}; {told}" if distance else told
 
 
+def class_names(result: Result) -> list[str]:
+    """The classes of a cell's data; the ten digits if its samples name none."""
+    names = _read(result.samples).get("class_names")
+    return [str(name) for name in names] if isinstance(names, list) else list("0123456789")
+
+
 def _missing_digits(result: Result) -> str:
-    """The digits that hardly any sample shows, as `` (hardly a 4, 5)``."""
-    shares = _read(result.samples).get("digit_shares")
+    """The classes that hardly any sample shows, as `` (hardly a 4, 5)``."""
+    shares = _read(result.samples).get("digit_shares") or ()
     try:
-        missing = [str(digit) for digit, share in enumerate(shares or ()) if share < COVERED_SHARE]
+        named = zip(class_names(result), shares, strict=False)
+        missing = [name for name, share in named if share < COVERED_SHARE]
     except TypeError:  # no list, or not of numbers
         return ""
-    return f" (hardly a {', '.join(missing)})" if missing else ""
+    told = ", ".join(missing[:NAMED]) + (
+        f" and {len(missing) - NAMED} more" * (len(missing) > NAMED)
+    )
+    return f" (hardly a {told})" if missing else ""
 
 
 def _least_covered(result: Result) -> str:
-    """The digit with the lowest coverage, as ``; least covered: 8, 3.1%``."""
-    coverage = _read(result.samples).get("digit_coverage")
+    """The class with the lowest coverage, as ``; least covered: 8, 3.1%``."""
+    coverage = _read(result.samples).get("digit_coverage") or ()
     try:
-        share, digit = min((float(share), digit) for digit, share in enumerate(coverage or ()))
+        named = zip(class_names(result), coverage, strict=False)
+        share, name = min((float(share), name) for name, share in named)
     except (TypeError, ValueError):  # no list, an empty one, or not of numbers
         return ""
-    return f"; least covered: {digit}, {format_metric('coverage', share)}"
+    return f"; least covered: {name}, {format_metric('coverage', share)}"
 
 
 def areas_caption(result: Result) -> str:

@@ -19,6 +19,11 @@ PLANE_COLOUR = "#0d1219"
 LINE_COLOUR = "#c9d4df"
 
 
+def plain(image: np.ndarray) -> np.ndarray:
+    """A (height, width, channels) image as pictures are written: grey without channels."""
+    return image[..., 0] if image.shape[-1] == 1 else image
+
+
 def grid(images: np.ndarray, columns: int, *, zoom: int = 1, gap: int = 2) -> np.ndarray:
     """Lay images out in rows.
 

@@ -19,6 +19,7 @@ from genpipe.metrics.registry import METRICS, REFERENCES, SAMPLERS, format_metri
 from genpipe.reporting.captions import (
     active_units,
     areas_caption,
+    class_names,
     lead,
     metric_of,
     samples_caption,
@@ -261,7 +262,7 @@ def _shown(name: str, result: Result) -> str:
     if text and name in ("active_units", "dead_units"):
         return f"{text} of {result.cell.latent_size}"
     if text and name == "digits_covered":
-        return f"{text} of 10"
+        return f"{text} of {len(class_names(result))}"
     return text
 
 

@@ -186,8 +186,10 @@ def _samples(content: bytes) -> np.ndarray:
         images: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
     except Exception:  # NumPy raises anything of a damaged header
         return nothing
-    plain = images.ndim == 4 and images.shape[-1] == 1 and images.dtype == np.uint8
-    return images[:MOST_DIGITS, ..., 0] if plain else nothing
+    if images.ndim != 4 or images.dtype != np.uint8:
+        return nothing
+    grey = images[:MOST_DIGITS].mean(axis=-1)  # a terminal's blocks have no colours
+    return np.rint(grey).astype(np.uint8)
 
 
 def _parse(content: bytes, uri: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from genpipe.data.readers.published import IMAGE_SHAPE
 from genpipe.families.registry import find_family
 from pipelines.local.train import import_tensorflow_quietly
 
@@ -125,7 +126,7 @@ def our_loop(case: Case, images: np.ndarray, options: dict[str, Any]) -> Callabl
 
     settings = family.settings(latent_size=case.latent_size, batch_size=case.batch_size, **options)
     loop = TrainingLoop(
-        build(family, settings),
+        build(family, settings, IMAGE_SHAPE),
         images,
         rescaling=RESCALINGS[family.rescaling],
         batches=Batches(len(images), case.batch_size, settings.seed),
@@ -152,7 +153,7 @@ def operations(case: Case) -> float:
     from components.train.train import build
 
     family = find_family(case.family)
-    model = build(family, family.settings(latent_size=case.latent_size))
+    model = build(family, family.settings(latent_size=case.latent_size), IMAGE_SHAPE)
     forward = {name: 2 * sum(map(products, part.layers)) for name, part in model.parts.items()}
     if case.family == "dcgan":
         return 4 * forward["generator"] + 8 * forward["discriminator"]

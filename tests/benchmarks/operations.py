@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from components.train.step import give_each_operation_a_thread
+from genpipe.data.readers.published import IMAGE_SHAPE
 
 STEPS = 20
 SHOWN = 16
@@ -30,7 +31,7 @@ def main() -> None:
 
     images = np.random.default_rng(0).integers(0, 256, (6000, 28, 28, 1), np.uint8)
     loop = TrainingLoop(
-        build(FAMILY, DCGANSettings(latent_size=100)),
+        build(FAMILY, DCGANSettings(latent_size=100), IMAGE_SHAPE),
         images,
         rescaling=RESCALINGS["symmetric"],
         batches=Batches(len(images), 32, 0),

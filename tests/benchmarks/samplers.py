@@ -28,7 +28,8 @@ from genpipe.sampling import FITTED_CODES, FittedMixture, GaussianMixture, Stand
 from genpipe.training.saved import SavedModel
 
 DRAWN = 10_000
-EPOCHS = 60
+EPOCHS = 30
+MOST_SEEDS = 3
 BATCH_SIZE = 512
 Draw = Callable[[int], np.ndarray]
 
@@ -171,9 +172,8 @@ def measure(run: Path, cell: str, data: Dataset, judge: SavedModel) -> None:
     """Print a row a sampler, with the spread over the seeds that the run has of the cell."""
     test = Gaussian.fit(judge_features(judge, data.images("test")))
     rows: dict[str, list[tuple[float, float, float, str]]] = {}
-    for folder in sorted(run.glob(f"train-{cell}/model")) + sorted(
-        run.glob(f"train-{cell}@*/model")
-    ):
+    plain, seeds = (sorted(run.glob(f"train-{cell}{kind}/model")) for kind in ("", "@*"))
+    for folder in [*plain, *seeds][:MOST_SEEDS]:
         model = SavedModel(folder)
         codes, others = (model.encode(data.images(split)) for split in ("train", "test"))
         began = time.perf_counter()

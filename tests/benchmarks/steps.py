@@ -32,7 +32,7 @@ def distances(root: Path, latent_size: int, seed: int, points: list[int]) -> lis
     data, judge = open_dataset(root / "data"), SavedModel(root / "judge")
     test = Gaussian.fit(judge_features(judge, data.images("test")))
     settings = FAMILY.settings(latent_size=latent_size, seed=seed)
-    model, images = build(FAMILY, settings), data.images("train")
+    model, images = build(FAMILY, settings, data.image_shape), data.images("train")
     symmetric = RESCALINGS["symmetric"]
     loop = TrainingLoop(
         model,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from genpipe.families.autoencoder.spec import AutoencoderSettings
-from genpipe.families.spec import FamilySpec, number
+from genpipe.families.spec import FamilySpec, ImageShape, number
 
 if TYPE_CHECKING:
     import keras
@@ -23,7 +23,7 @@ class DenoisingSettings(AutoencoderSettings):
     masked_share: float = number(0.25, (0.0, 0.9), "share of the pixels that are set to 0")
 
 
-def build(settings: DenoisingSettings) -> keras.Model:
+def build(settings: DenoisingSettings, image_shape: ImageShape) -> keras.Model:
     """The untrained model."""
     import keras
     import tensorflow as tf
@@ -32,7 +32,7 @@ def build(settings: DenoisingSettings) -> keras.Model:
 
     class DenoisingAutoencoder(Autoencoder):
         def __init__(self) -> None:
-            super().__init__(settings)
+            super().__init__(settings, image_shape)
             self.mask = keras.random.SeedGenerator(settings.seed)
 
         def losses_of(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:

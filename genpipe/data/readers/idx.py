@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from genpipe import storage
-from genpipe.data.dataset import IMAGE_SHAPE
-from genpipe.data.readers.published import DATASETS, FILES, SIZES, plain_names
+from genpipe.data.readers.published import DATASETS, FILES, IMAGE_SHAPE, SIZES, plain_names
 from genpipe.errors import InputError
 
 HEADERS = {"images": 16, "labels": 8}  # bytes before the first value

@@ -9,6 +9,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
+IMAGE_SHAPE = (28, 28, 1)
 SIZES = {"train": 60_000, "test": 10_000}
 
 

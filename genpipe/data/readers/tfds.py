@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from genpipe.data.dataset import IMAGE_SHAPE
-from genpipe.data.readers.published import DATASETS, SIZES
+from genpipe.data.readers.published import DATASETS, IMAGE_SHAPE, SIZES
 from genpipe.errors import InputError, StepError
 from genpipe.tracking import Tracker
 

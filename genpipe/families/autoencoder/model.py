@@ -1,6 +1,7 @@
-"""The autoencoder of the tutorial: 784 - 512 relu - code - 512 relu - 784 sigmoid.
+"""The autoencoder of the tutorial: pixels - 512 relu - code - 512 relu - pixels sigmoid.
 
-Images come in as (batch, 28, 28, 1) float32 in [0, 1]; codes are (batch, latent_size).
+Images come in as (batch, height, width, channels) float32 in [0, 1]; codes are
+(batch, latent_size).
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import tensorflow as tf
 from keras import layers
 
 from genpipe.families.autoencoder.spec import AutoencoderSettings
-from genpipe.families.encoder_decoder import IMAGE_SHAPE, EncoderDecoder, build_decoder
+from genpipe.families.encoder_decoder import EncoderDecoder, build_decoder
+from genpipe.families.spec import ImageShape
 
 
-def build_encoder(settings: AutoencoderSettings) -> keras.Model:
+def build_encoder(settings: AutoencoderSettings, image_shape: ImageShape) -> keras.Model:
     """Image to code."""
-    images = keras.Input(IMAGE_SHAPE, name="image")
+    images = keras.Input(image_shape, name="image")
     hidden = layers.Flatten()(images)
     hidden = layers.Dense(settings.hidden_size, activation="relu")(hidden)
     code = layers.Dense(
@@ -27,9 +29,10 @@ def build_encoder(settings: AutoencoderSettings) -> keras.Model:
 class Autoencoder(EncoderDecoder):
     """Encoder and decoder trained together by mean squared error."""
 
-    def __init__(self, settings: AutoencoderSettings) -> None:
-        decoder = build_decoder(settings.latent_size, settings.hidden_size)
-        super().__init__("autoencoder", build_encoder(settings), decoder, settings.learning_rate)
+    def __init__(self, settings: AutoencoderSettings, image_shape: ImageShape) -> None:
+        encoder = build_encoder(settings, image_shape)
+        decoder = build_decoder(settings.latent_size, settings.hidden_size, image_shape)
+        super().__init__("autoencoder", encoder, decoder, settings.learning_rate)
 
     def losses_of(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """``loss``: the mean squared error over all pixels of the batch."""
@@ -45,7 +48,8 @@ class Autoencoder(EncoderDecoder):
         the decoder learns to use it before any gradient can push it back to death.
 
         Args:
-            images: (n, 28, 28, 1) float32 in [0, 1], enough to distinguish dead from rare.
+            images: (n, height, width, channels) float32 in [0, 1], enough to distinguish dead from
+                rare.
             seed: of the new weights.
         """
         dead = tf.reduce_all(self.encoder(images) == 0, axis=0)

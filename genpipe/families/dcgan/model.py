@@ -1,9 +1,12 @@
 """The DCGAN of Keras-GAN (after Radford et al. 2015).
 
-Images are (batch, 28, 28, 1) float32 in [-1, 1]; noise is (batch, latent_size) from N(0, I).
+Images are (batch, height, width, channels) float32 in [-1, 1]; noise is (batch, latent_size) from
+N(0, I).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,24 +20,31 @@ from genpipe.families.layers import (
     OneChannelConv2D,
     UpsampledConv2D,
 )
+from genpipe.families.spec import ImageShape
 
 
-def build_generator(latent_size: int) -> keras.Model:
-    """Noise to image."""
+def build_generator(latent_size: int, image_shape: ImageShape) -> keras.Model:
+    """Noise to image; height and width are multiples of 4."""
+    height, width, channels = image_shape
     noise = keras.Input((latent_size,), name="noise")
-    x = layers.Dense(128 * 7 * 7, activation="relu")(noise)
-    x = layers.Reshape((7, 7, 128))(x)
+    x = layers.Dense(128 * (height // 4) * (width // 4), activation="relu")(noise)
+    x = layers.Reshape((height // 4, width // 4, 128))(x)
     for filters in (128, 64):
         x = UpsampledConv2D(filters)(x)
         x = FusedBatchNormalization(momentum=0.8)(x)
         x = layers.ReLU()(x)
-    images = OneChannelConv2D(activation="tanh", dtype="float32")(x)
-    return keras.Model(noise, images, name="generator")
+    output: dict[str, Any] = {"activation": "tanh", "dtype": "float32"}
+    last = (
+        OneChannelConv2D(**output)
+        if channels == 1
+        else layers.Conv2D(channels, 3, padding="same", **output)
+    )
+    return keras.Model(noise, last(x), name="generator")
 
 
-def build_discriminator(seed: int) -> keras.Model:
+def build_discriminator(image_shape: ImageShape, seed: int) -> keras.Model:
     """Image to the probability that it is real."""
-    images = keras.Input((28, 28, 1), name="image")
+    images = keras.Input(image_shape, name="image")
     x = images
     for filters, stride in ((32, 2), (64, 2), (128, 2), (256, 1)):
         x = layers.Conv2D(filters, 3, strides=stride, padding="same")(x)
@@ -62,11 +72,11 @@ class DCGAN(keras.Model):
 
     METRICS = ("loss", "discriminator_loss", "generator_loss", "discriminator_accuracy")
 
-    def __init__(self, settings: DCGANSettings) -> None:
+    def __init__(self, settings: DCGANSettings, image_shape: ImageShape) -> None:
         super().__init__(name="dcgan")
         self.latent_size = settings.latent_size
-        self.generator = build_generator(settings.latent_size)
-        self.discriminator = build_discriminator(settings.seed)
+        self.generator = build_generator(settings.latent_size, image_shape)
+        self.discriminator = build_discriminator(image_shape, settings.seed)
         self.noise = keras.random.SeedGenerator(settings.seed)
         # Up to its first normalisation the generator makes the same of noise in every pass.
         first = next(x for x in self.generator.layers if isinstance(x, FusedBatchNormalization))

@@ -1,27 +1,25 @@
 """The variational autoencoder (Kingma & Welling 2013, appendix C.2 with Gaussian pixels).
 
-784 - 512 relu - (z_mean, z_log_var) - z - 512 relu - 784 sigmoid. Images come in as
-(batch, 28, 28, 1) float32 in [0, 1]; z is (batch, latent_size).
+pixels - 512 relu - (z_mean, z_log_var) - z - 512 relu - pixels sigmoid. Images come in as
+(batch, height, width, channels) float32 in [0, 1]; z is (batch, latent_size).
 """
 
 from __future__ import annotations
+
+import math
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from genpipe.families.encoder_decoder import (
-    IMAGE_SHAPE,
-    PIXELS,
-    EncoderDecoder,
-    build_decoder,
-)
+from genpipe.families.encoder_decoder import EncoderDecoder, build_decoder
+from genpipe.families.spec import ImageShape
 from genpipe.families.vae.spec import VAESettings
 
 
-def build_encoder(settings: VAESettings) -> keras.Model:
+def build_encoder(settings: VAESettings, image_shape: ImageShape) -> keras.Model:
     """Image to the mean and the log variance of its posterior."""
-    images = keras.Input(IMAGE_SHAPE, name="image")
+    images = keras.Input(image_shape, name="image")
     hidden = layers.Flatten()(images)
     hidden = layers.Dense(settings.hidden_size, activation="relu")(hidden)
     z_mean = layers.Dense(settings.latent_size, dtype="float32", name="z_mean")(hidden)
@@ -51,13 +49,15 @@ def kl_divergence(z_mean: tf.Tensor, z_log_var: tf.Tensor) -> tf.Tensor:
 
 
 class VAE(EncoderDecoder):
-    """Encoder and decoder trained on ``784 * mse + beta * KL``."""
+    """Encoder and decoder trained on ``pixels * mse + beta * KL``."""
 
     METRICS = ("loss", "reconstruction_loss", "kl_divergence")
 
-    def __init__(self, settings: VAESettings) -> None:
-        decoder = build_decoder(settings.latent_size, settings.hidden_size)
-        super().__init__("vae", build_encoder(settings), decoder, settings.learning_rate)
+    def __init__(self, settings: VAESettings, image_shape: ImageShape) -> None:
+        encoder = build_encoder(settings, image_shape)
+        decoder = build_decoder(settings.latent_size, settings.hidden_size, image_shape)
+        super().__init__("vae", encoder, decoder, settings.learning_rate)
+        self.pixels = math.prod(image_shape)
         self.beta = settings.beta
         self.noise = keras.random.SeedGenerator(settings.seed)
 
@@ -69,13 +69,14 @@ class VAE(EncoderDecoder):
     def losses_of(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """``loss`` and its parts, means over the batch, with codes sampled once.
 
-        ``reconstruction_loss`` is 784 times the mean squared error, ``kl_divergence`` is in
-        nats, ``loss`` is their sum with the divergence weighed by ``beta``.
+        ``reconstruction_loss`` is the mean squared error times the number of pixels (of all
+        channels), ``kl_divergence`` is in nats, ``loss`` is their sum with the divergence weighed
+        by ``beta``.
         """
         z_mean, z_log_var = self.encoder(images, training=training)
         noise = draw_noise(z_mean, tf.cast(self.noise.next(), tf.int32))
         decoded = self.decoder(reparameterize(z_mean, z_log_var, noise), training=training)
-        reconstruction_loss = PIXELS * tf.reduce_mean(tf.square(decoded - images))
+        reconstruction_loss = self.pixels * tf.reduce_mean(tf.square(decoded - images))
         divergence = tf.reduce_mean(kl_divergence(z_mean, z_log_var))
         return {
             "loss": reconstruction_loss + self.beta * divergence,

@@ -13,6 +13,7 @@ from components.sample.sample import MAX_SAMPLES, sample
 from components.train.train import build
 from genpipe.cells import Status
 from genpipe.data.dataset import SPLITS, Dataset, write_dataset
+from genpipe.data.readers.published import IMAGE_SHAPE
 from genpipe.errors import InputError
 from genpipe.families.registry import find_family
 from genpipe.metrics.classifier import build_classifier, with_features
@@ -63,12 +64,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         family: save(
             root / family,
             family,
-            build(spec := find_family(family), spec.settings(latent_size=3, **options)).parts,
+            build(
+                spec := find_family(family), spec.settings(latent_size=3, **options), IMAGE_SHAPE
+            ).parts,
             latent_size=3,
         )
         for family, options in OPTIONS.items()
     }
-    classifier = build_classifier(10)
+    classifier = build_classifier(10, IMAGE_SHAPE)
     networks = {"classifier": classifier, "judge": with_features(classifier)}
     return {**made, "judge": save(root / "judge", "judge", networks)}
 
@@ -172,6 +175,7 @@ def test_an_autoencoder_is_also_sampled_from_a_gaussian_fitted_to_its_codes(
         *("samples.npy", "grid.png", "grid.npy", "metrics.json"),
         *("samples_fitted_gaussian.npy", "grid_fitted_gaussian.png", "grid_fitted_gaussian.npy"),
         *("samples_mixture.npy", "grid_mixture.png", "grid_mixture.npy"),
+        *("sampler_fitted_gaussian.npz", "sampler_mixture.npz"),
     }
     fitted = np.load(tmp_path / "samples_fitted_gaussian.npy")
     assert (fitted.shape, fitted.dtype) == ((40, 28, 28, 1), np.uint8)

@@ -16,6 +16,7 @@ from genpipe.families.registry import all_families
 PROGRAM = """
 import json, sys
 from pathlib import Path
+from genpipe.cells import Cell
 from genpipe.families.registry import all_families, find_family
 from genpipe.tracking import Tracker
 from components.train.train import train

@@ -21,7 +21,7 @@ from genpipe.cells import Cell, Status
 from genpipe.data.dataset import Dataset
 from genpipe.errors import InputError
 from genpipe.families.registry import all_families, find_family
-from genpipe.families.spec import FamilySpec, Settings
+from genpipe.families.spec import FamilySpec, ImageShape, Settings
 from genpipe.families.vae.spec import VAESettings
 from genpipe.tracking import Picture, Tracker
 from genpipe.tracking.progress import Progress
@@ -377,8 +377,10 @@ def test_a_late_divergence_keeps_the_history_until_then(
 ) -> None:
     """The loss is NaN from step 17, after the VAE's first epoch and the DCGAN's first mark."""
 
-    def build_breaking(family: FamilySpec, settings: Settings) -> keras.Model:
-        model = build(family, settings)
+    def build_breaking(
+        family: FamilySpec, settings: Settings, image_shape: ImageShape
+    ) -> keras.Model:
+        model = build(family, settings, image_shape)
         optimizer = model.generator_optimizer if family.name == "dcgan" else model.optimizer
         whole_step = model.train_step
 

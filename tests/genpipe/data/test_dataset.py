@@ -116,7 +116,7 @@ def test_a_broken_description_is_refused(tmp_path: Path, text: str, told: str) -
     [
         ("digest", "sha256:0"),
         ("class_names", []),
-        ("image_shape", [32, 32, 3]),
+        ("image_shape", [30, 30, 1]),
         ("splits", {"train": {}}),
         ("files", {"../../secret": "sha256:0"}),
     ],

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from genpipe.data.readers.published import IMAGE_SHAPE
 from genpipe.families.autoencoder.model import Autoencoder
 from genpipe.families.autoencoder.spec import AutoencoderSettings
 
@@ -20,7 +21,9 @@ def dense_layers(network: keras.Model) -> list[tuple[int, str]]:
 
 def tiny(latent_size: int = 4, **options: str) -> Autoencoder:
     keras.utils.set_random_seed(0)
-    return Autoencoder(AutoencoderSettings(latent_size=latent_size, hidden_size=16, **options))
+    return Autoencoder(
+        AutoencoderSettings(latent_size=latent_size, hidden_size=16, **options), IMAGE_SHAPE
+    )
 
 
 @pytest.fixture
@@ -34,7 +37,9 @@ def images() -> tf.Tensor:
 
 @pytest.mark.parametrize("activation", ["relu", "linear"])
 def test_the_architecture_is_784_512_code_512_784(activation: str) -> None:
-    model = Autoencoder(AutoencoderSettings(latent_size=10, code_activation=activation))
+    model = Autoencoder(
+        AutoencoderSettings(latent_size=10, code_activation=activation), IMAGE_SHAPE
+    )
 
     assert dense_layers(model.encoder) == [(512, "relu"), (10, activation)]
     assert dense_layers(model.decoder) == [(512, "relu"), (784, "sigmoid")]
@@ -45,7 +50,9 @@ def test_the_architecture_is_784_512_code_512_784(activation: str) -> None:
 
 
 def test_the_learning_rate_is_the_settings(images: tf.Tensor) -> None:
-    model = Autoencoder(AutoencoderSettings(latent_size=2, hidden_size=4, learning_rate=0.01))
+    model = Autoencoder(
+        AutoencoderSettings(latent_size=2, hidden_size=4, learning_rate=0.01), IMAGE_SHAPE
+    )
 
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
 

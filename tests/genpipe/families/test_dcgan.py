@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from components.train.train import build
+from genpipe.data.readers.published import IMAGE_SHAPE
 from genpipe.families.dcgan.model import DCGAN, build_discriminator, build_generator
 from genpipe.families.dcgan.spec import DCGANSettings
 from genpipe.families.layers import ByteDropout, FusedBatchNormalization, UpsampledConv2D
@@ -25,7 +26,7 @@ def images() -> tf.Tensor:
 
 def tiny(seed: int = 0) -> DCGAN:
     keras.utils.set_random_seed(seed)
-    return build(find_family("dcgan"), DCGANSettings(latent_size=2, seed=seed))
+    return build(find_family("dcgan"), DCGANSettings(latent_size=2, seed=seed), IMAGE_SHAPE)
 
 
 def with_bytes() -> Callable[[keras.layers.Layer], keras.layers.Layer]:
@@ -50,7 +51,7 @@ def moved(before: list[np.ndarray], network: keras.Model) -> bool:
 
 
 def test_the_generator_is_that_of_keras_gan() -> None:
-    network = build_generator(100)
+    network = build_generator(100, IMAGE_SHAPE)
     kinds = [type(layer).__name__ for layer in network.layers]
     shapes = [layer.output.shape[1:] for layer in network.layers]
 
@@ -76,7 +77,7 @@ def test_the_generator_is_that_of_keras_gan() -> None:
 
 
 def test_the_discriminator_is_that_of_keras_gan() -> None:
-    network = build_discriminator(seed=0)
+    network = build_discriminator(IMAGE_SHAPE, seed=0)
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     kinds = [type(layer).__name__ for layer in network.layers]
 
@@ -105,7 +106,7 @@ def test_normalisation_slopes_and_dropout_have_the_sources_figures() -> None:
     }
     found = [
         (type(layer).__name__, getattr(layer, figures[type(layer)]))
-        for network in (build_generator(2), build_discriminator(0))
+        for network in (build_generator(2, IMAGE_SHAPE), build_discriminator(IMAGE_SHAPE, 0))
         for layer in network.layers
         if type(layer) in figures
     ]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from genpipe.data.readers.published import IMAGE_SHAPE
 from genpipe.families.dcgan.model import build_generator
 from genpipe.families.layers import (
     ByteDropout,
@@ -152,7 +153,7 @@ def test_only_the_seed_fixes_the_kernels() -> None:
     weights = []
     for state, seed in ((1, 0), (2, 0), (2, 1)):
         global_random.seed(state)  # as if another thread had drawn from it
-        generator = build_generator(2)
+        generator = build_generator(2, IMAGE_SHAPE)
         seed_kernels(generator, seed)
         weights.append([w.numpy() for w in generator.weights if w.name == "kernel"])
     first, again, other = weights

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from genpipe.data.readers.published import IMAGE_SHAPE
 from genpipe.families.vae.model import VAE, kl_divergence, reparameterize
 from genpipe.families.vae.spec import VAESettings
 
@@ -20,11 +21,11 @@ def images() -> tf.Tensor:
 
 def tiny(**options: float) -> VAE:
     keras.utils.set_random_seed(0)
-    return VAE(VAESettings(latent_size=3, hidden_size=16, **options))  # type: ignore[arg-type]
+    return VAE(VAESettings(latent_size=3, hidden_size=16, **options), IMAGE_SHAPE)  # type: ignore[arg-type]
 
 
 def test_the_architecture_is_that_of_the_paper() -> None:
-    model = VAE(VAESettings(latent_size=10))
+    model = VAE(VAESettings(latent_size=10), IMAGE_SHAPE)
 
     dense = keras.layers.Dense
     encoder = [layer for layer in model.encoder.layers if isinstance(layer, dense)]

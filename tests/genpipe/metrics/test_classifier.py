@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from genpipe.data.dataset import RESCALINGS, Dataset
+from genpipe.data.readers.published import IMAGE_SHAPE
 from genpipe.errors import InputError
 from genpipe.metrics.classifier import build_classifier, train_judge
 from genpipe.metrics.references import read_references
@@ -39,7 +40,7 @@ def trained(
 
 
 def test_the_judge_is_as_described() -> None:
-    network = build_classifier(10)
+    network = build_classifier(10, IMAGE_SHAPE)
 
     assert (network.input_shape, network.output_shape) == ((None, 28, 28, 1), (None, 10))
     shapes = [layer.output.shape[1:] for layer in network.layers]

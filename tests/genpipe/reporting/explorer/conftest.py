@@ -37,7 +37,7 @@ def principal_decoder(family: str, latent_size: int, digits: Dataset, folder: Pa
     codes = (logits - mean) @ components.T / 5
     # Of two relu units a component, one has its positive part, one its negative part.
     signs = np.concatenate([np.eye(latent_size), -np.eye(latent_size)], axis=1)
-    decoder = build_decoder(latent_size, 2 * latent_size)
+    decoder = build_decoder(latent_size, 2 * latent_size, (28, 28, 1))
     decoder.set_weights([signs, np.zeros(2 * latent_size), 5 * signs.T @ components, mean])
     model, labels = saved(folder, family, latent_size, decoder=decoder), digits.labels("test")
     cell = decode_planes(model, CLASSES, codes, np.asarray(labels))
