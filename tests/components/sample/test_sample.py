@@ -111,6 +111,7 @@ def test_samples_their_grid_and_their_scores_are_written(
             for kind in samplers
             for name in (f"samples{kind}.npy", f"grid{kind}.png", f"grid{kind}.npy")
         ),
+        *(f"sampler{kind}.npz" for kind in samplers if kind),
     }
     images = np.load(tmp_path / "samples.npy", allow_pickle=False)
     assert (images.shape, images.dtype) == ((40, 28, 28, 1), np.uint8)
