@@ -54,7 +54,9 @@ def latent_size_chart(series: Sequence[Series], *, label: str, share: bool = Fal
         return Markup("")
     width, height, left, right, top, bottom = 380, 260, 48, 12, 10, 46
     sizes = sorted({x for x, _ in points})
-    y_ticks = [0, 0.25, 0.5, 0.75, 1] if share else nice_ticks(0, max(y for _, y in points) or 1, 5)
+    ends = (interval[1] for line in series for interval in line.intervals if interval)
+    highest = max(*ends, *(y for _, y in points), 0.0)
+    y_ticks = [0, 0.25, 0.5, 0.75, 1] if share else nice_ticks(0, highest or 1, 5)
     span = math.log(sizes[-1] / sizes[0]) or 1.0
 
     def place_x(x: float) -> float:

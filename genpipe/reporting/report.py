@@ -231,15 +231,10 @@ def _card(
     result: Result, results: Sequence[Result], pictures: Mapping[Path, str]
 ) -> dict[str, Any]:
     family = result.cell.family
-    file = _card_file(result)
-
-    def spread(name: str) -> list[str]:
-        """Over the seeds, where there are several."""
-        reach = _reach(name, result) if several_seeds([result]) else ""
-        return [reach] if reach else []
+    file, spread = _card_file(result), several_seeds([result])
 
     metrics = [
-        (METRICS[name].label, " ".join([_shown(name, result), *spread(name)]))
+        (METRICS[name].label, _shown(name, result), _reach(name, result) if spread else "")
         for name in family.shown
         if result.metrics.get(name) is not None
     ]
