@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.benchmarks.overhead import STEPS, Step
+from tests.benchmarks.quality import hold
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
@@ -12,3 +16,32 @@ def test_the_benchmark_gives_each_step_inputs_that_it_has(step: Step) -> None:
 
     required = {name for name, one in spec.inputs.items() if not one.optional}
     assert required <= given <= set(spec.inputs)
+
+
+def test_the_bars_go_by_the_mean_over_seeds_and_some_by_each(tmp_path: Path) -> None:
+    """Of a DCGAN of 4,000 steps: its distance by the mean, its digits and shares by every seed."""
+    rows = [
+        {
+            "family": "dcgan",
+            "latent_size": 100,
+            "cell_seed": seed,
+            "metrics": {
+                "digits_covered": 10,
+                "largest_digit_share": share,
+                "frechet_distance": distance,
+                "steps": 4000,
+            },
+        }
+        for seed, (share, distance) in enumerate([(0.2, 25.0), (0.3, 17.0)])
+    ]
+    mean = {**rows[0], "metrics": {**rows[0]["metrics"], "frechet_distance": 21.0}}
+    del mean["cell_seed"]
+    (tmp_path / "leaderboard.json").write_text(json.dumps({"cells": rows, "over_seeds": [mean]}))
+    (tmp_path / "judge" / "model").mkdir(parents=True)
+    judge = {"metrics": {"test_accuracy": 0.9}}
+    (tmp_path / "judge" / "model" / "model.json").write_text(json.dumps(judge))
+
+    missed = [(cell, metric, value) for cell, metric, value, *_, held in hold(tmp_path) if not held]
+
+    assert missed == [("judge", "test_accuracy", 0.9), ("dcgan-100", "largest_digit_share", 0.3)]
+    assert ("dcgan-100", "frechet_distance", 21.0, "<=", 22, True) in list(hold(tmp_path))
