@@ -191,7 +191,13 @@ def _budget(family: FamilySpec, results: Sequence[Result]) -> str:
     own = [r for r in results if r.cell.family is family and r.status == Status.COMPLETE]
     unit = family.budget
     counts = sorted({int(count) for r in own if (count := r.metrics.get(unit)) is not None})
-    return f"{family.label} {', '.join(f'{count:,}' for count in counts)} {unit}" if counts else ""
+    source = family.full.get(unit, 0)
+    told = f" (its source: {source:,})" if counts and counts[-1] < source else ""
+    return (
+        f"{family.label} {', '.join(f'{count:,}' for count in counts)} {unit}{told}"
+        if counts
+        else ""
+    )
 
 
 def _distinct(values: Iterable[Any]) -> str:

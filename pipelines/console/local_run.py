@@ -19,11 +19,24 @@ from genpipe.tracking.upload import marks_of
 from pipelines.console.leaderboard import show_leaderboard
 from pipelines.console.terminal import open_console
 from pipelines.local.run import LocalRun, StepState
+from pipelines.parameters import Parameters
 from pipelines.settings import TRAIN
 
 LAST_LINES = 25
 SECONDS_BETWEEN_LINES = 30.0
 FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
+
+
+def shorter_budgets(parameters: Parameters) -> list[str]:
+    """Of the families that train for less long than their sources: ``VAE 11 of 30 epochs``."""
+    told = []
+    for name in parameters.families:
+        family = find_family(name)
+        unit = family.budget
+        own = parameters.settings.get(name, {}).get(unit, family.fields[unit].default)
+        if own < family.full.get(unit, 0):
+            told.append(f"{family.label} {own:,} of {family.full[unit]:,} {unit}")
+    return told
 
 
 def show_run(run: LocalRun, *, quick: bool) -> bool:
@@ -39,6 +52,13 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
         + (f" with seeds {seeds}" if seeds else "")
         + f": {cells} cells"
     )
+    shorter = shorter_budgets(run.parameters)
+    if shorter and not quick:
+        console.print(
+            f"  trains for less than the models' sources do: {', '.join(shorter)}; --full trains "
+            "as long, for better scores",
+            soft_wrap=True,
+        )
     if quick:
         console.print("  --quick: small budgets, so metrics are worse than those of a full run")
     console.print(f"  everything goes to {escape(str(_shown(run.folder)))}")
