@@ -45,6 +45,8 @@ class Results:
         files: of each cell the pictures' files, by the picture's name.
         samples: of each cell a few from N(0, I), (n, height, width) uint8.
         mixture_samples: a few of each cell from a mixture fitted to its codes, the same shape.
+        seeds: of the cells that were trained with several, the one that curves, files and samples
+            are of.
     """
 
     uri: str
@@ -55,6 +57,7 @@ class Results:
     files: Mapping[Cell, Mapping[str, storage.File]] = field(default_factory=dict)
     samples: Mapping[Cell, np.ndarray] = field(default_factory=dict)
     mixture_samples: Mapping[Cell, np.ndarray] = field(default_factory=dict)
+    seeds: Mapping[Cell, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -86,7 +89,8 @@ def read_results(run: FoundRun) -> Results:
                     files.setdefault(step.cell, {})[name] = file
                 elif step.kind == "judge" and name == "model.json":
                     judges.append(file)
-    files = _of_one_seed(files)
+    chosen = _of_one_seed(files)
+    files = {cell: files[own] for cell, own in chosen.items()}
     read_here = ("history.csv", "model.json", "grid.npy", "grid_mixture.npy")
     wanted = [own[name] for own in files.values() for name in read_here if name in own]
     contents = storage.read_files(uri, [file.name for file in (*wanted, *judges)])
@@ -110,18 +114,17 @@ def read_results(run: FoundRun) -> Results:
         files=files,
         samples=samples("grid.npy"),
         mixture_samples=samples("grid_mixture.npy"),
+        seeds={cell: own.seed for cell, own in chosen.items() if own.seed is not None},
     )
 
 
-def _of_one_seed(
-    files: Mapping[Cell, dict[str, storage.File]],
-) -> dict[Cell, dict[str, storage.File]]:
-    """Of each cell that was trained with several seeds the one that left most, under its name."""
-    chosen: dict[Cell, dict[str, storage.File]] = {}
-    for cell, own in files.items():
+def _of_one_seed(files: Mapping[Cell, Mapping[str, storage.File]]) -> dict[Cell, Cell]:
+    """Of each cell that was trained with several seeds the training that left most files."""
+    chosen: dict[Cell, Cell] = {}
+    for cell in sorted(files):
         known = cell.without_seed
-        if len(own) > len(chosen.get(known, ())):
-            chosen[known] = own
+        if known not in chosen or len(files[cell]) > len(files[chosen[known]]):
+            chosen[known] = cell
     return chosen
 
 
@@ -137,10 +140,15 @@ def show_report(results: Results, console: Console) -> None:
             ("N(0, I)", results.samples),
             ("a mixture fitted to its codes", results.mixture_samples),
         ):
-            own = [(f"latent {c.latent_size}", samples[c]) for c in samples if c.family is family]
+            own = [(_label(results, c), samples[c]) for c in samples if c.family is family]
             if own:
                 console.print(f"\n[bold]{family.label}: samples from {source}[/bold]")
                 show_samples(console, own)
+
+
+def _label(results: Results, cell: Cell) -> str:
+    seed = results.seeds.get(cell)
+    return f"latent {cell.latent_size}" + ("" if seed is None else f", seed {seed}")
 
 
 def show_samples(console: Console, shown: Sequence[tuple[str, np.ndarray]]) -> None:

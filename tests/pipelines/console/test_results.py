@@ -303,3 +303,20 @@ def test_of_several_seeds_the_terminal_shows_means_and_their_spread() -> None:
     [row] = [line for line in told.getvalue().splitlines() if line.startswith("  vae")]
     assert row.split() == ["vae", "2", "39.00", "±1.41", "1.5", "active", "best"]
     assert "means over the seeds 0, 1, ± their standard deviation" in told.getvalue()
+
+
+def test_of_several_seeds_the_training_that_left_most_is_shown_and_named(tmp_path: Path) -> None:
+    for seed, steps in ((0, ["train"]), (1, ["train", "sample"])):
+        for step in steps:
+            cell = Cell("vae", 2, seed)
+            folder = tmp_path / f"{step}-{cell.name}" / ("model" if step == "train" else "samples")
+            folder.mkdir(parents=True)
+            name = "model.json" if step == "train" else "metrics.json"
+            metrics = {"status": "complete", "metrics": {}, "training": {}}
+            (folder / name).write_text(json.dumps({**cell.identity, **metrics}))
+    np.save(tmp_path / "sample-vae-2@1/samples/grid.npy", np.zeros((1, 28, 28, 1), np.uint8))
+    told = io.StringIO()
+
+    show_report(read_results(FoundRun(str(tmp_path))), Console(file=told, width=100))
+
+    assert "latent 2, seed 1" in told.getvalue()
