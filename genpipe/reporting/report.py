@@ -192,12 +192,9 @@ def _budget(family: FamilySpec, results: Sequence[Result]) -> str:
     unit = family.budget
     counts = sorted({int(count) for r in own if (count := r.metrics.get(unit)) is not None})
     source = family.full.get(unit, 0)
-    told = f" (its source: {source:,})" if counts and counts[-1] < source else ""
-    return (
-        f"{family.label} {', '.join(f'{count:,}' for count in counts)} {unit}{told}"
-        if counts
-        else ""
-    )
+    shorter = f" (its source: {source:,})" if counts and counts[-1] < source else ""
+    told = ", ".join(f"{count:,}" for count in counts)
+    return f"{family.label} {told} {unit}{shorter}" if counts else ""
 
 
 def _distinct(values: Iterable[Any]) -> str:
