@@ -35,16 +35,15 @@ class Cell:
             is the run's.
 
     Raises:
-        InputError: the family is unknown or the latent size is below 1.
+        InputError: the family is unknown, the latent size is below 1, or the seed is no whole
+            number from 0 on.
     """
 
     family: FamilySpec
     latent_size: int
     seed: int | None
 
-    def __init__(
-        self, family: FamilySpec | str, latent_size: object, seed: int | None = None
-    ) -> None:
+    def __init__(self, family: FamilySpec | str, latent_size: object, seed: object = None) -> None:
         spec = family if isinstance(family, FamilySpec) else find_family(family)
         size = latent_size
         whole = isinstance(size, int) or (isinstance(size, float) and size.is_integer())
@@ -52,6 +51,8 @@ class Cell:
             raise InputError(f"latent size must be a whole number, got {shown(size)}")
         if size < 1:  # type: ignore[operator]
             raise InputError(f"latent size must be at least 1, got {shown(size)}")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+            raise InputError(f"seed must be a whole number from 0 on, got {shown(seed)}")
         object.__setattr__(self, "family", spec)
         object.__setattr__(self, "latent_size", int(size))  # type: ignore[call-overload]
         object.__setattr__(self, "seed", seed)

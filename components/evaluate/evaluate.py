@@ -94,7 +94,6 @@ def _evaluate_codes(
     """
     pixels, labels = np.asarray(dataset.images("test")), np.asarray(dataset.labels("test"))
     images = UNIT.apply(pixels)
-    constant = reconstruction.log_normalizer(math.prod(dataset.image_shape))
     family = saved.cell.family
     codes, log_var, rebuilt = _reconstruct(saved, pixels)
     validation, validation_losses = _evaluate_validation_split(saved, dataset, seed)
@@ -132,6 +131,7 @@ def _evaluate_codes(
         metrics |= variational
         elbo = mean_interval(-losses)
         intervals["elbo"] = list(elbo)
+        constant = reconstruction.log_normalizer(images)
         intervals["total_loss"] = [-end - constant for end in reversed(elbo)]
         if note := latent.collapse_note(codes):
             told["note"] = note
@@ -231,7 +231,7 @@ def _evaluate_validation_split(
     if log_var is not None:
         losses = np.add(*_sampled_losses(saved, images, codes, log_var, seed))
         metrics["validation_total_loss"] = float(losses.mean())
-        losses = losses + reconstruction.log_normalizer(math.prod(images.shape[1:]))
+        losses = losses + reconstruction.log_normalizer(images)
     return metrics, losses
 
 
@@ -247,7 +247,7 @@ def _variational_losses(
     bounds = likelihood.importance_weighted_bounds(
         functools.partial(_decode, saved), images, z_mean, z_log_var, seed=seed
     )
-    constant = reconstruction.log_normalizer(math.prod(images.shape[1:]))
+    constant = reconstruction.log_normalizer(images)
     variational = {
         "reconstruction_loss": float(losses.mean()),
         "kl_divergence": float(divergences.mean()),

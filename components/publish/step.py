@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from genpipe.errors import InputError, shown
 from genpipe.outputs import Artifact
 from genpipe.tracking import open_step
+
+
+def read_margin(text: str) -> float | None:
+    """The margin that the pipeline's parameter ``promotion_margin`` gives; None for ``auto``.
+
+    Raises:
+        InputError: it is no share.
+    """
+    try:
+        share = None if text == "auto" else float(text)
+    except ValueError:
+        share = math.nan
+    if share is not None and not 0 <= share <= 1:
+        raise InputError(f"promotion_margin must be auto or a share from 0 to 1, got {shown(text)}")
+    return share
 
 
 def run(
@@ -56,7 +73,7 @@ def run(
         decisions = publish(
             target=target,
             force=force,
-            margin=None if margin == "auto" else float(margin),
+            margin=read_margin(margin),
             run=tracker.group or "unnamed",
             data=Path(data.path),
             judge=Path(judge.path),

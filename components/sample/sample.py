@@ -74,7 +74,6 @@ def sample(
     }
     if saved.complete:
         dataset = open_dataset(data)
-        result["class_names"] = list(dataset.class_names)
         evaluator = SampleEvaluator(classifier, dataset, samples)
         metrics: dict[str, float] = {}
         intervals: dict[str, list[float]] = {}

@@ -51,7 +51,7 @@ def importance_weighted_bounds(
         decoded = decode(codes.reshape(-1, mean.shape[2])).reshape(len(mean), samples, -1)
         decoded -= images[rows].reshape(len(mean), 1, -1)
         squares = np.einsum("nkp,nkp->nk", decoded, decoded)
-        likelihood = -squares - log_normalizer(decoded.shape[2])
+        likelihood = -squares - log_normalizer(images)
         # log p(z) - log q(z | x); the factors of 2 pi cancel.
         ratio = (np.square(noise) + log_var - np.square(codes)).sum(axis=2) / 2
         bounds[rows] = _log_mean_exp((likelihood + ratio).astype(np.float64))

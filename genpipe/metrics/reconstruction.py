@@ -10,12 +10,15 @@ from genpipe.data.dataset import RESCALINGS
 from genpipe.principal_components import PrincipalComponents
 
 
-def log_normalizer(pixels: int) -> float:
-    """What ``pixels * mse`` lacks to a negative log-likelihood, in nats.
+def log_normalizer(images: np.ndarray) -> float:
+    """What ``pixels * mse`` of an image lacks to a negative log-likelihood, in nats.
 
     That of a Gaussian decoder of variance 1/2: log N(x; y, I/2) = -|x - y|^2 - pixels/2 log(pi).
+
+    Args:
+        images: (n, ...), of which the number of pixels is taken.
     """
-    return pixels / 2 * math.log(math.pi)
+    return math.prod(images.shape[1:]) / 2 * math.log(math.pi)
 
 
 def squared_errors(images: np.ndarray, rebuilt: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def _read_losses(result: Result) -> np.ndarray | None:
     return losses.astype(np.float64) if whole else None
 
 
-def samples_caption(result: Result, prefix: str = "") -> str:
+def samples_caption(result: Result, class_names: Sequence[str], prefix: str = "") -> str:
     """What the judge saw in the samples of a cell."""
     covered = result.metrics.get(f"{prefix}digits_covered")
     if covered is None:
@@ -78,40 +78,32 @@ def samples_caption(result: Result, prefix: str = "") -> str:
     confidence = format_metric("mean_confidence", result.metrics.get(f"{prefix}mean_confidence"))
     share = format_metric("largest_digit_share", result.metrics.get(f"{prefix}largest_digit_share"))
     distance = format_metric("frechet_distance", result.metrics.get(f"{prefix}frechet_distance"))
-    missing = "" if prefix else _missing_digits(result)
-    names = class_names(result)
-    what = "digits" if all(name.isdecimal() for name in names) else "classes"
-    seen = f"{format_metric('digits_covered', covered)} of {len(names)} {what}{missing}"
+    missing = "" if prefix else _missing_digits(result, class_names)
+    what = "digits" if all(name.isdecimal() for name in class_names) else "classes"
+    seen = f"{format_metric('digits_covered', covered)} of {len(class_names)} {what}{missing}"
     told = f"{seen}, largest share {share}, confidence {confidence}"
-    told += "" if prefix else _least_covered(result)
+    told += "" if prefix else _least_covered(result, class_names)
     return f"Fréchet distance {distance}; {told}" if distance else told
 
 
-def class_names(result: Result) -> list[str]:
-    """The classes of a cell's data; the ten digits if its samples name none."""
-    names = _read(result.samples).get("class_names")
-    return [str(name) for name in names] if isinstance(names, list) else list("0123456789")
-
-
-def _missing_digits(result: Result) -> str:
+def _missing_digits(result: Result, class_names: Sequence[str]) -> str:
     """The classes that hardly any sample shows, as `` (hardly a 4, 5)``."""
     shares = _read(result.samples).get("digit_shares") or ()
     try:
-        named = zip(class_names(result), shares, strict=False)
+        named = zip(class_names, shares, strict=False)
         missing = [name for name, share in named if share < COVERED_SHARE]
     except TypeError:  # no list, or not of numbers
         return ""
-    told = ", ".join(missing[:NAMED]) + (
-        f" and {len(missing) - NAMED} more" * (len(missing) > NAMED)
-    )
-    return f" (hardly a {told})" if missing else ""
+    if len(missing) > NAMED:
+        missing = [*missing[:NAMED], f"and {len(missing) - NAMED} more"]
+    return f" (hardly a {', '.join(missing)})" if missing else ""
 
 
-def _least_covered(result: Result) -> str:
+def _least_covered(result: Result, class_names: Sequence[str]) -> str:
     """The class with the lowest coverage, as ``; least covered: 8, 3.1%``."""
     coverage = _read(result.samples).get("digit_coverage") or ()
     try:
-        named = zip(class_names(result), coverage, strict=False)
+        named = zip(class_names, coverage, strict=False)
         share, name = min((float(share), name) for name, share in named)
     except (TypeError, ValueError):  # no list, an empty one, or not of numbers
         return ""

@@ -51,6 +51,19 @@ def grid(images: np.ndarray, columns: int, *, zoom: int = 1, gap: int = 2) -> np
     return picture
 
 
+def pairs(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
+    """Images for a grid of so many columns, each row of ``above`` before the same of ``below``.
+
+    Both (n, height, width, channels) uint8; a last row that is not full is filled with black.
+    """
+    missing = -len(above) % columns
+    rows = []
+    for images in (above, below):
+        filled = np.concatenate([images, np.zeros((missing, *images.shape[1:]), np.uint8)])
+        rows.append(filled.reshape(-1, columns, *images.shape[1:]))
+    return np.stack(rows, axis=1).reshape(-1, *above.shape[1:])
+
+
 def write_images(path: Path, images: np.ndarray, columns: int = 8) -> str:
     """Write images where a user wants them.
 

@@ -122,7 +122,7 @@ def _over_seeds(cell: Cell, trainings: Sequence[Result]) -> Result:
             if len(known) > 1:
                 mean, deviation = statistics.mean(known), statistics.stdev(known)
                 metrics[name], intervals[name] = mean, (mean - deviation, mean + deviation)
-    told = "; ".join(f"seed {one.cell.seed} {state_of(one).lower()}" for one in others)
+    told = "; ".join(f"seed {one.cell.seed} {one.status.value}: {one.reason}" for one in others)
     return replace(
         first,
         cell=cell,

@@ -6,29 +6,26 @@ needs no network: pictures are data: URIs, charts are inline SVG, fonts are the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from genpipe.cells import Status
-from genpipe.families.registry import all_families
 from genpipe.families.spec import FamilySpec
 from genpipe.metrics.registry import METRICS, REFERENCES, SAMPLERS, format_metric, format_spread
 from genpipe.reporting.captions import (
     active_units,
     areas_caption,
-    class_names,
     lead,
     metric_of,
     samples_caption,
     why_the_standard_normal_fails,
 )
 from genpipe.reporting.curves import latent_size_charts, training_curves
-from genpipe.reporting.data_section import data_rows
 from genpipe.reporting.embedding import embed_pictures
 from genpipe.reporting.explorer.page import explorer, explorers_that_fit
+from genpipe.reporting.facts import data_rows, facts, families_of
 from genpipe.reporting.leaderboard import (
     Result,
     best_results,
@@ -36,14 +33,10 @@ from genpipe.reporting.leaderboard import (
     finite_numbers,
     over_seeds,
     several_seeds,
-    split_sizes,
     state_of,
 )
 from genpipe.reporting.palette import looks, marker
 from genpipe.reporting.templates import open_template
-from genpipe.tracking.progress import format_seconds
-
-DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
 
 # The KFP page fetches a report whole, so it stays below 2 MB. What pictures leave of that is the
 # explorers', but for the rest: charts, tables, code, and the decisions of publish.
@@ -114,21 +107,27 @@ def render_report(
     pictures = embed_pictures([*shown, class_means] if class_means else shown)
     room = PAGE_BYTES - REST_BYTES - sum(len(uri) for uri in pictures.values())
     explored, left_out = explorers_that_fit(results, best, room)
+    names = [str(name) for name in dataset.get("class_names", "0123456789")]
     columns = [
         name for name in TABLE_METRICS if any(r.metrics.get(name) is not None for r in results)
     ]
     return open_template(Path(__file__).with_name("report.html.j2")).render(
         run=run or "unnamed run",
         summary=_summary(trainings),
-        facts=_facts(dataset, judge, trainings),
+        facts=facts(dataset, judge, trainings),
         seeds=several_seeds(results),
-        cards=[_card(result, results, pictures) for result in best.values()],
+        cards=[_card(result, results, pictures, len(names)) for result in best.values()],
         columns=[METRICS[name] for name in columns],
-        groups=[_group(family, results, best, columns, pictures) for family in _families(results)],
+        groups=[
+            _group(family, results, best, columns, pictures, names)
+            for family in families_of(results)
+        ],
         references=_references(references or {}, columns),
         charts=latent_size_charts(results),
         active_units=[
-            sentence for family in _families(results) if (sentence := active_units(family, results))
+            sentence
+            for family in families_of(results)
+            if (sentence := active_units(family, results))
         ],
         looks=looks(),
         marker=marker,
@@ -151,61 +150,6 @@ def _summary(results: Sequence[Result]) -> str:
         if status in states:
             parts.append(f"{states.count(status)} {status.value}")
     return ", ".join(parts)
-
-
-def _facts(
-    dataset: Mapping[str, Any], judge: Mapping[str, Any], results: Sequence[Result]
-) -> list[tuple[str, str]]:
-    """What ran, as (name, value)."""
-    name = str(dataset.get("name", "unknown"))
-    splits = ", ".join(f"{size:,} {title}" for title, size in split_sizes(dataset).items())
-    families = _families(results)
-    sizes = sorted({result.cell.latent_size for result in results})
-    seeds = sorted({seed for r in results if (seed := r.facts.get("seed")) is not None}, key=str)
-    accuracy = finite_numbers(judge.get("metrics", {})).get("test_accuracy")
-    seconds = [float(result.metrics.get("train_seconds") or 0) for result in results]
-    facts = [
-        ("Data set", f"{DATA_TITLES.get(name, name)}: {splits}" if splits else name),
-        ("Data digest", str(dataset.get("digest", "unknown"))[:19]),
-        ("Model families", ", ".join(family.label for family in families)),
-        ("Latent sizes", ", ".join(str(size) for size in sizes)),
-        ("Training budget", "; ".join(filter(None, (_budget(f, results) for f in families)))),
-        ("Seeds" if len(seeds) > 1 else "Seed", ", ".join(map(str, seeds))),
-        ("Judge", f"{100 * accuracy:.2f}% test accuracy" if accuracy is not None else ""),
-        ("Training time", f"{format_seconds(sum(seconds))}, all cells" if any(seconds) else ""),
-        (
-            "genpipe",
-            _distinct(result.facts.get("version") for result in results) or _package_version(),
-        ),
-    ]
-    return [(term, value) for term, value in facts if value]
-
-
-def _families(results: Sequence[Result]) -> list[FamilySpec]:
-    """The families that have cells, in the order of the registry."""
-    there = {result.cell.family for result in results}
-    return [family for family in all_families().values() if family in there]
-
-
-def _budget(family: FamilySpec, results: Sequence[Result]) -> str:
-    own = [r for r in results if r.cell.family is family and r.status == Status.COMPLETE]
-    unit = family.budget
-    counts = sorted({int(count) for r in own if (count := r.metrics.get(unit)) is not None})
-    source = family.full.get(unit, 0)
-    shorter = f" (its source: {source:,})" if counts and counts[-1] < source else ""
-    told = ", ".join(f"{count:,}" for count in counts)
-    return f"{family.label} {told} {unit}{shorter}" if counts else ""
-
-
-def _distinct(values: Iterable[Any]) -> str:
-    return ", ".join(sorted({str(value) for value in values if value is not None}))
-
-
-def _package_version() -> str:
-    try:
-        return version("genpipe")
-    except PackageNotFoundError:
-        return ""
 
 
 def _card_file(result: Result) -> Path | None:
@@ -231,13 +175,12 @@ def _has(result: Result, name: str) -> bool:
 
 
 def _card(
-    result: Result, results: Sequence[Result], pictures: Mapping[Path, str]
+    result: Result, results: Sequence[Result], pictures: Mapping[Path, str], classes: int
 ) -> dict[str, Any]:
     family = result.cell.family
     file, spread = _card_file(result), several_seeds([result])
-
     metrics = [
-        (METRICS[name].label, _shown(name, result), _reach(name, result) if spread else "")
+        (METRICS[name].label, _shown(name, result, classes), _reach(name, result) if spread else "")
         for name in family.shown
         if result.metrics.get(name) is not None
     ]
@@ -254,13 +197,13 @@ def _card(
     }
 
 
-def _shown(name: str, result: Result) -> str:
+def _shown(name: str, result: Result, classes: int) -> str:
     """A metric as the page writes it, with the whole that a count is a part of."""
     text = format_metric(name, result.metrics.get(name))
     if text and name in ("active_units", "dead_units"):
         return f"{text} of {result.cell.latent_size}"
     if text and name == "digits_covered":
-        return f"{text} of {len(class_names(result))}"
+        return f"{text} of {classes}"
     return text
 
 
@@ -299,13 +242,16 @@ def _group(
     best: Mapping[FamilySpec, Result],
     columns: Sequence[str],
     pictures: Mapping[Path, str],
+    names: Sequence[str],
 ) -> dict[str, Any]:
-    """Everything that the page says about one family."""
+    """Everything that the page says about one family, of data with classes of these names."""
     own = [result for result in results if result.cell.family is family]
     longest = max((float(r.metrics.get("train_seconds") or 0) for r in own), default=0.0)
     overall = max((float(r.metrics.get("train_seconds") or 0) for r in results), default=0.0)
     standard = [
-        _figure(r, "grid.png", pictures, "made from codes drawn from N(0, I)", samples_caption(r))
+        _figure(
+            r, "grid.png", pictures, "made from codes drawn from N(0, I)", samples_caption(r, names)
+        )
         for r in own
     ]
     samplers = [
@@ -317,7 +263,7 @@ def _group(
                     f"grid_{sampler}.png",
                     pictures,
                     f"made from codes drawn from {source}",
-                    samples_caption(result, f"{sampler}_"),
+                    samples_caption(result, names, f"{sampler}_"),
                 )
                 for result in own
             ],
@@ -335,7 +281,9 @@ def _group(
                 "reason": result.reason,
                 "note": _of_seeds(result),
                 "best": best.get(family) is result,
-                "values": [(_shown(name, result), _reach(name, result)) for name in columns],
+                "values": [
+                    (_shown(name, result, len(names)), _reach(name, result)) for name in columns
+                ],
                 "seconds": format_metric("train_seconds", result.metrics.get("train_seconds")),
                 "rate": format_metric("images_per_second", result.metrics.get("images_per_second")),
                 "bar": 100 * float(result.metrics.get("train_seconds") or 0) / (overall or 1),

@@ -16,7 +16,7 @@ from pipelines.cli.options import runs_folder
 if TYPE_CHECKING:
     import numpy as np
 
-    from pipelines.runs.models import FoundModel
+    from genpipe.training.saved import SavedModel
 
 SAMPLE_EXAMPLES = """
 \b
@@ -53,7 +53,7 @@ def of_a_model(command: Any) -> Any:
         ),
         runs_folder,
         click.argument("cell"),
-        click.argument("place", metavar="RUN|REGISTRY"),
+        click.argument("place", metavar="RUN|REGISTRY|FOLDER"),
     ):
         command = decorate(command)
     return command
@@ -81,21 +81,13 @@ with_resize = click.option(
     "codes. Default: the mixture where the model has an encoder, else N(0, I).",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-def sample(
-    place: str,
-    cell: str,
-    runs: Path,
-    environment: str | None,
-    count: int,
-    output: Path,
-    codes_from: str | None,
-    seed: int,
-) -> None:
+def sample(count: int, output: Path, codes_from: str | None, seed: int, **where: Any) -> None:
     """Make new images with a trained model.
 
     RUN is a local run's name or folder, the address of a run on a cluster, or with --environment
-    its name or id; REGISTRY is the folder or gs:// prefix that champions are published to. CELL is
-    a cell of the run (vae-10), or a family (vae) for the best of the run, or the champion.
+    its name or id; REGISTRY is the folder or gs:// prefix that champions are published to; FOLDER
+    is a model's own. CELL is a cell (vae-10), or a family (vae) for the best of the run, or the
+    champion.
     """
     import numpy as np
 
@@ -103,7 +95,7 @@ def sample(
     from genpipe.sampling import Sampler, StandardNormal, read_sampler
     from pipelines.runs.models import find_model
 
-    found = find_model(place, cell, runs, environment)
+    found = find_model(**where)
     model = found.model
     kind = codes_from or ("mixture" if model.cell.family.encoder else "normal")
     sampler: Sampler = (
@@ -125,24 +117,16 @@ def sample(
     type=click.Path(dir_okay=False, path_type=Path),
     help="A .npy file for the array of codes, or a .csv file. Default: CSV on the terminal.",
 )
-def encode(
-    place: str,
-    cell: str,
-    runs: Path,
-    environment: str | None,
-    images: Sequence[Path],
-    resize: bool,
-    output: Path | None,
-) -> None:
+def encode(images: Sequence[Path], resize: bool, output: Path | None, **where: Any) -> None:
     """Turn images into codes.
 
-    IMAGES are picture files, folders of them, or .npy files. RUN, REGISTRY and CELL are as for
-    `genpipe sample`.
+    IMAGES are picture files, folders of them, or .npy files. RUN, REGISTRY, FOLDER and CELL are as
+    for `genpipe sample`.
     """
     import numpy as np
 
-    found, names, pixels = _read(place, cell, runs, environment, images, resize)
-    codes = found.model.encode(pixels)
+    model, names, pixels = _read(images, resize, **where)
+    codes = model.encode(pixels)
     if output and output.suffix == ".npy":
         try:
             np.save(output, codes, allow_pickle=False)
@@ -166,67 +150,41 @@ def encode(
     help="What the model makes of the images: a .png file with the images above it, a .npy file, "
     "or a folder of PNG files.",
 )
-def reconstruct(
-    place: str,
-    cell: str,
-    runs: Path,
-    environment: str | None,
-    images: Sequence[Path],
-    resize: bool,
-    output: Path | None,
-) -> None:
+def reconstruct(images: Sequence[Path], resize: bool, output: Path | None, **where: Any) -> None:
     """Rebuild images, and print each one's error as CSV.
 
     An image unlike the training images has a high error; one with noise comes out with less. IMAGES
-    are picture files, folders of them, or .npy files. RUN, REGISTRY and CELL are as for
+    are picture files, folders of them, or .npy files. RUN, REGISTRY, FOLDER and CELL are as for
     `genpipe sample`.
     """
-    import numpy as np
+    from genpipe.data.dataset import RESCALINGS
+    from genpipe.metrics.reconstruction import squared_errors
+    from genpipe.reporting.images import pairs, write_images
 
-    from genpipe.reporting.images import grid, write_images, write_png
-
-    found, names, pixels = _read(place, cell, runs, environment, images, resize)
-    rebuilt = found.model.decode(found.model.encode(pixels))
-    errors = np.square((pixels.astype(np.float64) - rebuilt) / 255).mean(axis=(1, 2, 3))
-    if output and output.suffix == ".png":
+    model, names, pixels = _read(images, resize, **where)
+    rebuilt = model.decode(model.encode(pixels))
+    errors = squared_errors(*map(RESCALINGS["unit"].apply, (pixels, rebuilt)))
+    if output:
         columns = min(len(pixels), 10)
-        rows = [
-            part[first : first + columns]
-            for first in range(0, len(pixels), columns)
-            for part in (pixels, rebuilt)
-        ]
-        empty = np.full((columns, *pixels.shape[1:]), 128, np.uint8)
-        filled = [np.concatenate([row, empty[len(row) :]]) for row in rows]
-        try:
-            write_png(output, grid(np.concatenate(filled), columns, zoom=2))
-        except OSError as error:
-            raise StepError(f"can't write {output}: {error}") from None
-        click.echo(f"{output}: {len(pixels)} images, each above its reconstruction", err=True)
-    elif output:
-        click.echo(write_images(output, rebuilt), err=True)
+        shown = pairs(pixels, rebuilt, columns) if output.suffix == ".png" else rebuilt
+        click.echo(write_images(output, shown, columns), err=True)
     _write_csv(None, ["image", "mean_squared_error"], zip(names, map(float, errors), strict=True))
 
 
 def _read(
-    place: str,
-    cell: str,
-    runs: Path,
-    environment: str | None,
-    images: Sequence[Path],
-    resize: bool,
-) -> tuple[FoundModel, list[str], np.ndarray]:
+    images: Sequence[Path], resize: bool, **where: Any
+) -> tuple[SavedModel, list[str], np.ndarray]:
     """A model that has an encoder, and images as it reads them."""
-    from genpipe.data.pictures import read_pictures
+    from genpipe.data.readers.pictures import read_pictures
     from genpipe.families.registry import all_families
     from pipelines.runs.models import find_model
 
-    found = find_model(place, cell, runs, environment)
-    family = found.model.cell.family
+    model = find_model(**where).model
+    family = model.cell.family
     if not family.encoder:
         able = ", ".join(one.name for one in all_families().values() if one.encoder)
         raise InputError(f"a {family.label} has no encoder: choose a cell of {able}")
-    names, pixels = read_pictures(images, found.model.image_shape, resize=resize)
-    return found, names, pixels
+    return model, *read_pictures(images, model.image_shape, resize=resize)
 
 
 def _write_csv(output: Path | None, columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:

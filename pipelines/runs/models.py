@@ -40,7 +40,7 @@ def find_model(place: str, cell: str, runs: Path, environment: str | None) -> Fo
     Args:
         place: a run as ``find_run`` takes it, a model registry, or a model folder.
         cell: of a run the cell (``vae-10``), or a family for the best of it; of a registry the
-            family; empty for a model folder.
+            family; of a model folder its own cell or family.
         runs: the folder local runs lie in.
         environment: a cluster, to look the run up on.
 
@@ -48,8 +48,10 @@ def find_model(place: str, cell: str, runs: Path, environment: str | None) -> Fo
         InputError: there is no such run, champion or cell, or the cell diverged.
         StepError: it can't be read.
     """
-    if not cell and (Path(place) / "model.json").is_file():
+    if (Path(place) / "model.json").is_file():
         found = FoundModel(SavedModel(place), Path(place).parent / "samples")
+        if cell not in (found.model.cell.name, found.model.family):
+            raise InputError(f"{place} holds {found.model.cell.name}, not {cell}")
     elif environment is None and cell in all_families() and _is_registry(place, cell):
         found = _champion(place, cell)
     else:

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from genpipe import storage
 from pipelines.cluster.api import connect
 from pipelines.cluster.runs import submit
 from pipelines.parameters import Parameters
@@ -377,9 +378,8 @@ def test_a_model_of_a_run_samples_encodes_and_rebuilds_as_its_steps_did(place, r
     errors = [float(row["mean_squared_error"]) for row in rows]
     metrics = json.loads((run / "evaluate-autoencoder-2/evaluation/metrics.json").read_text())
     expected = metrics["metrics"]["mean_squared_error"]
-    assert sum(errors) / len(errors) == pytest.approx(
-        expected, rel=0.01
-    )  # of pixels in whole steps
+    # Of pixels in whole steps.
+    assert sum(errors) / len(errors) == pytest.approx(expected, rel=0.01)
 
     ask("encode", "first", "vae-2", test_images, "--output", "codes.npy")
     codes = np.load(run / "evaluate-vae-2/evaluation/latent_codes.npy")
@@ -392,6 +392,35 @@ def test_a_model_of_a_run_samples_encodes_and_rebuilds_as_its_steps_did(place, r
     ask("sample", "first", "dcgan-2", "--output", "grid.png", "--seed", "3")
     with Image.open(place / "grid.png") as picture:
         assert picture.size == (8 * 58 - 2, 8 * 58 - 2)
+    few = place / "few.npy"
+    np.save(few, np.load(test_images)[:13])
+    ask("reconstruct", "first", "vae", str(few), "--output", "pairs.png")
+    with Image.open(place / "pairs.png") as picture:
+        assert picture.size == (10 * 58 - 2, 4 * 58 - 2)
+        above = np.asarray(picture)[:56:2, :56:2]
+    np.testing.assert_array_equal(above, np.load(few)[0, ..., 0])
+
+
+def test_a_model_in_a_bucket_samples_as_the_same_one_here(place, run, mnist_cache, bucket):
+    """Of a run, by cell and by family, and of a registry: what is published, and a copy of it."""
+    storage.upload_folder(run, f"{bucket}/runs/first")
+    storage.upload_folder(place / "published", f"{bucket}/published")
+    champion = json.loads((place / "published/vae/champion.json").read_text())["champion"]
+    version = place / "published/vae/versions" / champion
+    places = [
+        ("first", "vae-2"),
+        (f"{bucket}/runs/first", "vae-2"),
+        (f"{bucket}/runs/first", "vae"),
+        (f"{bucket}/published", "vae"),
+        (str(version / "model"), "vae"),
+    ]
+    made = []
+    for number, (where, cell) in enumerate(places):
+        words = ("sample", where, cell, "--count", "3", "--output", f"made-{number}.npy")
+        result = genpipe(place, mnist_cache, *words, NO_PROXY="127.0.0.1", HOME=str(place))
+        assert result.returncode == 0, result.stdout + result.stderr
+        made.append(np.load(place / f"made-{number}.npy"))
+    assert all((one == made[0]).all() for one in made)
 
 
 @pytest.mark.parametrize(
@@ -399,6 +428,10 @@ def test_a_model_of_a_run_samples_encodes_and_rebuilds_as_its_steps_did(place, r
     [
         (["sample", "first", "vae-3", "--output", "x.png"], "choose from autoencoder-2, vae-2"),
         (["sample", "first", "gan", "--output", "x.png"], "no cell 'gan' in this run"),
+        (
+            ["sample", "runs/first/train-vae-2/model", "dcgan", "--output", "x.png"],
+            "runs/first/train-vae-2/model holds vae-2, not dcgan",
+        ),
         (
             ["sample", "first", "dcgan", "--output", "x.png", "--codes-from", "mixture"],
             "no mixture is kept",

@@ -118,3 +118,10 @@ def test_a_cell_with_a_seed_of_its_own_says_so_and_is_read_again() -> None:
 def test_a_seed_that_is_no_number_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="write a family and a latent size"):
         read_cell(name)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "../../x", [1]])
+def test_a_seed_of_a_document_that_is_no_whole_number_is_refused(seed: Any) -> None:
+    """Names of folders are made of it."""
+    with pytest.raises(InputError, match="seed must be a whole number from 0 on"):
+        Cell.parse({"family": "vae", "latent_size": 2, "cell_seed": seed})

@@ -45,7 +45,7 @@ def test_every_file_of_the_library_is_of_some_step_or_of_a_command() -> None:
         for path in (source.ROOT / package).rglob("*.*")
         if path.suffix != ".pyc"
     }
-    assert there - used == {"genpipe/tracking/run_log.py", "genpipe/data/pictures.py"}
+    assert there - used == {"genpipe/tracking/run_log.py", "genpipe/data/readers/pictures.py"}
 
 
 def test_a_change_is_a_new_digest_of_the_steps_that_run_it(

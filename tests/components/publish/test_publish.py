@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from components.publish.step import read_margin
 from genpipe import storage
 from genpipe.errors import InputError, StepError
 from genpipe.families.registry import find_family
@@ -368,3 +369,11 @@ def test_by_default_the_margin_is_what_was_measured_for_the_family(make: Make, s
         assert decision.comparison.margin == pytest.approx(
             share * abs(decision.comparison.champion)
         )
+
+
+def test_a_margin_is_auto_or_a_share() -> None:
+    assert read_margin("auto") is None
+    assert read_margin("0.02") == 0.02
+    for bad in ("much", "nan", "-0.1", "2"):
+        with pytest.raises(InputError, match="promotion_margin must be auto or a share from 0 to"):
+            read_margin(bad)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genpipe.data.pictures import read_pictures
+from genpipe.data.readers.pictures import read_pictures
 from genpipe.errors import InputError
 
 GREY, COLOUR = (8, 6, 1), (8, 6, 3)

@@ -334,7 +334,7 @@ def test_a_seed_that_diverged_is_left_out_of_the_mean_and_named() -> None:
     [cell] = over_seeds(trainings(2, 30.0, None, 32.0))
 
     assert (cell.status, cell.metrics["total_loss"]) == (Status.COMPLETE, 32.0)
-    assert cell.reason == "seed 1 diverged: the loss is nan at step 7"
+    assert cell.reason == "seed 1 diverged: the loss is NaN at step 7"
     [lost] = over_seeds(trainings(2, None, None))
     assert (lost.status, lost.metrics) == (Status.DIVERGED, {})
     assert "seed 0 diverged" in lost.reason
