@@ -81,7 +81,7 @@ def ingest(
             temporary, splits, name=name, class_names=classes, facts={**facts, "seed": seed}
         )
         means = mean_images(*splits["train"], len(classes))
-        write_png(temporary / CLASS_MEANS, grid(means, len(classes), zoom=2))
+        write_png(temporary / CLASS_MEANS, grid(means, min(len(classes), CLASSES_SHOWN), zoom=2))
     dataset = open_dataset(folder, check=False)
     sizes = " / ".join(f"{dataset.size(split):,}" for split in SPLITS)
     tracker.say(f"{name}: {sizes} images in {folder}, {dataset.digest}")

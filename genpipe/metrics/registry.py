@@ -197,7 +197,8 @@ _FIGURES: dict[str, Metric] = {
         "Digits covered",
         "digits",
         "higher",
-        "How many of the classes the judge finds among the samples.",
+        "How many of the classes the judge finds among the samples, each with at least a tenth of an "
+        "even share (1% of ten classes).",
     ),
     "largest_digit_share": Metric(
         "Largest digit share",

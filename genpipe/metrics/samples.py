@@ -21,7 +21,7 @@ from genpipe.metrics.neighbours import Manifold
 from genpipe.training.saved import SavedModel
 
 # From this share of the images on a class counts as covered.
-COVERED_SHARE = 0.01
+COVERED_SHARE = 0.1  # of an even share: 1% of the samples for each of ten classes
 # The k-NN metrics compare all pairs: with 10,000 images a set takes four times as long.
 MOST_NEIGHBOURS = 5000
 
@@ -117,7 +117,7 @@ def judge_scores(probabilities: np.ndarray) -> Quality:
 
     Returns:
         ``mean_confidence``, the mean probability of each sample's likeliest class;
-        ``digits_covered``, how many classes at least 1% of the samples show;
+        ``digits_covered``, how many classes have at least a tenth of an even share of the samples;
         ``largest_digit_share``, the share of the class that most samples show;
         ``digit_entropy``, the entropy of the shares in nats, at most the logarithm of the number
         of classes; and the share of every class.
@@ -135,7 +135,7 @@ def judge_scores(probabilities: np.ndarray) -> Quality:
     most = {"largest_digit_share": 1.0, "digit_entropy": float(np.log(len(shares)))}
     metrics = {
         "mean_confidence": float(confidence.mean()),
-        "digits_covered": int((shares >= COVERED_SHARE).sum()),
+        "digits_covered": int((shares >= COVERED_SHARE / classes).sum()),
         "largest_digit_share": largest,
         "digit_entropy": entropy,
     }

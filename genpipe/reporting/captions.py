@@ -91,7 +91,7 @@ def _missing_digits(result: Result, class_names: Sequence[str]) -> str:
     shares = _read(result.samples).get("digit_shares") or ()
     try:
         named = zip(class_names, shares, strict=False)
-        missing = [name for name, share in named if share < COVERED_SHARE]
+        missing = [name for name, share in named if share < COVERED_SHARE / len(class_names)]
     except TypeError:  # no list, or not of numbers
         return ""
     if len(missing) > NAMED:

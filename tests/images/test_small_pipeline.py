@@ -92,6 +92,17 @@ def test_an_identical_run_comes_from_the_cache(place, first):
     assert len(re.findall("from the cache", result.stdout)) >= len(STEPS) - 2
 
 
+def test_several_seeds_run_in_containers(place, first):
+    """Their cells are called vae-2@0 and vae-2@1: in paths, volumes and names of runs."""
+    command = [*RUN, "--seeds", "0,1", "--name", "seeds"]
+    result = subprocess.run(command, cwd=place, capture_output=True, text=True)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    board = json.loads((place / "runs/seeds/leaderboard.json").read_text())
+    assert [row["cell_seed"] for row in board["cells"]] == [0, 1] * len(CELLS)
+    assert {row["status"] for row in board["over_seeds"]} == {"complete"}
+
+
 def test_an_interrupted_run_leaves_no_container(place, first):
     import docker
 

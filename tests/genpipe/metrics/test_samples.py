@@ -67,3 +67,11 @@ def test_what_hardly_excites_the_judge_does_not_pass_for_real_by_being_short() -
     assert Manifold(directions(real)).compare(directions(noise)).precise.mean() == 0
     np.testing.assert_allclose(np.linalg.norm(directions(real), axis=1), 1, rtol=1e-6)
     assert np.isfinite(directions(np.zeros((1, 128), np.float32))).all()
+
+
+def test_of_many_classes_each_is_covered_with_a_tenth_of_an_even_share() -> None:
+    """Of 300 classes an even share is a third of a percent."""
+    likeliest = np.concatenate([np.arange(300).repeat(10), np.zeros(7000, int)])
+
+    assert judge_scores(np.eye(300)[likeliest]).metrics["digits_covered"] == 300
+    assert judge_scores(np.eye(300)[likeliest[300:]]).metrics["digits_covered"] == 270
