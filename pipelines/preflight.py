@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from genpipe.data.names import SOURCES
+from genpipe.data.readers.sources import check_source
 from genpipe.errors import InputError, StepError
 from genpipe.storage import NoCredentialsError
 from genpipe.storage.access import check, places
@@ -14,22 +16,26 @@ from pipelines.placement import variables
 
 
 def check_local(parameters: Parameters) -> None:
-    """Check the places of a run on this machine.
+    """Check the data set and the places of a run on this machine.
 
     Raises:
+        InputError: the data set or its source is unknown.
         StepError: one can't be used; the message names the parameter, the place and the reason.
     """
     for place in places(parameters.source, publish_to=parameters.publish_to):
         check(place)
+    check_source(parameters.dataset, parameters.source)
 
 
 def check_settings(environment: Environment, parameters: Parameters) -> None:
     """Refuse what is known to fail on a cluster, before anything is sent there.
 
     Raises:
-        InputError: a path lies in no volume that the step which uses it mounts, or wandb would
-            refuse one of its variables.
+        InputError: the data set is unknown, a path lies in no volume that the step which uses it
+            mounts, or wandb would refuse one of its variables.
     """
+    if parameters.source in SOURCES:
+        check_source(parameters.dataset, parameters.source)
     try:
         environment.check_path("source", parameters.source, "ingest")
         environment.check_path("publish_to", parameters.publish_to, "publish")

@@ -14,7 +14,10 @@ from genpipe.families.registry import family_entry_points
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("genpipe", "components")
-RUNTIME = ("keras", "kfp", "numpy", "onnxruntime", "tensorflow", "tensorflow-datasets", "wandb")
+RUNTIME = (
+    *("keras", "kfp", "numpy", "onnxruntime", "pillow", "tensorflow", "tensorflow-datasets"),
+    "wandb",
+)
 
 
 @cache

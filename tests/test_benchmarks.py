@@ -26,8 +26,8 @@ def test_the_bars_go_by_the_mean_over_seeds_and_some_by_each(tmp_path: Path) -> 
             "latent_size": 100,
             "cell_seed": seed,
             "metrics": {
-                "digits_covered": 10,
-                "largest_digit_share": share,
+                "classes_covered": 10,
+                "largest_class_share": share,
                 "frechet_distance": distance,
                 "steps": 4000,
             },
@@ -43,5 +43,5 @@ def test_the_bars_go_by_the_mean_over_seeds_and_some_by_each(tmp_path: Path) -> 
 
     missed = [(cell, metric, value) for cell, metric, value, *_, held in hold(tmp_path) if not held]
 
-    assert missed == [("judge", "test_accuracy", 0.9), ("dcgan-100", "largest_digit_share", 0.3)]
+    assert missed == [("judge", "test_accuracy", 0.9), ("dcgan-100", "largest_class_share", 0.3)]
     assert ("dcgan-100", "frechet_distance", 21.0, "<=", 22, True) in list(hold(tmp_path))

@@ -22,7 +22,7 @@ from genpipe.training.saved import SavedModel
 
 SHOWN = 10
 FRESH_SAMPLES = 2000
-PICTURES_OF_A_DIGIT = 2
+PICTURES_OF_A_CLASS = 2
 CODES_DRAWN = 1500
 KNOWN_CODES = 10_000
 UNIT = RESCALINGS["unit"]
@@ -175,18 +175,18 @@ def _log_tables(
     pixels, labels = dataset.images("test"), np.asarray(dataset.labels("test"))
     names = [str(name) for name in dataset.class_names]
     rows: list[list[Any]] = []
-    for digit, name in enumerate(names):
-        for index in np.flatnonzero(labels == digit)[:PICTURES_OF_A_DIGIT]:
+    for label, name in enumerate(names):
+        for index in np.flatnonzero(labels == label)[:PICTURES_OF_A_CLASS]:
             image = np.asarray(pixels[index])
             error = float(np.square(UNIT.apply(image) - rebuilt[index]).mean())
             pictures = (Picture(plain(one)) for one in (image, UNIT.inverse(rebuilt[index])))
             rows.append([cell.family.name, cell.latent_size, name, *pictures, error])
-    columns = ["family", "latent_size", "digit", "original", "reconstruction"]
+    columns = ["family", "latent_size", "class", "original", "reconstruction"]
     tracker.table("pictures/reconstructions", [*columns, "mean_squared_error"], rows)
     points = zip(plane.points[:CODES_DRAWN].tolist(), labels[:CODES_DRAWN], strict=True)
-    codes = [[float(f"{x:.4g}"), float(f"{y:.4g}"), names[digit]] for (x, y), digit in points]
+    codes = [[float(f"{x:.4g}"), float(f"{y:.4g}"), names[label]] for (x, y), label in points]
     title = f"{cell.title}: codes of test images"
-    tracker.scatter("latent/codes", title, ["x", "y", "digit"], codes)
+    tracker.scatter("latent/codes", title, ["x", "y", "class"], codes)
 
 
 def _reconstruct(

@@ -1,1 +1,1 @@
-"""Ingest: a published data set becomes checked arrays, and the reader of those."""
+"""Ingest: labelled images become checked arrays."""

@@ -9,9 +9,11 @@ def ingest(
     wandb_run: dsl.Output[dsl.Artifact],
     name: str = "mnist",
     source: str = "auto",
-    seed: int = 0,
+    image_size: str = "",
+    channels: int = 0,
+    skip_bad: int = 0,
 ) -> None:
-    """Read a published data set and check it."""
+    """Read labelled images, check them and divide them."""
     from components.ingest.step import run
 
-    run(data, wandb_run, name, source, seed)
+    run(data, wandb_run, name, source, image_size, channels, skip_bad)

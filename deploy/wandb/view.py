@@ -36,13 +36,13 @@ CODES = {
         "x": {"field": "${field:x}", "type": "quantitative", "title": "code, first axis"},
         "y": {"field": "${field:y}", "type": "quantitative", "title": "code, second axis"},
         "color": {
-            "field": "${field:digit}",
+            "field": "${field:class}",
             "type": "nominal",
             "scale": {"scheme": "tableau10"},
-            "title": "digit",
+            "title": "class",
         },
         "facet": {"field": "name", "type": "nominal", "columns": 2, "title": None},
-        "tooltip": [{"field": "${field:digit}", "type": "nominal"}],
+        "tooltip": [{"field": "${field:class}", "type": "nominal"}],
     },
     "resolve": {"scale": {"x": "independent", "y": "independent"}},
 }
@@ -142,7 +142,7 @@ def build(entity: str, project: str, group: str = "") -> wr.Report:
                     wr.CustomChart(
                         query={"summaryTable": {"tableKey": "latent/codes_table"}},
                         chart_name=f"{entity}/{CHART}",
-                        chart_fields={"x": "x", "y": "y", "digit": "digit"},
+                        chart_fields={"x": "x", "y": "y", "class": "class"},
                         chart_strings={"title": "Codes of test images"},
                         layout=wide(height=16),
                     ),
@@ -178,7 +178,7 @@ def main() -> None:
         wandb.Api().create_custom_chart(
             entity=entity,
             name=CHART,
-            display_name="Codes by digit",
+            display_name="Codes by class",
             spec_type="vega2",
             access="private",
             spec=CODES,

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from genpipe.data.statistics import statistics_of
+from genpipe.data.splits import SPLITS
+from genpipe.data.staging import Rows
+from genpipe.data.statistics import BLOCK, statistics_of
 from genpipe.documents import parse_document
 from genpipe.errors import InputError, shown
 
-SPLITS = ("train", "validation", "test")
 SIDES = range(8, 97, 4)
 CHANNELS = (1, 3)
 CLASSES = range(2, 1001)
@@ -148,7 +149,7 @@ def open_dataset(folder: str | Path, check: bool = True) -> Dataset:
 
 def write_dataset(
     folder: Path,
-    arrays: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    arrays: Mapping[str, tuple[np.ndarray | Rows, np.ndarray]],
     *,
     name: str,
     class_names: tuple[str, ...],
@@ -174,10 +175,10 @@ def write_dataset(
     files, splits = {}, {}
     for split in SPLITS:
         images, labels = arrays[split]
-        for kind, array in (("images", images), ("labels", labels.astype(label_type))):
-            path = folder / _file_name(split, kind)
-            np.save(path, array, allow_pickle=False)
-            files[path.name] = file_digest(path)
+        paths = {kind: folder / _file_name(split, kind) for kind in ("images", "labels")}
+        _save_blocks(paths["images"], images)
+        np.save(paths["labels"], labels.astype(label_type), allow_pickle=False)
+        files.update({path.name: file_digest(path) for path in paths.values()})
         counts = np.bincount(labels, minlength=len(class_names))
         splits[split] = {"size": len(images), "class_counts": counts.tolist()}
     info = {
@@ -187,7 +188,10 @@ def write_dataset(
         "image_shape": list(shape),
         "class_names": list(class_names),
         "splits": splits,
-        "statistics": statistics_of(arrays),
+        "statistics": {
+            split: statistics_of(_open_array(folder, split, "images", arrays[split][0].shape))
+            for split in SPLITS
+        },
         "rescalings": {
             rescaling.name: {**asdict(rescaling), "range": rescaling.table[[0, -1]].tolist()}
             for rescaling in RESCALINGS.values()
@@ -213,8 +217,8 @@ def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     near = [min(SIDES, key=lambda side: (abs(side - own), -side)) for own in (height, width)]
     raise InputError(
         f"images of {height} x {width} pixels with {channels} channels: height and width must be "
-        f"multiples of 4 from {SIDES[0]} to {SIDES[-1]} with 1 or 3 channels; {near[0]} x "
-        f"{near[1]} would do"
+        f"multiples of 4 from {SIDES[0]} to {SIDES[-1]} with 1 or 3 channels; image_size "
+        f"{near[0]}x{near[1]} would do"
     )
 
 
@@ -268,6 +272,14 @@ def _open_array(folder: Path, split: str, kind: str, expected: tuple[int, ...]) 
             f"shape {expected}: ingest the data set again"
         )
     return array
+
+
+def _save_blocks(path: Path, images: np.ndarray | Rows) -> None:
+    """Save images as ``np.save`` does, a block at a time."""
+    written = np.lib.format.open_memmap(path, "w+", np.uint8, images.shape)
+    for first in range(0, len(images), BLOCK):
+        written[first : first + BLOCK] = images[first : first + BLOCK]
+    written.flush()
 
 
 def _file_name(split: str, kind: str) -> str:

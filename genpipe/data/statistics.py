@@ -2,53 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from genpipe.data.splits import digests
+
 BLOCK = 10_000
 
 
-def statistics_of(arrays: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    """Describe the images of each split.
-
-    Args:
-        arrays: images (n, height, width, channels) and labels (n,), both uint8, of every split,
-            ``train`` first.
+def statistics_of(images: np.ndarray) -> dict[str, Any]:
+    """Describe the images of a split, (n, height, width, channels) uint8.
 
     Returns:
-        Of each split ``brightness`` and ``contrast``, mean and standard deviation of its pixels in
-        [0, 1]; ``duplicates``, how many images are the same as an earlier one of the split; and of
-        all but ``train`` ``in_train``, how many are the same as a training image.
+        ``brightness`` and ``contrast``, mean and standard deviation of its pixels in [0, 1], and
+        ``duplicates``, how many images are the same as an earlier one.
     """
-    found: dict[str, dict[str, Any]] = {}
-    training: set[bytes] = set()
-    for split, (images, _) in arrays.items():
-        digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
-        distinct = set(digests)
-        mean, deviation = _moments(images)
-        found[split] = {
-            "brightness": mean,
-            "contrast": deviation,
-            "duplicates": len(digests) - len(distinct),
-        }
-        if split == "train":
-            training = distinct
-        else:
-            found[split]["in_train"] = sum(digest in training for digest in digests)
-    return found
+    mean, deviation = _moments(images)
+    distinct = len(np.unique(digests(images)))
+    return {"brightness": mean, "contrast": deviation, "duplicates": len(images) - distinct}
 
 
 def mean_images(images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Each class's mean image, (classes, height, width, channels) uint8; black if it has none."""
     sums = np.zeros((classes, *images.shape[1:]))
-    for label in range(classes):
-        own = images[labels == label]
-        if len(own):
-            sums[label] = own.mean(axis=0)
-    return np.rint(sums).astype(np.uint8)
+    for first in range(0, len(images), BLOCK):
+        block, own = images[first : first + BLOCK], labels[first : first + BLOCK]
+        for label in np.unique(own):
+            sums[label] += block[own == label].sum(axis=0, dtype=np.int64)
+    counts = np.bincount(labels, minlength=classes)
+    return np.rint(sums / np.maximum(counts, 1)[:, None, None, None]).astype(np.uint8)
 
 
 def _moments(images: np.ndarray) -> tuple[float, float]:

@@ -193,21 +193,21 @@ _FIGURES: dict[str, Metric] = {
         "higher",
         "The judge's mean probability of the class that it sees in a sample drawn from N(0, I).",
     ),
-    "digits_covered": Metric(
-        "Digits covered",
-        "digits",
+    "classes_covered": Metric(
+        "Classes covered",
+        "classes",
         "higher",
-        "How many of the classes the judge finds among the samples, each with at least a tenth of an "
-        "even share (1% of ten classes).",
+        "How many of the classes the judge finds among the samples, each with at least a tenth of "
+        "an even share (1% of ten classes).",
     ),
-    "largest_digit_share": Metric(
-        "Largest digit share",
+    "largest_class_share": Metric(
+        "Largest class share",
         "share",
         "lower",
         "Share of the samples that fall to the most frequent class; of ten classes 10% is even.",
     ),
-    "digit_entropy": Metric(
-        "Entropy of digits",
+    "class_entropy": Metric(
+        "Entropy of classes",
         "nats",
         "higher",
         "Entropy of the shares of the classes among the samples; of ten classes 2.30 is even.",
@@ -307,7 +307,7 @@ SAMPLERS = {
 # The baselines that are shown with the cells' metrics.
 REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 _OF_SAMPLERS = (
-    *("mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"),
+    *("mean_confidence", "classes_covered", "largest_class_share", "class_entropy"),
     *("frechet_distance", "precision", "recall", "density", "coverage"),
 )
 
@@ -345,7 +345,7 @@ METRICS: dict[str, Metric] = {
     **_of_sampler("mixture"),
 }
 
-_COUNTS = ("units", "digits", "images", "epochs", "steps")
+_COUNTS = ("units", "classes", "images", "epochs", "steps")
 
 
 def format_metric(name: str, value: float | int | None) -> str:

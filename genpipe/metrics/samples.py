@@ -33,13 +33,13 @@ class Quality:
     Attributes:
         metrics: by name.
         intervals: 95% intervals, of the metrics that have one.
-        by_digit: metrics of each class, in the order of the classes: ``digit_shares``, the share of
-            the images that show it, and ``digit_coverage``, the coverage of its test images.
+        by_class: metrics of each class, in the order of the classes: ``class_shares``, the share of
+            the images that show it, and ``class_coverage``, the coverage of its test images.
     """
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    by_digit: dict[str, list[float]] = field(default_factory=dict)
+    by_class: dict[str, list[float]] = field(default_factory=dict)
 
 
 class SampleEvaluator:
@@ -85,7 +85,7 @@ class SampleEvaluator:
             judge_scores(probabilities),
             self._frechet_distance(features),
             means({name: values.astype(np.float64) for name, values in of_items.items()}),
-            Quality({}, {}, {"digit_coverage": coverage.tolist()}),
+            Quality({}, {}, {"class_coverage": coverage.tolist()}),
             self._validation_distance(features) if deciding else Quality({}, {}),
         )
 
@@ -117,9 +117,9 @@ def judge_scores(probabilities: np.ndarray) -> Quality:
 
     Returns:
         ``mean_confidence``, the mean probability of each sample's likeliest class;
-        ``digits_covered``, how many classes have at least a tenth of an even share of the samples;
-        ``largest_digit_share``, the share of the class that most samples show;
-        ``digit_entropy``, the entropy of the shares in nats, at most the logarithm of the number
+        ``classes_covered``, how many classes have at least a tenth of an even share of the samples;
+        ``largest_class_share``, the share of the class that most samples show;
+        ``class_entropy``, the entropy of the shares in nats, at most the logarithm of the number
         of classes; and the share of every class.
     """
     count, classes = probabilities.shape
@@ -129,22 +129,22 @@ def judge_scores(probabilities: np.ndarray) -> Quality:
     replications = np.random.default_rng(0).multinomial(count, shares, REPLICATIONS) / count
     largest, entropy = float(shares.max()), float(_entropy(shares))
     reach = {
-        "largest_digit_share": margin(replications.max(axis=1)),
-        "digit_entropy": margin(_entropy(replications)),
+        "largest_class_share": margin(replications.max(axis=1)),
+        "class_entropy": margin(_entropy(replications)),
     }
-    most = {"largest_digit_share": 1.0, "digit_entropy": float(np.log(len(shares)))}
+    most = {"largest_class_share": 1.0, "class_entropy": float(np.log(len(shares)))}
     metrics = {
         "mean_confidence": float(confidence.mean()),
-        "digits_covered": int((shares >= COVERED_SHARE / classes).sum()),
-        "largest_digit_share": largest,
-        "digit_entropy": entropy,
+        "classes_covered": int((shares >= COVERED_SHARE / classes).sum()),
+        "largest_class_share": largest,
+        "class_entropy": entropy,
     }
     intervals = {
         name: (max(metrics[name] - reach[name], 0.0), min(metrics[name] + reach[name], most[name]))
         for name in reach
     }
     intervals["mean_confidence"] = mean_interval(confidence)
-    return Quality(metrics, intervals, {"digit_shares": shares.tolist()})
+    return Quality(metrics, intervals, {"class_shares": shares.tolist()})
 
 
 def means(of_items: dict[str, np.ndarray]) -> Quality:
@@ -157,18 +157,18 @@ def merged(*parts: Quality) -> Quality:
     """Metrics of one set of images, brought together."""
     metrics: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
-    by_digit: dict[str, list[float]] = {}
+    by_class: dict[str, list[float]] = {}
     for part in parts:
         metrics |= part.metrics
         intervals |= part.intervals
-        by_digit |= part.by_digit
-    return Quality(metrics, intervals, by_digit)
+        by_class |= part.by_class
+    return Quality(metrics, intervals, by_class)
 
 
 def directions(features: np.ndarray) -> np.ndarray:
     """(n, d) features, each at unit length.
 
-    What is not a digit hardly excites the judge (a length of 7, where digits have 20), and so lies
+    What is no digit hardly excites the judge (a length of 7, where digits have 20), and so lies
     within the wide balls of a few odd digits: of noise 99.7% would be precise, by direction 2%.
     """
     lengths = np.linalg.norm(features, axis=1, keepdims=True)

@@ -72,23 +72,23 @@ def _read_losses(result: Result) -> np.ndarray | None:
 
 def samples_caption(result: Result, class_names: Sequence[str], prefix: str = "") -> str:
     """What the judge saw in the samples of a cell."""
-    covered = result.metrics.get(f"{prefix}digits_covered")
+    covered = result.metrics.get(f"{prefix}classes_covered")
     if covered is None:
         return ""
     confidence = format_metric("mean_confidence", result.metrics.get(f"{prefix}mean_confidence"))
-    share = format_metric("largest_digit_share", result.metrics.get(f"{prefix}largest_digit_share"))
+    share = format_metric("largest_class_share", result.metrics.get(f"{prefix}largest_class_share"))
     distance = format_metric("frechet_distance", result.metrics.get(f"{prefix}frechet_distance"))
-    missing = "" if prefix else _missing_digits(result, class_names)
+    missing = "" if prefix else _missing_classes(result, class_names)
     what = "digits" if all(name.isdecimal() for name in class_names) else "classes"
-    seen = f"{format_metric('digits_covered', covered)} of {len(class_names)} {what}{missing}"
+    seen = f"{format_metric('classes_covered', covered)} of {len(class_names)} {what}{missing}"
     told = f"{seen}, largest share {share}, confidence {confidence}"
     told += "" if prefix else _least_covered(result, class_names)
     return f"Fréchet distance {distance}; {told}" if distance else told
 
 
-def _missing_digits(result: Result, class_names: Sequence[str]) -> str:
+def _missing_classes(result: Result, class_names: Sequence[str]) -> str:
     """The classes that hardly any sample shows, as `` (hardly a 4, 5)``."""
-    shares = _read(result.samples).get("digit_shares") or ()
+    shares = _read(result.samples).get("class_shares") or ()
     try:
         named = zip(class_names, shares, strict=False)
         missing = [name for name, share in named if share < COVERED_SHARE / len(class_names)]
@@ -101,7 +101,7 @@ def _missing_digits(result: Result, class_names: Sequence[str]) -> str:
 
 def _least_covered(result: Result, class_names: Sequence[str]) -> str:
     """The class with the lowest coverage, as ``; least covered: 8, 3.1%``."""
-    coverage = _read(result.samples).get("digit_coverage") or ()
+    coverage = _read(result.samples).get("class_coverage") or ()
     try:
         named = zip(class_names, coverage, strict=False)
         share, name = min((float(share), name) for name, share in named)

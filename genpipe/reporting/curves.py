@@ -195,7 +195,7 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
             "How real the samples look",
             "The judge's mean confidence in samples over the latent size; higher is better.",
             "Dashed: codes drawn from a Gaussian fitted to the training codes. High confidence is "
-            "worth little where few digits are covered.",
+            "worth little where few classes are covered.",
             True,
             with_sampler("mean_confidence", "fitted_gaussian", "fitted Gaussian"),
         ),

@@ -64,7 +64,7 @@ def data_rows(dataset: Mapping[str, Any]) -> list[dict[str, str]]:
         if not found or len(counts) != len(names):
             continue
         few, many = (choose(zip(counts, names, strict=True)) for choose in (min, max))
-        shared = found.get("in_train")
+        kept_out = dataset.get("kept_out", {}).get(split)
         rows.append(
             {
                 "split": split,
@@ -74,7 +74,7 @@ def data_rows(dataset: Mapping[str, Any]) -> list[dict[str, str]]:
                 "brightness": f"{format_metric('', found['brightness'])}"
                 f" ± {format_metric('', found['contrast'])}",
                 "duplicates": f"{found['duplicates']:,}",
-                "in_train": "" if shared is None else f"{shared:,}",
+                "kept_out": "" if kept_out is None else f"{kept_out:,}",
             }
         )
     return rows

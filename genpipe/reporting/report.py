@@ -54,7 +54,7 @@ TABLE_METRICS = (
     "mixture_frechet_distance",
     "precision",
     "coverage",
-    "digits_covered",
+    "classes_covered",
     "train_seconds",
 )
 
@@ -202,7 +202,7 @@ def _shown(name: str, result: Result, classes: int) -> str:
     text = format_metric(name, result.metrics.get(name))
     if text and name in ("active_units", "dead_units"):
         return f"{text} of {result.cell.latent_size}"
-    if text and name == "digits_covered":
+    if text and name == "classes_covered":
         return f"{text} of {classes}"
     return text
 

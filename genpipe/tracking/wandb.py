@@ -241,7 +241,9 @@ def _reference(kind: str, name: str, uri: str, metadata: Mapping[str, Any]) -> A
     from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 
     # W&B's server takes letters, digits, "-", "_" and "." in such a name.
-    artifact = wandb.Artifact(name.replace("@", "-seed-"), type=kind, metadata=dict(metadata))
+    artifact = wandb.Artifact(
+        name.replace("@", "-seed-").replace("/", "-"), type=kind, metadata=dict(metadata)
+    )
     address = uri if "://" in uri else Path(uri).absolute().as_uri()
     artifact.manifest.add_entry(ArtifactManifestEntry(path=kind, ref=address, digest=address))
     return artifact

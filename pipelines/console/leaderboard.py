@@ -26,8 +26,8 @@ COLUMNS = {
     "mixture_frechet_distance": "FD mix",
     "precision": "prec",
     "coverage": "cover",
-    "digits_covered": "digits",
-    "largest_digit_share": "largest",
+    "classes_covered": "classes",
+    "largest_class_share": "largest",
     "train_seconds": "trained",
     "images_per_second": "images/s",
 }
@@ -47,7 +47,7 @@ MEANINGS = {
     "FD mix": "FD mix: that of samples from a mixture fitted to the codes, in place of N(0, I)",
     "prec": "prec: share of the samples that look real",
     "cover": "cover: share of the test images that have a sample near them",
-    "digits": "digits: classes among the samples",
+    "classes": "classes: those found among the samples",
     "largest": "largest: share of the commonest",
 }
 # Where the terminal is too narrow for all, these are left out, the first first.
@@ -57,7 +57,7 @@ LEFT_OUT_FIRST = (
     "largest",
     "PCA's",
     "trained",
-    "digits",
+    "classes",
     "prec",
     "cover",
     "loss",

@@ -33,7 +33,7 @@ VARIANTS: list[tuple[str, int, int, dict[str, Any]]] = [
 FIGURES = {
     "autoencoder": ("mean_squared_error",),
     "vae": ("total_loss",),
-    "dcgan": ("digits_covered", "largest_digit_share", "frechet_distance"),
+    "dcgan": ("classes_covered", "largest_class_share", "frechet_distance"),
 }
 
 

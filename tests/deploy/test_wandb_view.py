@@ -119,7 +119,7 @@ def test_what_the_view_shows_is_what_the_docs_say_is_logged(report: dict[str, An
     assert all(table in text and table in logged for table in TABLES)
 
 
-def test_the_scatter_is_coloured_by_the_digit(
+def test_the_scatter_is_coloured_by_the_class(
     asked: dict[str, dict[str, Any]], report: dict[str, Any]
 ) -> None:
     chart = json.loads(asked["CreateCustomChart"]["spec"])
@@ -127,6 +127,6 @@ def test_the_scatter_is_coloured_by_the_digit(
     (fields,) = inside(report, "fieldSettings")
 
     assert name == f"team/{asked['CreateCustomChart']['chartName']}"
-    assert fields == {"x": "x", "y": "y", "digit": "digit"}
-    assert chart["encoding"]["color"]["field"] == "${field:digit}"
+    assert fields == {"x": "x", "y": "y", "class": "class"}
+    assert chart["encoding"]["color"]["field"] == "${field:class}"
     assert set(re.findall(r"\$\{field:(\w+)\}", json.dumps(chart))) == set(fields)

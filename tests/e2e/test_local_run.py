@@ -205,7 +205,7 @@ def test_the_leaderboard_has_a_complete_row_for_every_cell(run):
     assert all(cell["status"] == "complete" for cell in rows.values())
     assert rows["autoencoder", 2]["metrics"]["mean_squared_error"] < 0.07
     assert rows["vae", 2]["metrics"]["kl_divergence"] > 0.5
-    assert 1 <= rows["dcgan", 2]["metrics"]["digits_covered"] <= 10
+    assert 1 <= rows["dcgan", 2]["metrics"]["classes_covered"] <= 10
     assert rows["dcgan", 2]["metrics"]["frechet_distance"] > 0
 
 
@@ -290,7 +290,7 @@ def test_a_table_has_a_row_a_picture_and_what_it_is_grouped_by(run, tracked):
         return json.loads(file.read_text()), len(pictures)
 
     rebuilt, pictures = table("evaluate-vae-2", "pictures/reconstructions")
-    by = ["family", "latent_size", "digit"]
+    by = ["family", "latent_size", "class"]
     assert rebuilt["columns"] == [*by, "original", "reconstruction", "mean_squared_error"]
     assert [row[2] for row in rebuilt["data"]] == [str(digit // 2) for digit in range(20)]
     assert pictures == 40
@@ -298,7 +298,7 @@ def test_a_table_has_a_row_a_picture_and_what_it_is_grouped_by(run, tracked):
     assert set(by) <= set(drawn["columns"])
     assert (len(drawn["data"]), pictures) == (32, 32)
     codes, _ = table("evaluate-vae-2", "latent/codes_table")
-    assert codes["columns"] == ["x", "y", "digit"]
+    assert codes["columns"] == ["x", "y", "class"]
     assert len(codes["data"]) == 1500
 
 

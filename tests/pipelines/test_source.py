@@ -37,7 +37,7 @@ def test_pages_and_scripts_count_where_they_are_used() -> None:
 
 
 def test_every_file_of_the_library_is_of_some_step_or_of_a_command() -> None:
-    """Of commands: what reads the runs that steps logged, and the pictures of users."""
+    """Of commands: what reads the runs that steps logged."""
     used = {name for step in STEPS for name in names(step)}
     there = {
         path.relative_to(source.ROOT).as_posix()
@@ -45,7 +45,7 @@ def test_every_file_of_the_library_is_of_some_step_or_of_a_command() -> None:
         for path in (source.ROOT / package).rglob("*.*")
         if path.suffix != ".pyc"
     }
-    assert there - used == {"genpipe/tracking/run_log.py", "genpipe/data/readers/pictures.py"}
+    assert there - used == {"genpipe/tracking/run_log.py"}
 
 
 def test_a_change_is_a_new_digest_of_the_steps_that_run_it(

@@ -4,12 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from genpipe.data.fitting import Fit
 from genpipe.errors import InputError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+GREY = ("1", "L", "LA", "La")
+
+
+def open_picture(file: Path | BinaryIO) -> Image:
+    """Decode a picture, upright as its camera says, what is transparent on black.
+
+    Returns:
+        A picture of Pillow's in mode L, or in RGB if it has colours.
+
+    Raises:
+        ValueError: it is none, or damaged, or has more than 8 bits a channel.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            picture.load()
+    except Exception as error:  # Pillow raises anything of a damaged file
+        told = str(error).partition(" <_io")[0]  # what follows is an address in memory
+        raise ValueError(told or type(error).__name__) from None
+    if picture.mode.startswith(("I", "F")):
+        raise ValueError(f"it has more than 8 bits a channel, mode {picture.mode}")
+    mode = "L" if picture.mode in GREY else "RGB"
+    if picture.has_transparency_data:
+        clear = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", clear.size, (0, 0, 0, 255)), clear)
+    return picture.convert(mode)
 
 
 def read_pictures(
@@ -21,7 +54,7 @@ def read_pictures(
         paths: picture files, folders of them (in the order of their names), or ``.npy`` files with
             (n, height, width) or (n, height, width, channels) uint8.
         shape: (height, width, channels) of the model; colours become grey where it has one channel.
-        resize: bring pictures of another size to the model's.
+        resize: bring pictures of another size to the model's, as ingestion does.
 
     Returns:
         A name for each image, and the (n, height, width, channels) uint8 images.
@@ -71,19 +104,14 @@ def _read_array(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _read_picture(path: Path, shape: tuple[int, int, int], resize: bool) -> np.ndarray:
-    from PIL import Image
-
     height, width, channels = shape
     try:
-        with Image.open(path) as opened:
-            picture = opened.convert("L" if channels == 1 else "RGB")
-    except Exception as error:  # Pillow raises anything of a damaged file
+        picture = open_picture(path)
+    except ValueError as error:
         raise InputError(f"{path} can't be read as a picture: {error}") from None
-    if picture.size != (width, height):
-        if not resize:
-            found = f"{picture.width} x {picture.height}"
-            raise InputError(
-                f"{path} is {found} pixels, the model reads {width} x {height}: add --resize"
-            )
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(picture).reshape(shape)
+    if picture.size != (width, height) and not resize:
+        found = f"{picture.width} x {picture.height}"
+        raise InputError(
+            f"{path} is {found} pixels, the model reads {width} x {height}: add --resize"
+        )
+    return Fit((height, width), channels).of_picture(picture)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import itertools
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from genpipe.data.readers.published import DATASETS, IMAGE_SHAPE, SIZES
+from genpipe.data.readers.labelled import IMAGES_A_BLOCK, Block, Labelled
+from genpipe.data.readers.published import DATASETS, SIZES
+from genpipe.data.splits import SPLITS
 from genpipe.errors import InputError, StepError
 from genpipe.tracking import Tracker
 
-IMAGES_A_BATCH = 5_000
+NOWHERE = Path("/nonexistent")
 
 
 def default_cache() -> Path:
@@ -40,24 +44,23 @@ class PreparedDataset:
     """A data set's place in a TFDS data folder, prepared or not yet.
 
     Attributes:
-        name: the data set, as TFDS calls it.
+        name: the data set, as TFDS calls it, with its configuration: ``emnist/letters``.
         cache: the TFDS data folder.
         version: the data set's version in TFDS, such as ``3.0.1``.
+        folder: where TFDS keeps it. It is there only when it is complete.
+        url: one of the addresses that TFDS downloads it from; empty where it registers none.
     """
 
     name: str
     cache: Path
     version: str
-
-    @property
-    def folder(self) -> Path:
-        """Where TFDS keeps it. It is there only when it is complete."""
-        return self.cache / self.name / self.version
+    folder: Path
+    url: str
 
     @property
     def host(self) -> str:
         """Where TFDS downloads it from."""
-        return str(urlsplit(DATASETS[self.name].url).hostname)
+        return str(urlsplit(self.url).hostname or "its host")
 
     def exists(self) -> bool:
         """Whether it is prepared."""
@@ -103,45 +106,66 @@ class PreparedDataset:
                 raise
             raise explained from error
 
-    def read(self, tracker: Tracker) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Read images (n, 28, 28, 1) and labels (n,), both uint8, of ``train`` and ``test``.
+    def labelled(self, source: str) -> Labelled:
+        """The images that TFDS prepared, in the splits it has of ours.
+
+        Args:
+            source: what ``dataset.json`` calls the source.
 
         Raises:
-            StepError: what TFDS prepared is damaged.
+            StepError: what TFDS prepared is damaged; from the blocks too.
         """
+        with self._readable():
+            builder = _builder(self.name, self.cache)
+            found = {split: info.num_examples for split, info in builder.info.splits.items()}
+            sizes = {split: found[split] for split in SPLITS if split in found}
+            for split, size in (SIZES if self.name in DATASETS else {}).items():
+                if found.get(split) != size:
+                    raise ValueError(
+                        f"it holds {found.get(split)} {split} images, expected {size:,}"
+                    )
+        if "train" not in sizes:
+            raise InputError(f"{self.name} has no split called train: {', '.join(found)}")
+        names = tuple(builder.info.features["label"].names)
+        facts = {
+            "source": source,
+            "tfds_version": version("tensorflow-datasets"),
+            "tfds_dataset_version": self.version,
+        }
+        return Labelled(names, sizes, lambda: self._blocks(builder, sizes), facts)
+
+    def _blocks(self, builder: Any, sizes: Mapping[str, int]) -> Iterator[Block]:
         import tensorflow_datasets as tfds
 
-        tracker.restart_clock()
-        total, done = sum(SIZES.values()), 0
-        arrays = {}
-        try:
-            builder = _builder(self.name, self.cache)
-            for split, size in SIZES.items():
-                if (found := builder.info.splits[split].num_examples) != size:
-                    raise ValueError(f"it holds {found:,} {split} images, expected {size:,}")
-                images, labels = np.empty((size, *IMAGE_SHAPE), np.uint8), np.empty(size, np.uint8)
+        # Images of several sizes can't be stacked.
+        several = None in builder.info.features["image"].shape
+        with self._readable():
+            for split, size in sizes.items():
                 # One pass: TFDS's own cache of decoded images would only cost memory.
                 batches = builder.as_dataset(
                     split=split,
-                    batch_size=IMAGES_A_BATCH,
+                    batch_size=1 if several else IMAGES_A_BLOCK,
                     shuffle_files=False,
                     read_config=tfds.ReadConfig(try_autocache=False),
                 )
                 end = 0
                 for batch in tfds.as_numpy(batches):
-                    start, end = end, end + len(batch["label"])
-                    images[start:end], labels[start:end] = batch["image"], batch["label"]
-                    tracker.progress(done + end, total)
+                    end += len(batch["label"])
+                    yield Block(split, np.asarray(batch["image"], np.uint8), batch["label"])
                 if end != size:
                     raise ValueError(f"it ends after {end:,} of {size:,} {split} images")
-                done += size
-                arrays[split] = images, labels
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (InputError, GeneratorExit):
+            raise
         except Exception as error:
             raise StepError(
                 f"what TFDS prepared in {self.folder} cannot be read ({_line(error)}): delete that"
                 " folder and run again"
             ) from error
-        return arrays
 
     def _explain(self, error: Exception) -> Exception | None:
         import requests  # type: ignore[import-untyped, unused-ignore]
@@ -167,28 +191,79 @@ class PreparedDataset:
 
 
 def find_prepared(name: str, cache: Path) -> PreparedDataset:
-    """Look up what TFDS knows of a data set, without touching the network or the cache."""
+    """Look up what TFDS knows of a data set, without touching the network or the cache.
+
+    Raises:
+        InputError: TFDS has none of that name, or one that is no set of labelled images, or one
+            that somebody has to download by hand.
+    """
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    return PreparedDataset(name, cache, version=str(tfds.builder_cls(name).VERSION))
+    try:
+        # Elsewhere: what lies in the cache may be damaged, and is read later.
+        builder = _builder(name, NOWHERE)
+        if builder.name != name.partition("/")[0]:  # TFDS takes MNIST, too
+            raise ValueError(name)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        if "/" in name and not isinstance(error, tfds.core.DatasetNotFoundError):
+            raise InputError(f"data set {name!r}: {_line(error)}") from None
+        near = difflib.get_close_matches(name.lower(), [*DATASETS, *tfds.list_builders()], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(DATASETS)},"
+        raise InputError(
+            f"unknown data set {name!r}: {hint} Any image classification set of TensorFlow "
+            "Datasets will do; for images of your own give their folder as the source"
+        ) from None
+    image, label = (dict(builder.info.features).get(key) for key in ("image", "label"))
+    if not isinstance(image, tfds.features.Image) or not isinstance(
+        label, tfds.features.ClassLabel
+    ):
+        raise InputError(
+            f"data set {name!r} of TensorFlow Datasets is no set of labelled images: it has "
+            f"{', '.join(builder.info.features)}"
+        )
+    folder = cache / Path(str(builder.data_path)).relative_to(NOWHERE)
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not folder.is_dir():
+        raise InputError(
+            f"data set {name!r} has to be downloaded by hand: prepare it with TensorFlow Datasets "
+            f"in {cache} first"
+        )
+    return PreparedDataset(
+        name,
+        cache,
+        version=str(builder.version),
+        folder=folder,
+        url=DATASETS[name].example_url
+        if name in DATASETS
+        else min(builder.url_infos or (), default=""),
+    )
 
 
 def _builder(name: str, cache: Path) -> Any:
     import tensorflow_datasets as tfds
 
-    return tfds.builder_cls(name)(data_dir=str(cache))
+    base, _, config = name.partition("/")
+    return tfds.builder_cls(base)(data_dir=str(cache), config=config or None)
 
 
 def _count_examples(builder: Any, tracker: Tracker) -> None:
     """Show TFDS's work, whose own bars are off, as progress of the step."""
-    generate, total, count = builder._generate_examples, sum(SIZES.values()), itertools.count(1)
+    generate, count = builder._generate_examples, itertools.count(1)
+    total = sum(SIZES.values()) if builder.name in DATASETS else 0
     tracker.restart_clock()
 
-    def counted(**options: Any) -> Iterator[Any]:
-        for example in generate(**options):
-            if (done := next(count)) % 500 == 0:
+    def counted(*paths: Any, **options: Any) -> Any:
+        made = generate(*paths, **options)
+        # TFDS takes pipelines of Beam's too.
+        return each(made) if isinstance(made, Iterator) else made
+
+    def each(examples: Iterator[Any]) -> Iterator[Any]:
+        for example in examples:
+            done = next(count)
+            if total and done % 500 == 0:
                 tracker.progress(done, total)
+            elif not total and done % 10_000 == 0:
+                tracker.say(f"{builder.name}: {done:,} images prepared")
             yield example
 
     builder._generate_examples = counted

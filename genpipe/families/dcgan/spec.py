@@ -54,8 +54,8 @@ FAMILY = FamilySpec(
         Curve("generator_loss", "generator loss", dashed=True),
     ),
     headline="generator_loss",
-    deciding=("validation_frechet_distance", "digits_covered", "largest_digit_share"),
-    shown=("frechet_distance", "digits_covered", "largest_digit_share"),
+    deciding=("validation_frechet_distance", "classes_covered", "largest_class_share"),
+    shown=("frechet_distance", "classes_covered", "largest_class_share"),
     compared_by="frechet_distance",
     training_deviation=0.153,
     # Keras-GAN's own.

@@ -87,7 +87,7 @@ class Run:
             f"{cell.name}/evaluation/metrics.json",
             {**facts, "metrics": {} if reason else self._scores(cell)},
         )
-        scores = {"mean_confidence": 0.8, "digits_covered": 9}
+        scores = {"mean_confidence": 0.8, "classes_covered": 9}
         scores |= dict.fromkeys(("frechet_distance", "validation_frechet_distance"), 4.5)
         others = ("fitted_gaussian", "mixture") if dense else ()
         scores |= {f"{kind}_frechet_distance": 3.5 for kind in others}

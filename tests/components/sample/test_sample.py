@@ -23,7 +23,7 @@ from genpipe.metrics.samples import judge_scores
 from genpipe.tracking import Tracker
 from genpipe.training import saved
 
-SCORES = {"mean_confidence", "digits_covered", "largest_digit_share", "digit_entropy"}
+SCORES = {"mean_confidence", "classes_covered", "largest_class_share", "class_entropy"}
 OF_SETS = {*SCORES, "frechet_distance", "precision", "recall", "density", "coverage"}
 COPYING = {"training_closeness", "nearest_is_training_share", "duplicate_share"}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -144,9 +144,9 @@ def test_the_coverage_is_told_of_each_digit_too(
     result = draw(models, data, tmp_path, "vae")
 
     counts = np.bincount(data.labels("test")[:40], minlength=10)
-    share = (np.array(result["digit_coverage"]) * counts).sum() / counts.sum()
+    share = (np.array(result["class_coverage"]) * counts).sum() / counts.sum()
     assert share == pytest.approx(result["metrics"]["coverage"])
-    assert len(result["digit_coverage"]) == len(result["digit_shares"]) == 10
+    assert len(result["class_coverage"]) == len(result["class_shares"]) == 10
 
 
 def test_the_distance_is_that_of_the_samples_to_a_split(
@@ -226,7 +226,7 @@ def test_each_figure_of_each_sampler_has_an_interval_around_it_and_a_meaning(
     rebuilt = {"reconstruction_frechet_distance"} if samplers else set()
     assert metrics.keys() == expected | rebuilt | {"validation_frechet_distance"}
     assert metrics.keys() <= METRICS.keys()
-    counts = {name for name in metrics if name.endswith("digits_covered")}
+    counts = {name for name in metrics if name.endswith("classes_covered")}
     assert intervals.keys() == metrics.keys() - counts
     for name, (low, high) in intervals.items():
         assert low <= metrics[name] <= high, name

@@ -49,7 +49,7 @@ def test_blurred_images_come_near_and_are_not_taken_for_copies(digits: Dataset) 
 
     found = figures(digits, blurred)
 
-    assert found["training_closeness"] > 0.7
+    assert found["training_closeness"] > 0.6
     assert found["nearest_is_training_share"] < 0.9
 
 

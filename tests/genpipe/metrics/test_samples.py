@@ -13,27 +13,27 @@ def test_the_judges_scores_by_hand() -> None:
     found = judge_scores(probabilities)
 
     assert found.metrics["mean_confidence"] == pytest.approx((0.7 + 0.5 + 0.9 + 0.8) / 4)
-    assert (found.metrics["digits_covered"], found.metrics["largest_digit_share"]) == (2, 0.75)
+    assert (found.metrics["classes_covered"], found.metrics["largest_class_share"]) == (2, 0.75)
     expected = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    assert found.metrics["digit_entropy"] == pytest.approx(expected)
-    assert found.by_digit == {"digit_shares": [0.75, 0.25, 0]}
+    assert found.metrics["class_entropy"] == pytest.approx(expected)
+    assert found.by_class == {"class_shares": [0.75, 0.25, 0]}
 
 
 def test_a_digit_is_covered_by_one_sample_in_a_hundred() -> None:
     likeliest = np.array([0] * 1000)
     likeliest[:10], likeliest[10:19] = 1, 2
 
-    assert judge_scores(np.eye(10)[likeliest]).metrics["digits_covered"] == 2
+    assert judge_scores(np.eye(10)[likeliest]).metrics["classes_covered"] == 2
 
 
 def test_even_digits_have_the_highest_entropy_and_one_digit_has_none() -> None:
     even = judge_scores(np.tile(np.eye(10), (100, 1)))
     one = judge_scores(np.tile(np.eye(10)[3], (100, 1)))
 
-    assert even.metrics["digit_entropy"] == pytest.approx(np.log(10))
-    assert even.intervals["digit_entropy"][1] == pytest.approx(np.log(10))
-    assert one.metrics["digit_entropy"] == 0
-    assert one.intervals["digit_entropy"] == (0, 0)
+    assert even.metrics["class_entropy"] == pytest.approx(np.log(10))
+    assert even.intervals["class_entropy"][1] == pytest.approx(np.log(10))
+    assert one.metrics["class_entropy"] == 0
+    assert one.intervals["class_entropy"] == (0, 0)
 
 
 def test_the_interval_of_a_digits_share_is_the_binomial_one() -> None:
@@ -41,9 +41,9 @@ def test_the_interval_of_a_digits_share_is_the_binomial_one() -> None:
 
     found = judge_scores(np.eye(3)[likeliest])
 
-    low, high = found.intervals["largest_digit_share"]
+    low, high = found.intervals["largest_class_share"]
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.5 * 0.5 / 4000), rel=0.15)
-    assert low < found.metrics["largest_digit_share"] < high
+    assert low < found.metrics["largest_class_share"] < high
 
 
 def test_figures_of_one_set_are_brought_together() -> None:
@@ -52,7 +52,7 @@ def test_figures_of_one_set_are_brought_together() -> None:
 
     assert found.metrics == {**scores.metrics, "precision": 0.5}
     assert found.intervals.keys() == {*scores.intervals, "precision"}
-    assert found.by_digit == scores.by_digit
+    assert found.by_class == scores.by_class
 
 
 def test_what_hardly_excites_the_judge_does_not_pass_for_real_by_being_short() -> None:
@@ -73,5 +73,5 @@ def test_of_many_classes_each_is_covered_with_a_tenth_of_an_even_share() -> None
     """Of 300 classes an even share is a third of a percent."""
     likeliest = np.concatenate([np.arange(300).repeat(10), np.zeros(7000, int)])
 
-    assert judge_scores(np.eye(300)[likeliest]).metrics["digits_covered"] == 300
-    assert judge_scores(np.eye(300)[likeliest[300:]]).metrics["digits_covered"] == 270
+    assert judge_scores(np.eye(300)[likeliest]).metrics["classes_covered"] == 300
+    assert judge_scores(np.eye(300)[likeliest[300:]]).metrics["classes_covered"] == 271

@@ -47,7 +47,7 @@ def folders(tmp_path: Path) -> Callable[..., tuple[list[Path], list[Path], list[
             contents = (
                 ("model", "model.json", {"training": {"train_seconds": 3.5}}),
                 ("evaluation", "metrics.json", {"metrics": {"mean_squared_error": 0.04}}),
-                ("samples", "metrics.json", {"metrics": {"digits_covered": 9}}),
+                ("samples", "metrics.json", {"metrics": {"classes_covered": 9}}),
             )
             for kind, (name, file, content) in zip(written, contents, strict=True):
                 folder = tmp_path / f"{cell.name}-{name}"
@@ -74,7 +74,7 @@ def test_a_cell_joins_the_figures_of_training_evaluation_and_samples(
     assert joined.metrics == {
         "train_seconds": 3.5,
         "mean_squared_error": 0.04,
-        "digits_covered": 9,
+        "classes_covered": 9,
     }
 
 
@@ -148,22 +148,22 @@ def test_nan_and_infinity_become_null(folders: Callable[..., Any], tmp_path: Pat
         ),
         (
             [
-                result(DCGAN_2, validation_frechet_distance=4.5, digits_covered=10),
-                result(DCGAN_10, validation_frechet_distance=4.4, digits_covered=9),
+                result(DCGAN_2, validation_frechet_distance=4.5, classes_covered=10),
+                result(DCGAN_10, validation_frechet_distance=4.4, classes_covered=9),
             ],
             DCGAN_10,
         ),
         (
             [
-                result(DCGAN_2, validation_frechet_distance=4.5, digits_covered=9),
-                result(DCGAN_10, validation_frechet_distance=4.5, digits_covered=10),
+                result(DCGAN_2, validation_frechet_distance=4.5, classes_covered=9),
+                result(DCGAN_10, validation_frechet_distance=4.5, classes_covered=10),
             ],
             DCGAN_10,
         ),
         (
             [
-                result(DCGAN_2, validation_frechet_distance=4.5, largest_digit_share=0.2),
-                result(DCGAN_10, validation_frechet_distance=4.5, largest_digit_share=0.1),
+                result(DCGAN_2, validation_frechet_distance=4.5, largest_class_share=0.2),
+                result(DCGAN_10, validation_frechet_distance=4.5, largest_class_share=0.1),
             ],
             DCGAN_10,
         ),
@@ -284,7 +284,7 @@ def test_every_deciding_metric_says_which_way_is_better() -> None:
     [
         ("mean_squared_error", 0.012345, "0.0123"),
         ("total_loss", 31.7559, "31.76"),
-        ("largest_digit_share", 0.1184, "11.8%"),
+        ("largest_class_share", 0.1184, "11.8%"),
         ("active_units", 18, "18"),
         ("images_per_second", 14851.4, "14,851"),
         ("train_seconds", 200.0, "3 min 20 s"),

@@ -35,10 +35,10 @@ TRAINING = {
 }
 SAMPLES = {
     "mean_confidence": 0.81,
-    "digits_covered": 9,
-    "largest_digit_share": 0.23,
+    "classes_covered": 9,
+    "largest_class_share": 0.23,
     "frechet_distance": 4.5,
-    "digit_entropy": 2.2,
+    "class_entropy": 2.2,
     **dict.fromkeys(("precision", "recall", "density", "coverage"), 0.7),
 }
 COPYING = {"training_closeness": 0.5, "nearest_is_training_share": 0.85, "duplicate_share": 0.01}
@@ -325,7 +325,7 @@ def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
     shares = [0.0, 0.5, *[0.07] * 7, 0.009]
     coverage = [0.3, 0.031, *[0.2] * 8]
     (tmp_path / "metrics.json").write_text(
-        json.dumps({"digit_shares": shares, "digit_coverage": coverage})
+        json.dumps({"class_shares": shares, "class_coverage": coverage})
     )
 
     html = report([replace(complete(Cell("dcgan", 2)), samples=tmp_path)])
@@ -336,7 +336,7 @@ def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("coverage", [None, [], ["much"], 3, [None]])
 def test_a_coverage_that_is_none_is_left_out(coverage: object, tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").write_text(json.dumps({"digit_coverage": coverage}))
+    (tmp_path / "metrics.json").write_text(json.dumps({"class_coverage": coverage}))
 
     cell = replace(complete(Cell("dcgan", 2)), samples=tmp_path)
 

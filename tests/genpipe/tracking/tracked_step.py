@@ -28,7 +28,7 @@ DRAWN = """
 tracker.axis("epoch", {"loss": "min", "accuracy": "max"})
 for epoch, loss, accuracy in [(1, 2.5, 0.5), (2, 1.5, 0.75), (3, 2.0, 0.25)]:
     tracker.log({"epoch": epoch, "loss": loss, "accuracy": accuracy, "images_per_second": 9.0})
-tracker.scatter("latent/codes", "codes", ["x", "y", "digit"], [[0.5, -1.0, "7"], [1.0, 2.0, "1"]])
+tracker.scatter("latent/codes", "codes", ["x", "y", "class"], [[0.5, -1.0, "7"], [1.0, 2.0, "1"]])
 figures = {"mean_squared_error": 0.0412, "frechet_distance": 66.1, "train_seconds": 36.0}
 tracker.cell(cell(), {"beta": 1.5}, figures)
 """

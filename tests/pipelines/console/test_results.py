@@ -25,7 +25,7 @@ from pipelines.console.results import read_results, show_report
 from pipelines.runs.find import FoundRun
 
 CELLS = {"autoencoder": (2, 10), "vae": (2,), "dcgan": (2,)}
-METRICS = {"frechet_distance": 100.0, "digits_covered": 10, "largest_digit_share": 0.2}
+METRICS = {"frechet_distance": 100.0, "classes_covered": 10, "largest_class_share": 0.2}
 
 
 def shades(shade: int) -> bytes:
