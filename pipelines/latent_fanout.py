@@ -1,6 +1,8 @@
 """The pipeline: what runs after what, and nothing else.
 
 ingest -> judge -> for cell in cells: train -> evaluate, sample -> compare -> publish
+
+Before ``ingest`` comes ``fingerprint``, where the source may change.
 """
 
 # No `from __future__ import annotations` here: kfp reads the annotations as types.
@@ -13,12 +15,14 @@ from kfp import compiler, dsl
 
 from components.compare.component import compare
 from components.evaluate.component import evaluate
+from components.fingerprint.component import fingerprint
 from components.ingest.component import ingest
 from components.judge.component import judge
 from components.publish.component import publish
 from components.sample.component import sample
 from components.train.component import train
 from genpipe import storage
+from genpipe.data.names import SOURCES
 from genpipe.errors import InputError
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
@@ -34,13 +38,15 @@ def build(environment: Environment, parameters: Parameters | None = None) -> Any
     Args:
         environment: where its tasks run.
         parameters: defaults of its arguments, the environment's own if left out; ``publish_to`` is
-            where ``ingest`` looks, before anything is trained, whether the pods may write.
+            where ``ingest`` looks, before anything is trained, whether the pods may write, and with
+            a place as the ``source`` the pipeline begins with a look at what that holds now.
 
     Returns:
         A KFP pipeline, whose arguments are those of ``Parameters.arguments``.
     """
     default = (parameters or Parameters.checked({}, environment.parameters)).arguments()
     looked_at = default["publish_to"]
+    may_change = default["source"] not in SOURCES
     place = partial(place_in, environment)
 
     @dsl.pipeline(
@@ -63,16 +69,12 @@ def build(environment: Environment, parameters: Parameters | None = None) -> Any
         force_promote: bool = default["force_promote"],
         promotion_margin: str = default["promotion_margin"],
     ) -> None:
-        ingested = place(
-            ingest(
-                name=dataset,
-                source=source,
-                image_size=image_size,
-                channels=channels,
-                skip_bad=skip_bad,
-            ),
-            "ingest",
-        )
+        read = {"image_size": image_size, "channels": channels, "skip_bad": skip_bad}
+        if may_change:
+            seen = place(fingerprint(source=source), "fingerprint")
+            seen.set_caching_options(False)  # it sees what is there now
+            read["fingerprint"] = seen.outputs["Output"]
+        ingested = place(ingest(name=dataset, source=source, **read), "ingest")
         if environment.api and environment.reaches(looked_at, "ingest"):
             # No input of the step: another place to publish to would make every step run again.
             ingested.set_env_variable("GENPIPE_PUBLISH_TO", looked_at)

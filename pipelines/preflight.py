@@ -37,7 +37,8 @@ def check_settings(environment: Environment, parameters: Parameters) -> None:
     if parameters.source in SOURCES:
         check_source(parameters.dataset, parameters.source)
     try:
-        environment.check_path("source", parameters.source, "ingest")
+        for step in ("ingest", "fingerprint"):
+            environment.check_path("source", parameters.source, step)
         environment.check_path("publish_to", parameters.publish_to, "publish")
     except ValueError as error:
         raise InputError(str(error)) from None

@@ -22,7 +22,10 @@ from pydantic import (
 from genpipe.errors import shown
 from pipelines.quantities import CPU, Memory, amount
 
-STEPS = ("ingest", "judge", "train", "evaluate", "sample", "compare", "publish")
+STEPS = (
+    *("fingerprint", "ingest", "judge", "train", "evaluate", "sample", "compare"),
+    "publish",
+)
 # The step that a GPU is worth its node for; the judge learns in seconds on CPUs.
 # What the newest run is called, here and on a cluster.
 LATEST = "latest"

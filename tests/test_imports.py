@@ -15,7 +15,10 @@ FILES = sorted(
     for package in ("genpipe", "components", "pipelines")
     for path in (ROOT / package).rglob("*.py")
 )
-STEPS = ("ingest", "judge", "train", "evaluate", "sample", "compare", "publish")
+STEPS = (
+    *("fingerprint", "ingest", "judge", "train", "evaluate", "sample", "compare"),
+    "publish",
+)
 # Of the library: each room imports from those before it, and from the modules in none. Cells are of
 # families, so these come before all; their models read no data and log nothing.
 ROOMS = (

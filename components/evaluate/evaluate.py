@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from genpipe.data.dataset import RESCALINGS, Dataset, open_dataset
 from genpipe.errors import InputError
 from genpipe.metrics import latent, likelihood, reconstruction
 from genpipe.metrics.bootstrap import mean_interval
+from genpipe.metrics.losses import deciding_losses, decode, reconstruct, sampled_losses
 from genpipe.reporting.images import grid, plain, write_png
 from genpipe.reporting.scatter import draw_scatter
 from genpipe.tracking import Picture, Tracker
@@ -95,8 +95,10 @@ def _evaluate_codes(
     pixels, labels = np.asarray(dataset.images("test")), np.asarray(dataset.labels("test"))
     images = UNIT.apply(pixels)
     family = saved.cell.family
-    codes, log_var, rebuilt = _reconstruct(saved, pixels)
-    validation, validation_losses = _evaluate_validation_split(saved, dataset, seed)
+    codes, log_var, rebuilt = reconstruct(saved, pixels)
+    decides, validation_losses = deciding_losses(
+        saved, np.asarray(dataset.images("validation")), seed
+    )
     known = saved.encode(dataset.images("train")[:KNOWN_CODES])
     known_labels = np.asarray(dataset.labels("train")[:KNOWN_CODES])
     components = reconstruction.pixel_components(dataset.images("train"))
@@ -110,7 +112,7 @@ def _evaluate_codes(
         "pca_mean_squared_error": float(linear.mean()),
         **latent.geometry(codes),
         "neighbour_accuracy": latent.neighbour_accuracy(known, known_labels, codes, labels),
-        **validation,
+        **{f"validation_{name}": mean for name, mean in decides.items()},
     }
     told: dict[str, Any] = {}
     if saved.cell.latent_size == 2:
@@ -189,52 +191,6 @@ def _log_tables(
     tracker.scatter("latent/codes", title, ["x", "y", "class"], codes)
 
 
-def _reconstruct(
-    saved: SavedModel, pixels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """What a model with an encoder makes of (n, height, width, channels) uint8 images.
-
-    Returns:
-        Codes, (n, latent_size), of a variational family the means; the logarithms of its variances,
-        of others None; and the reconstructions from these codes, in [0, 1].
-    """
-    family = saved.cell.family
-    encoded = saved.run(family.encoder, saved.rescaling.apply(pixels))
-    codes, log_var = encoded if family.variational else (encoded, None)
-    return codes, log_var, _decode(saved, codes)
-
-
-def _decode(saved: SavedModel, codes: np.ndarray) -> np.ndarray:
-    """(n, height, width, channels) float32 images in [0, 1] of (n, latent_size) codes."""
-    return saved.rescaling.to_unit(saved.run(saved.cell.family.decoder, codes))
-
-
-def _sampled_losses(
-    saved: SavedModel, images: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The two parts of a VAE's loss of each image, (n,) float64, with sampled codes."""
-    noise = np.random.default_rng(seed).standard_normal(z_mean.shape, np.float32)
-    rebuilt = _decode(saved, z_mean + np.exp(0.5 * z_log_var) * noise)
-    losses = math.prod(images.shape[1:]) * reconstruction.squared_errors(images, rebuilt)
-    return losses, reconstruction.kl_divergences(z_mean, z_log_var)
-
-
-def _evaluate_validation_split(
-    saved: SavedModel, dataset: Dataset, seed: int
-) -> tuple[dict[str, float], np.ndarray]:
-    """What decides of a model with an encoder, and what each validation image costs, (n,)."""
-    pixels = np.asarray(dataset.images("validation"))
-    images = UNIT.apply(pixels)
-    codes, log_var, rebuilt = _reconstruct(saved, pixels)
-    losses = reconstruction.squared_errors(images, rebuilt)
-    metrics = {"validation_mean_squared_error": float(losses.mean())}
-    if log_var is not None:
-        losses = np.add(*_sampled_losses(saved, images, codes, log_var, seed))
-        metrics["validation_total_loss"] = float(losses.mean())
-        losses = losses + reconstruction.log_normalizer(images)
-    return metrics, losses
-
-
 def _variational_losses(
     saved: SavedModel, images: np.ndarray, z_mean: np.ndarray, z_log_var: np.ndarray, seed: int
 ) -> tuple[dict[str, float], np.ndarray]:
@@ -242,10 +198,10 @@ def _variational_losses(
 
     And the negative ELBO of each image, (n,) float64.
     """
-    losses, divergences = _sampled_losses(saved, images, z_mean, z_log_var, seed)
+    losses, divergences = sampled_losses(saved, images, z_mean, z_log_var, seed)
     totals = losses + divergences
     bounds = likelihood.importance_weighted_bounds(
-        functools.partial(_decode, saved), images, z_mean, z_log_var, seed=seed
+        functools.partial(decode, saved), images, z_mean, z_log_var, seed=seed
     )
     constant = reconstruction.log_normalizer(images)
     variational = {

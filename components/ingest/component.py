@@ -12,8 +12,9 @@ def ingest(
     image_size: str = "",
     channels: int = 0,
     skip_bad: int = 0,
+    fingerprint: str = "",
 ) -> None:
     """Read labelled images, check them and divide them."""
     from components.ingest.step import run
 
-    run(data, wandb_run, name, source, image_size, channels, skip_bad)
+    run(data, wandb_run, name, source, image_size, channels, skip_bad, fingerprint)

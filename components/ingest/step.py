@@ -18,6 +18,7 @@ def run(
     image_size: str,
     channels: int,
     skip_bad: int,
+    fingerprint: str,
 ) -> None:
     """Read labelled images and check them, after a look at all the places that the run will use.
 
@@ -33,6 +34,7 @@ def run(
         image_size: what images are brought to, 32 or 32x48; empty: they stay as they are.
         channels: 1 or 3; 0: they stay as they are.
         skip_bad: how many pictures that can't be read may be left out.
+        fingerprint: of what the source holds; empty where it can't change.
     """
     config = {
         "dataset": name,
@@ -41,6 +43,7 @@ def run(
         # A parameter declared int may arrive as a float.
         "channels": int(channels),
         "skip_bad": int(skip_bad),
+        "fingerprint": fingerprint,
     }
     with open_step("ingest", config=config, folder=wandb_run.path) as tracker:
         for place in places(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from components.publish.referee import Referee
 from genpipe import storage
 from genpipe.cells import Cell
-from genpipe.data.dataset import open_dataset
+from genpipe.data.dataset import Dataset
+from genpipe.data.drift import Contents, Drift
 from genpipe.documents import read_document
 from genpipe.errors import InputError, StepError
 from genpipe.families.registry import all_families
-from genpipe.families.spec import FamilySpec
-from genpipe.metrics.frechet import judge_features
 from genpipe.registry.champions import (
     Champions,
     Comparison,
@@ -25,14 +22,11 @@ from genpipe.registry.champions import (
     Outcome,
     new_name,
 )
-from genpipe.registry.comparison import compare_losses, compare_samples
 from genpipe.reporting.decisions import add_decisions
 from genpipe.tracking import Tracker
-from genpipe.training.saved import SavedModel
 
 # The last of ten concurrent publishers is the tenth to move the pointer.
 ATTEMPTS = 50
-LOSS = np.dtype(np.float32)
 VALUES = ("champion", "challenger", "improvement", "low", "high", "margin")
 
 
@@ -63,57 +57,6 @@ class Challenger:
         return {"latent_size": self.cell.latent_size, **own, "metrics": dict(self.metrics)}
 
 
-@dataclass(frozen=True)
-class Referee:
-    """Says which of two models is better.
-
-    Args:
-        data: the data-set folder.
-        judge: the judge's model folder. It sees the samples of both, since the features of two
-            judges can't be compared.
-        margin: by what share of the champion's metric the challenger has to be better, beyond
-            the interval; the family's own if None.
-    """
-
-    data: Path
-    judge: Path
-    margin: float | None = None
-
-    def compare(
-        self, family: FamilySpec, champion: Mapping[str, str], challenger: Mapping[str, Path]
-    ) -> Comparison:
-        """Compare two models of a family on the validation split, which both were measured on.
-
-        Args:
-            family: the family.
-            champion: addresses of its ``evaluation`` and ``samples``.
-            challenger: folders of its own.
-
-        Raises:
-            StepError: a file of theirs can't be read.
-        """
-        found = self._compare(family, champion, challenger)
-        share = family.promotion_margin if self.margin is None else self.margin
-        return replace(found, margin=share * abs(found.champion))
-
-    def _compare(
-        self, family: FamilySpec, champion: Mapping[str, str], challenger: Mapping[str, Path]
-    ) -> Comparison:
-        sides = (champion, challenger)
-        if family.compared_by == "frechet_distance":
-            judge, data = SavedModel(self.judge), open_dataset(self.data)
-            real, image = data.images("validation"), np.dtype((np.uint8, data.image_shape))
-            samples = [_read_array(side["samples"], "samples.npy", image) for side in sides]
-            return compare_samples(*(judge_features(judge, images) for images in (real, *samples)))
-        losses = [_read_array(side["evaluation"], "validation_losses.npy", LOSS) for side in sides]
-        if len(losses[0]) != len(losses[1]):
-            raise StepError(
-                f"cannot compare: the champion's evaluation at {champion['evaluation']} covers "
-                f"{len(losses[0])} validation images, the new model's covers {len(losses[1])}"
-            )
-        return compare_losses(family.compared_by, *losses)
-
-
 def publish(
     *,
     target: str,
@@ -133,7 +76,8 @@ def publish(
     """Decide for each family of a run whether its best cell becomes the champion.
 
     It does where there is no champion yet, where it is better beyond the interval and the margin,
-    or by force. A champion that was measured on other data is left alone and not compared.
+    or by force. A champion that was published on other data is measured anew on this run's; one
+    that can't be, since its images have another shape or its data other classes, is left alone.
 
     Args:
         target: an absolute folder or a gs:// prefix; nothing is published if it is empty.
@@ -172,9 +116,11 @@ def publish(
         tracker.note("published nothing: no cell of this run is complete")
     else:
         referee = Referee(data, judge, margin)
+        contents = Contents.of(referee.dataset)
+        beside = {"report.html": page_before.encode(), "images.npz": contents.to_bytes()}
         for challenger in challengers:
             champions = Champions(target, challenger.cell.family.name)
-            decision = _contend(champions, challenger, referee, page_before, force)
+            decision = _contend(champions, challenger, referee, beside, contents, force)
             tracker.note(str(decision))
             decisions.append(decision)
     page_after = add_decisions(page_before, target, decisions)
@@ -186,7 +132,12 @@ def publish(
 
 
 def _contend(
-    champions: Champions, challenger: Challenger, referee: Referee, report: str, force: bool
+    champions: Champions,
+    challenger: Challenger,
+    referee: Referee,
+    beside: Mapping[str, bytes],
+    contents: Contents,
+    force: bool,
 ) -> Decision:
     """Decide, and act on it; anew wherever another publisher moved the pointer meanwhile."""
     version, stored = new_name(), False
@@ -208,6 +159,7 @@ def _contend(
             previous=previous,
             previous_model=champion.model if champion else "",
             comparison=comparison,
+            drift=_drift(champions, champion, challenger, contents),
         )
         if not outcome.moves:
             champions.record(decision)
@@ -215,7 +167,8 @@ def _contend(
                 champions.remove_version(version)
             return decision
         if not stored:
-            champions.add_version(version, challenger.folders, report, challenger.metadata)
+            metadata = {**challenger.metadata, "dataset": _described(referee.dataset)}
+            champions.add_version(version, challenger.folders, beside, metadata)
             stored = True
         if champions.move(standing, decision):
             return decision
@@ -242,13 +195,15 @@ def _decide(
     refused = champion.previous_model if champion.outcome is Outcome.ROLLED_BACK else ""
     if challenger.model == refused and not force:
         return Outcome.KEPT, "this very model was rolled back", None
-    if champion.data != challenger.data:
-        outcome = Outcome.FORCED if force else Outcome.OTHER_DATA
-        data = f"the champion was measured on {champion.data}, this model on {challenger.data}"
-        return outcome, f"not compared: {data}", None
     addresses = {kind: champions.address(champion.champion, kind) for kind in challenger.folders}
+    other = None
+    if champion.data != challenger.data:
+        other = champions.metadata(champion.champion).get("dataset", {})
     try:
-        comparison = referee.compare(challenger.cell.family, addresses, challenger.folders)
+        comparison = referee.compare(challenger.cell.family, addresses, challenger.folders, other)
+    except InputError as error:
+        outcome = Outcome.FORCED if force else Outcome.OTHER_DATA
+        return outcome, f"not compared: {error}", None
     except StepError as error:
         if force:
             return Outcome.FORCED, f"not compared: {error}", None
@@ -257,6 +212,28 @@ def _decide(
     if comparison.better:
         return Outcome.PROMOTED, comparison.verdict, comparison
     return Outcome.FORCED if force else Outcome.KEPT, comparison.verdict, comparison
+
+
+def _drift(
+    champions: Champions, champion: Decision | None, challenger: Challenger, contents: Contents
+) -> Drift | None:
+    """What changed since the champion's data, where that is known."""
+    if champion is None or champion.data == challenger.data:
+        return None
+    place = champions.address(champion.champion, "images.npz")
+    if not storage.exists(place):
+        return None  # an older version
+    try:
+        before = Contents.parse(storage.read_bytes(place))
+    except ValueError as error:
+        raise StepError(f"can't read {place}: {error}: roll back to another version") from None
+    return Drift.between(before, contents)
+
+
+def _described(dataset: Dataset) -> dict[str, Any]:
+    """What a version keeps of the data set that it was made and measured on."""
+    known = ("name", "digest", "source", "image_shape", "class_names", "splits", "statistics")
+    return {name: dataset.info[name] for name in known if name in dataset.info}
 
 
 def _challengers(
@@ -319,17 +296,3 @@ def _track(tracker: Tracker, target: str, page: str, decisions: Sequence[Decisio
     tracker.summarize(summary)
     tracker.table("decisions", ["cell", "outcome", "reason", "metric", *VALUES], rows)
     tracker.page("report", page)
-
-
-def _read_array(place: Path | str, name: str, kind: np.dtype) -> np.ndarray:
-    """An array of finite numbers, each row of a kind, from a folder here or in a bucket."""
-    address = storage.join(place, name)
-    content = storage.read_bytes(address)
-    try:
-        array: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # NumPy raises anything of a damaged header
-        raise StepError(f"{address} holds no array ({error})") from None
-    expected = (kind.base, kind.shape)
-    if (array.dtype, array.shape[1:]) != expected or not np.isfinite(array).all():
-        raise StepError(f"{address} holds no finite numbers of type and shape {kind}")
-    return array

@@ -1,7 +1,8 @@
 """The champions below a publish target: what is published, which version counts, and why.
 
     <target>/<family>/champion.json         the decision that made the champion: the pointer
-    <target>/<family>/versions/<version>/   model/, evaluation/, samples/, report.html, version.json
+    <target>/<family>/versions/<version>/   model/, evaluation/, samples/, report.html, images.npz
+                                            (what its data set held), version.json
     <target>/<family>/decisions/<id>.json   every decision, one object each
 
 A version and a decision are written once and never again; ``version.json`` comes last, so a version
@@ -26,6 +27,7 @@ from typing import Any, Self
 
 from genpipe import storage
 from genpipe.cells import Cell
+from genpipe.data.drift import Drift
 from genpipe.documents import parse_document
 from genpipe.errors import InputError, StepError, shown
 from genpipe.families.spec import COMPARED_BY
@@ -51,7 +53,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A challenger beside the champion, on one validation split.
+    """A challenger beside the champion, on the validation split of one data set.
 
     Attributes:
         metric: what they compare by, a name of the leaderboard.
@@ -63,6 +65,10 @@ class Comparison:
         images: how many validation images, or samples of each, they were compared on.
         margin: what the lower end has to exceed, in the metric's unit: as much as two trainings of
             the same model that differ by their seeds alone may differ by.
+        data: digest of the data set.
+        champion_test: the champion's metric on the test split, where it was measured anew because
+            it had been published on other data.
+        challenger_test: the challenger's, then.
     """
 
     metric: str
@@ -73,11 +79,15 @@ class Comparison:
     high: float
     images: int
     margin: float = 0.0
+    data: str = ""
+    champion_test: float | None = None
+    challenger_test: float | None = None
 
     def __post_init__(self) -> None:
         known = self.metric in COMPARED_BY and isinstance(self.images, int)
-        values = list(asdict(self).values())[1:]
-        if not known or not all(isinstance(value, (int, float)) for value in values):
+        values = [value for name, value in asdict(self).items() if name not in ("metric", "data")]
+        numbers = (value for value in values if value is not None)
+        if not known or not all(isinstance(value, (int, float)) for value in numbers):
             raise ValueError("its comparison holds values that are not numbers")
 
     @property
@@ -99,6 +109,7 @@ class Comparison:
             f"{COMPARED_BY[self.metric]} {self.challenger:.5g} against the champion's "
             f"{self.champion:.5g} on the validation split, improvement {self.improvement:.3g} "
             f"(95% interval {self.low:.3g} to {self.high:.3g}, margin {self.margin:.3g})"
+            + (", both measured on the new data" if self.champion_test is not None else "")
         )
 
 
@@ -119,6 +130,7 @@ class Decision:
         previous: the version that was champion before; empty if there was none.
         previous_model: digest of its weights.
         comparison: with the champion before; None where they were not compared.
+        drift: what changed since the data of the champion before; None where that is the same.
 
     Raises:
         ValueError: the id or a version was not made here, or a text is not a string.
@@ -136,6 +148,7 @@ class Decision:
     previous: str = ""
     previous_model: str = ""
     comparison: Comparison | None = None
+    drift: Drift | None = None
 
     def __post_init__(self) -> None:
         texts = (self.family, self.run, self.model, self.data, self.reason, self.previous_model)
@@ -156,12 +169,13 @@ class Decision:
         """
         try:
             values = parse_document(content)
-            comparison = values["comparison"]
+            comparison, drift = values["comparison"], values.get("drift")
             return cls(
                 **{
                     **values,
                     "outcome": Outcome(values["outcome"]),
                     "comparison": comparison and Comparison(**comparison),
+                    "drift": drift and Drift.parse(drift),
                 }
             )
         except KeyError as error:
@@ -265,19 +279,24 @@ class Champions:
             ) from None
 
     def add_version(
-        self, version: str, folders: Mapping[str, Path], page: str, metadata: Mapping[str, Any]
+        self,
+        version: str,
+        folders: Mapping[str, Path],
+        files: Mapping[str, bytes],
+        metadata: Mapping[str, Any],
     ) -> None:
         """Publish a version; nothing points at it yet.
 
         Args:
             version: its name, a new one.
             folders: what it is made of, by the names it gets there.
-            page: the report of the run that made it.
+            files: what lies beside them: the report of the run that made it, and more.
             metadata: what ``version.json`` says of it.
         """
         for name, folder in folders.items():
             storage.upload_folder(folder, self.address(version, name))
-        storage.write_bytes(self.address(version, "report.html"), page.encode())
+        for name, file in files.items():
+            storage.write_bytes(self.address(version, name), file)
         content = _as_json({"version": version, "family": self.family, **metadata})
         storage.write_bytes(self.address(version, "version.json"), content)
 
@@ -347,6 +366,7 @@ class Champions:
             previous=champion,
             previous_model=standing.decision.model,
             comparison=None,
+            drift=None,
         )
         if not self.move(standing, decision):
             raise StepError(

@@ -36,6 +36,12 @@ def add_decisions(report: str, target: str, decisions: Sequence[Decision]) -> st
     if not decisions:
         return report
     section = open_template(Path(__file__).with_name("champions.html.j2")).render(
-        target=target, decisions=decisions, sentences=SENTENCES, labels=COMPARED_BY
+        target=target,
+        decisions=decisions,
+        news={
+            str(decision.drift): decision.drift.warns for decision in decisions if decision.drift
+        },
+        sentences=SENTENCES,
+        labels=COMPARED_BY,
     )
     return report.replace(PLACE, section, 1)

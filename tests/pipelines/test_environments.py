@@ -74,7 +74,7 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
         ),
         (
             {"steps": {"default": {"cpu_request": "1500m", "cpu_limit": "1"}}},
-            "steps: ingest asks for cpu 1500m",
+            "steps: fingerprint asks for cpu 1500m",
         ),
         ({"retries": {"longest": "10m"}}, "retries.longest: no such field"),
         (

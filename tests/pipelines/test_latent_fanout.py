@@ -85,6 +85,18 @@ def test_comparing_and_publishing_are_never_taken_from_the_cache(spec):
     assert cached == {"ingest": True, "judge": True, "compare": False, "publish": False}
 
 
+def test_a_source_that_may_change_is_looked_at_before_it_is_read(tmp_path):
+    own = Parameters(dataset="own", source="gs://b/images", image_size="32")
+    compile_to(tmp_path / "pipeline.yaml", local_environment(), own)
+    tasks = documents((tmp_path / "pipeline.yaml").read_text())[0]["root"]["dag"]["tasks"]
+
+    assert tasks["ingest"]["dependentTasks"] == ["fingerprint"]
+    read = tasks["ingest"]["inputs"]["parameters"]["fingerprint"]
+    assert read["taskOutputParameter"]["producerTask"] == "fingerprint"
+    assert not tasks["fingerprint"]["cachingOptions"]
+    assert tasks["ingest"]["cachingOptions"]
+
+
 def test_the_arguments_of_the_pipeline_are_the_parameters():
     pipeline = build(local_environment())
     inputs = {name: spec.default for name, spec in pipeline.component_spec.inputs.items()}

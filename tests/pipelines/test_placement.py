@@ -61,7 +61,9 @@ WANDB_SECRET = {("wandb", "WANDB_API_KEY", "WANDB_API_KEY")}
 
 def compiled(folder: Path, environment: Environment) -> str:
     path = folder / "pipeline.yaml"
-    compile_to(path, environment)
+    # All steps: a source that may change is looked at first.
+    images = Parameters.checked({"dataset": "own", "source": "gs://b/a"}, environment.parameters)
+    compile_to(path, environment, images)
     return path.read_text()
 
 

@@ -13,7 +13,8 @@ import onnx
 
 from components.publish.publish import publish
 from genpipe.cells import Cell
-from genpipe.data.dataset import SPLITS, file_digest, write_dataset
+from genpipe.data.dataset import SPLITS, file_digest, open_dataset, write_dataset
+from genpipe.data.drift import Contents
 from genpipe.registry.champions import Decision
 from genpipe.reporting.decisions import PLACE
 from genpipe.tracking import Tracker
@@ -146,7 +147,9 @@ class MadeRun:
             for path in root.rglob("*")
             if path.is_file()
         }
-        return {**found, "report.html": (self.root / "report").read_bytes()}
+        beside = {"report.html": (self.root / "report").read_bytes()}
+        beside["images.npz"] = Contents.of(open_dataset(self.root / "data")).to_bytes()
+        return {**found, **beside}
 
     def _make_cell(self, cell: Cell, cost: float, seed: int, spread: float) -> None:
         model, evaluation, samples = (

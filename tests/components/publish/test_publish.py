@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import html
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components.publish.step import read_margin
 from genpipe import storage
+from genpipe.data.dataset import SPLITS, open_dataset, write_dataset
 from genpipe.errors import InputError, StepError
 from genpipe.families.registry import find_family
 from genpipe.metrics.frechet import judge_features
-from genpipe.registry.champions import Champions, Outcome
+from genpipe.registry.champions import Champions, Decision, Outcome
 from genpipe.registry.comparison import compare_samples
 from genpipe.tracking import Tracker
 from genpipe.tracking.progress import Progress
@@ -169,10 +173,21 @@ def test_what_is_better_anyway_is_not_called_forced(make: Make, shelf: str) -> N
     assert decision.outcome is Outcome.PROMOTED
 
 
-def test_data_of_another_digest_are_never_compared(make: Make, shelf: str) -> None:
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"image_shape": [32, 32, 3]}, "the champion's images have 32 x 32 x 3, these 28 x 28 x 1"),
+        ({"class_names": ["cat", "dog"]}, "the champion's data have other classes"),
+    ],
+)
+def test_data_of_another_shape_or_of_other_classes_are_never_compared(
+    make: Make, shelf: str, known: dict[str, Any], told: str
+) -> None:
     make("run-1").publish(shelf)
-    for family in COSTS:  # nothing is left to compare with
-        shutil.rmtree(Path(shelf) / family / "versions")
+    for path in Path(shelf).glob("*/versions/*/version.json"):
+        metadata = json.loads(path.read_text())
+        metadata["dataset"] |= known
+        path.write_text(json.dumps(metadata))
     other = make("run-2", data="sha256:other")
     other.tracker = recorder = Recorder(other)
 
@@ -181,11 +196,50 @@ def test_data_of_another_digest_are_never_compared(make: Make, shelf: str) -> No
     for family, decision in decisions.items():
         assert (decision.outcome, decision.comparison) == (Outcome.OTHER_DATA, None)
         assert decision.champion == champion(shelf, family)
-    assert "this model on sha256:other; the champion stays as it was." in other.page
+    assert f"not compared: {told}; the champion stays" in html.unescape(other.page)
     assert recorder.made == []
 
     assert {d.outcome for d in other.publish(shelf, force=True).values()} == {Outcome.FORCED}
     assert_champion_is(shelf, other, "vae")
+
+
+@pytest.mark.parametrize(("lightness", "outcome"), [(10.0, "promoted"), (30.0, "kept")])
+def test_a_champion_of_other_data_is_measured_anew_by_its_samples(
+    make: Make, shelf: str, lightness: float, outcome: str
+) -> None:
+    make("run-1", {"dcgan": 20.0}).publish(shelf)
+    other = make("run-2", {"dcgan": lightness}, seed=2, data="sha256:other")
+
+    (decision,) = other.publish(shelf).values()
+
+    assert decision.outcome.value == outcome
+    compared = decision.comparison
+    assert compared
+    assert compared.data == open_dataset(other.root / "data").digest
+    assert (compared.champion_test, compared.challenger_test) == pytest.approx(
+        (compared.champion, compared.challenger)  # the splits of a made run are the same images
+    )
+    assert "both measured on the new data" in str(decision)
+    assert Decision.parse(decision.to_bytes()) == decision
+
+
+def test_what_changed_since_the_champions_data_is_recorded(make: Make, shelf: str) -> None:
+    make("run-1", {"dcgan": 20.0}).publish(shelf)
+    other = make("run-2", {"dcgan": 20.0}, seed=2, data="sha256:other")
+    arrays = {split: (images(60, 8), np.ones(300, np.uint8)) for split in SPLITS}
+    shutil.rmtree(other.root / "data")
+    (other.root / "data").mkdir()
+    names = tuple("0123456789")
+    write_dataset(other.root / "data", arrays, name="mnist", class_names=names, facts={})
+
+    (decision,) = other.publish(shelf).values()
+
+    drift = decision.drift
+    assert drift
+    assert (drift.added, drift.removed) == ({"1": 900}, {"0": 900})
+    assert drift.warns
+    told = "Since the data of the champion: 900 images added (1 900), 900 images removed (0 900)"
+    assert f"<p class=note>{told}" in other.page
 
 
 def test_the_samples_of_both_are_seen_by_one_judge(make: Make, shelf: str) -> None:
@@ -201,7 +255,8 @@ def test_the_samples_of_both_are_seen_by_one_judge(make: Make, shelf: str) -> No
     features = [
         judge_features(judge, drawn) for drawn in (images(0, 7), images(20, 1), images(20, 2))
     ]
-    assert decision.comparison == compare_samples(*features)
+    data = open_dataset(second.root / "data").digest
+    assert decision.comparison == dataclasses.replace(compare_samples(*features), data=data)
 
 
 def test_a_model_that_is_champion_already_stays_it(make: Make, shelf: str) -> None:

@@ -1,0 +1,1 @@
+"""Fingerprint: what a place holds, so that changed images are ingested anew."""
