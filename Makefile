@@ -30,9 +30,9 @@ demo: $(READY) ## Run the whole pipeline on MNIST on this machine
 quick: $(READY) ## Run a small version of the demo, for a first look
 	@$(BIN)/genpipe run --quick
 
-# A worker a core, up to four, as each may take 2 GB of memory; a file's tests stay together, in the
+# One worker per core, up to four, as each may take 2 GB of memory; a file's tests stay together, in the
 # order of tests/conftest.py. NumPy's own threads would fight over cores that the workers fill.
-test: $(READY) ## Run the tests
+test: $(READY) ## Run all tests except the interruption tests (about 13 min on 2 cores)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not interrupted" \
 		--numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
@@ -40,7 +40,7 @@ test-fast: $(READY) ## Run the tests that take no more than moments: under a min
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not interrupted" --durations 3 \
 		--numprocesses logical --maxprocesses 4 --dist loadfile
 
-test-interrupted: $(READY) ## Test that interrupted or concurrent training gives bit-identical results
+test-interrupted: $(READY) ## Test that training killed at any point and resumed gives bit-identical results
 	@$(BIN)/pytest -m interrupted
 
 lint: $(READY) ## Check style, and that the code is formatted
@@ -57,7 +57,7 @@ format: $(READY) ## Format the code
 compile: $(READY) ## Compile the pipeline to pipeline.yaml, for ENVIRONMENT (default: local)
 	@$(BIN)/genpipe compile --environment $(or $(ENVIRONMENT),local) --output pipeline.yaml
 
-golden: $(READY) ## Regenerate compiled-pipeline snapshots and docs/metrics.md, after an intentional change
+golden: $(READY) ## Regenerate the compiled-pipeline snapshot and docs/metrics.md after an intentional change
 	@$(BIN)/python -m tests.pipelines.golden
 
 secrets: $(READY) ## Look for keys and passwords in all files that git tracks
