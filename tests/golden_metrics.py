@@ -26,4 +26,5 @@ def write_metrics_page() -> None:
     """Put the table in the place of the page's own."""
     page = PAGE.read_text(encoding="utf-8")
     table = metrics_table() + "\n"
-    PAGE.write_text(re.sub(r"(^\|.*\n)+", lambda _: table, page, count=1, flags=re.M), "utf-8")
+    own = r"^\| metric \|.*\n(\|.*\n)+"
+    PAGE.write_text(re.sub(own, lambda _: table, page, count=1, flags=re.M), "utf-8")

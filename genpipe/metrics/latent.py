@@ -68,10 +68,11 @@ def geometry(codes: np.ndarray) -> dict[str, float]:
 def area_shares(codes: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, float]:
     """How much of a latent plane each class holds, and how much is gaps.
 
-    Measured against the Gaussian with the mean and covariance of the codes: 32 x 32 cells, along
-    the codes' principal axes, of each of which it draws as often. A cell belongs to the class with
-    the most codes in it, or to none. So of codes that are Gaussian there is no gap (of 10,000, an
-    empty cell in 17,000), and of any others the gaps are how often a draw falls where no code is.
+    Measured against the Gaussian with the mean and covariance of the codes: a grid of 32 x 32
+    squares along the codes' principal axes, into each of which it draws equally often. A square
+    belongs to the class with the most codes in it, or to none. So Gaussian codes have no gaps (of
+    10,000, one empty square in 17,000), and for any others the gaps are how often a draw falls
+    where no code is.
 
     Args:
         codes: (n, 2) float.
@@ -79,8 +80,8 @@ def area_shares(codes: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np
         classes: how many classes there are.
 
     Returns:
-        (classes,) shares of the cells with a code, which sum to 1, and the share of all cells that
-        hold none.
+        (classes,) shares of the squares with a code, which sum to 1, and the share of all squares
+        without one.
     """
     components = PrincipalComponents.fit(codes)
     deviations = np.maximum(np.sqrt(components.variances), np.finfo(np.float32).tiny)

@@ -76,7 +76,7 @@ _FIGURES: dict[str, Metric] = {
         "Total loss",
         "",
         "lower",
-        "What a VAE minimises: reconstruction loss plus KL divergence.",
+        "Reconstruction loss plus KL divergence: what a VAE with beta = 1 minimises.",
         "Kingma and Welling 2013, arXiv:1312.6114",
     ),
     "elbo": Metric(
@@ -90,7 +90,7 @@ _FIGURES: dict[str, Metric] = {
         "Importance-weighted bound, k = 50",
         "nats",
         "higher",
-        "A tighter lower bound on the same, from 50 codes an image; the ELBO is that of one.",
+        "A tighter lower bound on the same, from 50 codes per image; the ELBO uses one.",
         "Burda et al. 2015, arXiv:1509.00519",
     ),
     "active_units": Metric(
@@ -129,22 +129,23 @@ _FIGURES: dict[str, Metric] = {
         "Smallest class area",
         "share",
         "higher",
-        "Of the cells of the latent plane that hold codes (32 x 32, of equal mass under the "
-        "Gaussian fitted to the codes), the share of the class with the fewest. Latent size 2 "
+        "Of the grid squares of the latent plane that contain codes (32 x 32, of equal mass under "
+        "the Gaussian fitted to the codes), the share of the class with the fewest. Latent size 2 "
         "only.",
     ),
     "largest_class_area_share": Metric(
         "Largest class area",
         "share",
         "lower",
-        "The same of the class with the most.",
+        "The same for the class with the most.",
     ),
     "gap_share": Metric(
         "Gaps in the plane",
         "share",
         "lower",
-        "How often a draw from the Gaussian fitted to the codes falls in a cell that holds none "
-        "(0% if the codes are Gaussian): there the decoder has to extrapolate. Latent size 2 only.",
+        "How often a draw from the Gaussian fitted to the codes falls in a grid square without "
+        "codes (0% if the codes are Gaussian): there the decoder has to extrapolate. Latent size 2 "
+        "only.",
     ),
     "neighbour_accuracy": Metric(
         "Accuracy of neighbours",
@@ -331,11 +332,17 @@ def _of_validation(name: str) -> Metric:
     return replace(
         plain,
         label=f"{plain.label}, validation split",
-        meaning=f"{plain.label} on the validation split: the best latent size of a family and its "
-        "champion are chosen by it, so that the test split is left to report.",
+        meaning=f"{plain.label} on the validation split. It decides the best latent size of a "
+        f"family{_COMPARED.get(name, ' and whether the model replaces the champion')}, so that the "
+        "test split is used only for reporting.",
     )
 
 
+# A family whose champions are compared by another metric than decides its best latent size.
+_COMPARED = {
+    "total_loss": " (champions are compared by the ELBO on the same split, which is minus this "
+    "loss, less a constant)"
+}
 _DECIDING = ("mean_squared_error", "total_loss", "frechet_distance")
 
 METRICS: dict[str, Metric] = {

@@ -470,8 +470,9 @@ def test_every_command_of_the_tutorial_runs(place, run, mnist_cache):
 
 
 # Commands of README and docs that other tests run: in containers, on what a cluster's run left, on
-# W&B's side, on several versions.
+# W&B's side, on several versions, with a family installed that the package does not bring.
 ELSEWHERE = {
+    "run --families denoising": "tests/e2e/test_brought_family.py",
     "run --runner docker --image": "tests/images",
     "artifacts list RUN --environment": "tests/pipelines/runs/test_artifacts.py",
     "artifacts pull RUN --environment": "tests/pipelines/runs/test_artifacts.py",
@@ -511,7 +512,6 @@ def test_every_command_of_the_pages_runs(command, place, run, mnist_cache, clust
         "RUN": "first",
         "'$first'": "first",
         "gs://BUCKET/published": str(place / "published"),
-        "my-cluster.yaml": "mine.yaml",
         "COMMIT": "1",
         "'$tag'": "1",
         "my-images": f"{run}/ingest/data/test_images.npy",
