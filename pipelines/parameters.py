@@ -100,7 +100,7 @@ class Parameters(BaseModel):
         (),
         max_length=1000,
         description="seeds of the training: each cell is trained once with each, and reports show "
-        "mean and standard deviation; none: once, with the seed above",
+        "mean and standard deviation; empty: train once, with `seed`",
     )
     publish_to: str = Field(
         "",
@@ -108,7 +108,9 @@ class Parameters(BaseModel):
         "champion there if it is better; nothing is published if empty",
     )
     force_promote: bool = Field(
-        False, description="promote the best cells even if they are not better than the champions"
+        False,
+        description="publish the best model of each family even if it does not beat the champion, "
+        "or was evaluated on other data",
     )
 
     promotion_margin: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = Field(
@@ -316,7 +318,7 @@ def _settings(name: str, value: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def full_budgets() -> dict[str, Any]:
-    """Parameters that train each family for as long as its source does."""
+    """Parameters that train each family for as long as the published original does."""
     return {family.name: dict(family.full) for family in all_families().values() if family.full}
 
 

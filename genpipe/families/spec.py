@@ -118,7 +118,7 @@ class FamilySpec:
     Attributes:
         name: in cells, files and parameters: ``vae``.
         label: in prose: ``VAE``.
-        settings: its ``Settings``, one field a setting.
+        settings: its ``Settings``, one field per setting.
         build: makes the untrained model of settings for images of a shape (height, width,
             channels), a ``keras.Model`` (docs/extending.md says what the training asks of it).
             TensorFlow is imported here and nowhere else in the spec.
@@ -139,7 +139,7 @@ class FamilySpec:
         training_deviation: what another seed alone makes of what models are compared by: its
             standard deviation over seeds, as a share of it, measured (docs/champions.md). 0 where
             that was not measured.
-        full: settings that its source trains it with, where the defaults save time.
+        full: settings that the published original trains it with, where the defaults save time.
         loss_limit: the largest loss of a healthy training with these settings; above it, the
             training counts as diverged.
         compiled_on_cpus: whether XLA makes its training faster on CPUs; on GPUs it always does.

@@ -24,9 +24,12 @@ from pipelines.cli.wandb import wandb
 START = """
 \b
 Start here:
-  genpipe run --quick      a first look: autoencoder and VAE at latent size 2, briefly
-  genpipe run              the whole pipeline with the full budgets
-  genpipe report           what the newest run scored and makes, in the terminal
+  genpipe run --quick      a first look: autoencoder and VAE at latent size 2, short training
+  genpipe run              all three families at latent sizes 2, 10 and 100
+                           (about 9 minutes on 2 cores)
+  genpipe run --full       each model trained for as long as in its original publication
+                           (about an hour)
+  genpipe report           leaderboard, curves and samples of the latest run, in the terminal
   genpipe submit --help    the same on a cluster
 """
 

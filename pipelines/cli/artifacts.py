@@ -24,7 +24,7 @@ ARTIFACTS_PULL_EXAMPLES = """
 Examples:
   genpipe artifacts pull RUN-ID --environment gke-gpu --output results
   genpipe artifacts pull my-run train evaluate-dcgan-10 --output results
-  genpipe artifacts pull my-run vae-10 --output results      all that was made for one cell
+  genpipe artifacts pull my-run vae-10 --output results      everything made for one cell
 """
 
 
@@ -40,8 +40,9 @@ Examples:
 def artifacts() -> None:
     """List, pull and open what the steps of a run made.
 
-    RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
-    or with --environment its name or id. s3:// and minio:// need genpipe[s3] and AWS's variables:
+    RUN is a local run's name or folder, a run's address (gs://, s3://, minio://), or with
+    --environment a run's name or id. Default: the latest local run, or with --environment the
+    latest on that cluster. s3:// and minio:// need genpipe[s3] and AWS's variables:
     AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
     """
 
@@ -49,7 +50,12 @@ def artifacts() -> None:
 @artifacts.command("list", epilog=ARTIFACTS_LIST_EXAMPLES)
 @of_a_run
 def list_artifacts(run: str, runs: Path, environment: str | None) -> None:
-    """List a run's steps, cells and artifacts, with sizes and metrics."""
+    """List a run's steps, cells and artifacts, with sizes and metrics.
+
+    RUN is a local run's name or folder, a run's address (gs://, s3://, minio://), or with
+    --environment a run's name or id. Default: the latest local run, or with --environment the
+    latest on that cluster.
+    """
     from pipelines.runs.artifacts import read_run, show_run
     from pipelines.runs.find import find_run
 
@@ -64,12 +70,16 @@ def list_artifacts(run: str, runs: Path, environment: str | None) -> None:
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder to write to; what is there whole already is not copied again.",
+    help="Folder to write to; files that are already there completely are skipped.",
 )
 def pull_artifacts(
     run: str, runs: Path, environment: str | None, steps: Sequence[str], output: Path
 ) -> None:
     """Copy what a run's steps made to a folder of this machine.
+
+    RUN is a local run's name or folder, a run's address (gs://, s3://, minio://), or with
+    --environment a run's name or id. Default: the latest local run, or with --environment the
+    latest on that cluster.
 
     STEP is a step's name (evaluate-vae-10), its kind (evaluate) or a cell (vae-10). Default: all.
     """
@@ -84,7 +94,12 @@ def pull_artifacts(
 @artifacts.command("open", epilog=ARTIFACTS_OPEN_EXAMPLES)
 @of_a_run
 def open_artifacts(run: str, runs: Path, environment: str | None) -> None:
-    """Open a run's HTML report in the browser (same as `report --open`)."""
+    """Open a run's HTML report in the browser (same as `report --open`).
+
+    RUN is a local run's name or folder, a run's address (gs://, s3://, minio://), or with
+    --environment a run's name or id. Default: the latest local run, or with --environment the
+    latest on that cluster.
+    """
     from pipelines.runs.artifacts import fetch_report
     from pipelines.runs.find import find_run
 

@@ -4,51 +4,60 @@ from __future__ import annotations
 
 import click
 
-CHAMPIONS_EXAMPLES = """
-\b
-Examples:
-  genpipe champions list gs://my-bucket/published
-  genpipe champions history gs://my-bucket/published vae
+LIST = "  genpipe champions list gs://my-bucket/published\n"
+HISTORY = "  genpipe champions history gs://my-bucket/published vae\n"
+ROLLBACK = """\
   genpipe champions rollback gs://my-bucket/published vae      to the champion before this one
   genpipe champions rollback published dcgan 20260101-120000-123456-3f2a9c1b
 """
+EXAMPLES = "\b\nExamples:\n"
 
 
-@click.group(epilog=CHAMPIONS_EXAMPLES)
+@click.group(
+    epilog=EXAMPLES + LIST + HISTORY + ROLLBACK,
+    short_help="List, explain and roll back published champions.",
+)
 def champions() -> None:
-    """List, explain and roll back the published champions.
+    """List and roll back published champions, and show the decisions behind them.
 
-    TARGET is the model registry: the folder or gs:// prefix given as --publish-to.
+    REGISTRY is the model registry that runs publish to (--publish-to): a folder or gs:// prefix.
     """
 
 
-@champions.command("list", epilog=CHAMPIONS_EXAMPLES)
-@click.argument("target")
+@champions.command("list", epilog=EXAMPLES + LIST)
+@click.argument("target", metavar="REGISTRY")
 def list_champions(target: str) -> None:
-    """List the champion of each family."""
+    """List the champion of each family.
+
+    REGISTRY is the model registry that runs publish to (--publish-to): a folder or gs:// prefix.
+    """
     from pipelines.console.champions import open_target, show_champions
 
     show_champions(open_target(target))
 
 
-@champions.command("history", epilog=CHAMPIONS_EXAMPLES)
-@click.argument("target")
+@champions.command("history", epilog=EXAMPLES + HISTORY)
+@click.argument("target", metavar="REGISTRY")
 @click.argument("family", required=False, default="")
 def champions_history(target: str, family: str) -> None:
-    """List every decision, for one FAMILY or for all."""
+    """List every decision, for one FAMILY or for all.
+
+    REGISTRY is the model registry that runs publish to (--publish-to): a folder or gs:// prefix.
+    """
     from pipelines.console.champions import open_target, show_history
 
     show_history(open_target(target, family))
 
 
-@champions.command("rollback", epilog=CHAMPIONS_EXAMPLES)
-@click.argument("target")
+@champions.command("rollback", epilog=EXAMPLES + ROLLBACK)
+@click.argument("target", metavar="REGISTRY")
 @click.argument("family")
 @click.argument("version", required=False, default="")
 def roll_back_champion(target: str, family: str, version: str) -> None:
     """Roll back to an earlier champion.
 
-    VERSION is one that `champions history` names; default: the champion before this one.
+    REGISTRY is the model registry that runs publish to (--publish-to): a folder or gs:// prefix.
+    VERSION is one that `champions history` lists. Default: the champion before this one.
     """
     from pipelines.console.champions import roll_back
 

@@ -32,7 +32,7 @@ from pipelines.cli.options import (
 SUBMIT_EXAMPLES = """
 \b
 Examples:
-  genpipe submit --environment my-cluster.yaml
+  genpipe submit --environment mine.yaml
   genpipe submit --environment gke-gpu --tag 3f2a91c --wait
   genpipe submit --environment cluster-cpu --families vae --param vae.beta=4
   genpipe submit --environment gke-gpu --param latent_sizes=2,10 --param publish_to=gs://BUCKET/published
@@ -107,7 +107,11 @@ Examples:
 @of_families
 @force_promote
 @with_tag
-@click.option("--name", help="Name of the run. Default: date, time and four letters.")
+@click.option(
+    "--name",
+    help="Name of the run. Default: date, time and four hexadecimal digits, such as "
+    "20260101-120000-ab12.",
+)
 @no_cache
 @no_preflight
 @click.option("--wait", is_flag=True, help="Wait for the run to end, and show its progress.")
@@ -125,6 +129,9 @@ def submit(
     timeout: int | None,
 ) -> None:
     """Run the pipeline on a cluster.
+
+    Everything else that `genpipe run` has an option for is set with --param: latent_sizes,
+    dataset, source, seed, seeds, publish_to.
 
     A pipeline is uploaded once, as a version named by its content; an unchanged one is not
     uploaded again. Access to the run's gs:// buckets is checked first, if this machine has
@@ -171,7 +178,7 @@ def submit(
 @on_environment
 @wait_limit
 def follow(run: str, environment: str, timeout: int | None) -> None:
-    """Follow the steps of a cluster's run until it ends.
+    """Follow the steps of a run on a cluster until it ends.
 
     RUN is its id or name.
     """
@@ -186,7 +193,7 @@ def follow(run: str, environment: str, timeout: int | None) -> None:
 @click.option("--tail", type=click.IntRange(min=1), metavar="LINES", help="Only the last lines.")
 @click.option("--raw", is_flag=True, help="Include the lines that Argo and KFP print.")
 def logs(run: str, steps: Sequence[str], environment: str, tail: int | None, raw: bool) -> None:
-    """Print what the pods of a cluster's run printed.
+    """Print what the pods of a run on a cluster printed.
 
     RUN is its id or name, STEP a step's name (evaluate-vae-10) or kind (evaluate). Default: the
     steps that failed.
@@ -209,9 +216,9 @@ def logs(run: str, steps: Sequence[str], environment: str, tail: int | None, raw
 @click.argument("run")
 @on_environment
 def stop(run: str, environment: str) -> None:
-    """Stop a cluster's run.
+    """Stop a run on a cluster.
 
-    RUN is its id or name. What its finished steps made stays.
+    RUN is its id or name. What its finished steps made is kept.
     """
     from pipelines.cluster import runs
 
@@ -224,9 +231,9 @@ def stop(run: str, environment: str) -> None:
 @click.argument("run")
 @on_environment
 def retry(run: str, environment: str) -> None:
-    """Run the failed steps of a cluster's run again.
+    """Run the failed steps of a run on a cluster again.
 
-    RUN is its id or name. The steps after them run too.
+    The steps that depend on them run again too. RUN is its id or name.
     """
     from pipelines.cluster import runs
 

@@ -34,7 +34,7 @@ RUN_EXAMPLES = """
 Examples:
   genpipe run                                   all three families at latent sizes 2, 10, 100
   genpipe run --quick                           a first look in about two minutes
-  genpipe run --full                            as long as the models' sources train them
+  genpipe run --full                            train as long as the published originals do
   genpipe run --families vae --latent-sizes 2,5,20
   genpipe run --families vae --seeds 0,1,2      with the spread of several trainings
   genpipe run --param vae.epochs=40 --param vae.beta=4 --name long-vae
@@ -47,7 +47,7 @@ COMPILE_EXAMPLES = """
 \b
 Examples:
   genpipe compile --environment local --output pipeline.yaml
-  genpipe compile --environment my-cluster.yaml --tag 3f2a91c --output pipeline.yaml
+  genpipe compile --environment mine.yaml --tag 3f2a91c --output pipeline.yaml
   genpipe compile --environment gke-gpu --families vae,dcgan --output pipeline.yaml
 """
 
@@ -121,18 +121,25 @@ Examples:
 @click.option(
     "--publish-to",
     help="Folder or gs:// prefix of a model registry. Publish the best model of each family there "
-    "if it beats the current champion.",
+    "if it beats the current champion. On a cluster: `genpipe submit --param publish_to=...`.",
 )
 @force_promote
 @click.option(
-    "--quick", is_flag=True, help="Autoencoder and VAE at latent size 2, briefly: a first look."
+    "--quick",
+    is_flag=True,
+    help="A first look: autoencoder and VAE at latent size 2, short training.",
 )
 @click.option(
     "--full",
     is_flag=True,
-    help="Train each family for as long as its source does: better scores, an hour on 2 cores.",
+    help="Train each family for as long as the published example it follows (autoencoder 50 "
+    "epochs, VAE 30 epochs, DCGAN 4,000 steps): better scores, about an hour on 2 cores.",
 )
-@click.option("--name", help="Name of the run. Default: date, time and four letters.")
+@click.option(
+    "--name",
+    help="Name of the run. Default: date, time and four hexadecimal digits, such as "
+    "20260101-120000-ab12.",
+)
 @runs_folder
 @click.option(
     "--runner",
@@ -157,8 +164,10 @@ def run(
 ) -> None:
     """Run the pipeline on this machine.
 
-    It needs no server and no account. Steps that an earlier run made from the same code and inputs
-    come from the cache.
+    Prepare the data, train and score each model, and compare them. Results go to runs/NAME
+    (leaderboard.json, report.html, one folder per step and cell); at the end the leaderboard is
+    printed. Needs no server and no account. Steps with unchanged code and inputs are taken from
+    the cache (--no-cache to disable).
     """
     from pipelines.environments import local_environment
     from pipelines.local.run import LocalRun, new_name
@@ -257,14 +266,20 @@ def list_parameters() -> None:
     required=True,
     help="A prepared data set: the folder ingest/data of a run.",
 )
-@click.option("--name", help="Name of the run. Default: date, time and four letters.")
+@click.option(
+    "--name",
+    help="Name of the run. Default: date, time and four hexadecimal digits, such as "
+    "20260101-120000-ab12.",
+)
 @runs_folder
 @settings_of_families
 def train(family: str, data: Path, name: str | None, runs: Path, **options: Any) -> None:
-    """Train one model outside a pipeline.
+    """Train one model, without judging or comparing it.
 
-    It needs a data set that a run has prepared, and logs to W&B what the pipeline's training
-    step logs. W&B's sweep agent calls it: see deploy/wandb.
+    It is written to RUNS/NAME/train-FAMILY-SIZE/model (.keras, .onnx, model.json, history.csv).
+    Defaults are those of `genpipe parameters`. It logs to W&B what the pipeline's training step
+    logs. W&B's sweep agent calls this command (it may spell options with underscores): see
+    deploy/wandb.
     """
     from pipelines.local.run import new_name
     from pipelines.local.train import train as train_model

@@ -40,7 +40,7 @@ RECONSTRUCT_EXAMPLES = """
 \b
 Examples:
   genpipe reconstruct my-run autoencoder-10 pictures              each image's error as CSV
-  genpipe reconstruct my-run vae-10 noisy --output denoised       a folder of PNG files
+  genpipe reconstruct my-run autoencoder-100 noisy --output denoised    a folder of PNG files
   genpipe reconstruct gs://my-bucket/published vae pictures --output pairs.png
 """
 
@@ -66,21 +66,34 @@ with_resize = click.option(
 
 @click.command(epilog=SAMPLE_EXAMPLES)
 @of_a_model
-@click.option("--count", type=click.IntRange(1, 1_000_000), default=64, show_default=True)
+@click.option(
+    "--count",
+    type=click.IntRange(1, 1_000_000),
+    default=64,
+    show_default=True,
+    help="Number of images.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="A .png file for one picture of all, a .npy file for the array, or a folder for a PNG "
-    "file an image.",
+    help="A .png file for one picture of all images, a .npy file for the array, or a folder for "
+    "one PNG file per image.",
 )
 @click.option(
     "--codes-from",
     type=click.Choice(["normal", "fitted_gaussian", "mixture"]),
-    help="What codes are drawn from: N(0, I), or a Gaussian or a mixture fitted to the training "
-    "codes. Default: the mixture where the model has an encoder, else N(0, I).",
+    help="What the codes are drawn from: N(0, I), as the leaderboard's FD does, or a Gaussian or a "
+    "mixture fitted to the training codes. Default: the fitted mixture wherever the model has an "
+    "encoder, else N(0, I).",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the random codes.",
+)
 def sample(count: int, output: Path, codes_from: str | None, seed: int, **where: Any) -> None:
     """Make new images with a trained model.
 
@@ -140,7 +153,10 @@ def encode(images: Sequence[Path], resize: bool, output: Path | None, **where: A
         click.echo(f"{output}: {len(codes)} codes of {codes.shape[1]} units")
 
 
-@click.command(epilog=RECONSTRUCT_EXAMPLES)
+@click.command(
+    epilog=RECONSTRUCT_EXAMPLES,
+    short_help="Pass images through a model, and print their errors as CSV.",
+)
 @of_a_model
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @with_resize
@@ -151,11 +167,11 @@ def encode(images: Sequence[Path], resize: bool, output: Path | None, **where: A
     "or a folder of PNG files.",
 )
 def reconstruct(images: Sequence[Path], resize: bool, output: Path | None, **where: Any) -> None:
-    """Rebuild images, and print each one's error as CSV.
+    """Pass images through a trained encoder and decoder.
 
-    An image unlike the training images has a high error; one with noise comes out with less. IMAGES
-    are picture files, folders of them, or .npy files. RUN, REGISTRY, FOLDER and CELL are as for
-    `genpipe sample`.
+    Print the reconstruction error of each as CSV. Images unlike the training data tend to have a
+    higher error. IMAGES are picture files, folders of them, or .npy files. RUN, REGISTRY, FOLDER
+    and CELL are as for `genpipe sample`.
     """
     from genpipe.data.dataset import RESCALINGS
     from genpipe.metrics.reconstruction import squared_errors

@@ -67,7 +67,9 @@ wait_limit = click.option(
 )
 
 
-with_tag = click.option("--tag", help="Tag of the images, in place of the environment's.")
+with_tag = click.option(
+    "--tag", help="Image tag to use instead of the one in the environment file."
+)
 
 
 no_cache = click.option(
@@ -80,7 +82,8 @@ force_promote = click.option(
     "force_promote",
     is_flag=True,
     default=None,
-    help="Promote the best cells even if they are not better than the champions.",
+    help="With --publish-to (on a cluster: --param publish_to=...): publish the best model of each "
+    "family even if it does not beat the champion, or was evaluated on other data.",
 )
 
 
@@ -104,7 +107,7 @@ of_families = click.option(
 
 
 def budgets(command: Any) -> Any:
-    """An option a family that says how long it trains: ``--vae-epochs``."""
+    """An option per family that says how long it trains: ``--vae-epochs``."""
     for family in reversed(all_families().values()):
         command = click.option(
             f"--{family.name}-{family.budget}".replace("_", "-"),

@@ -43,7 +43,7 @@ Examples:
 @of_a_run
 @click.option("--metrics", is_flag=True, help="Explain each metric.")
 def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) -> None:
-    """Print a run's leaderboard alone.
+    """Print only the leaderboard of a run.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
     or with --environment its name or id; by default the latest. A run that failed or is still

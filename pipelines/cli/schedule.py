@@ -40,13 +40,13 @@ def schedule() -> None:
     help="Environment of schedules that name none: a file, or the name of one in "
     "deploy/environments.",
 )
-@click.option("--tag", help="Tag of the images, in place of the environments'.")
+@click.option("--tag", help="Image tag to use instead of those in the environment files.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and send nothing.")
 @no_preflight
 def apply_schedules(
     path: Path, environment: str | None, tag: str | None, dry_run: bool, no_preflight: bool
 ) -> None:
-    """Make the cluster match a schedule, or all schedules of a folder.
+    """Create or update schedules on the cluster from a file or folder.
 
     Unchanged schedules are left alone, and so are schedules that others made. A changed schedule
     becomes a new recurring run; the old one is disabled, and deleted once none of its runs is in

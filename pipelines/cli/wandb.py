@@ -33,7 +33,12 @@ def wandb() -> None:
     help="Stop the upload after this time.",
 )
 def sync_wandb(run: str, runs: Path, environment: str | None, timeout: int) -> None:
-    """Upload the W&B runs of a run's steps that are not on W&B yet."""
+    """Upload the W&B runs of a run's steps that are not on W&B yet.
+
+    RUN is a local run's name or folder, a run's address (gs://, s3://, minio://), or with
+    --environment a run's name or id. Default: the latest local run, or with --environment the
+    latest on that cluster.
+    """
     from pipelines.runs.find import find_run
     from pipelines.runs.wandb_sync import sync_wandb as sync
 

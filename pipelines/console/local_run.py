@@ -28,7 +28,7 @@ FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss"
 
 
 def shorter_budgets(parameters: Parameters) -> list[str]:
-    """Of the families that train for less long than their sources: ``VAE 11 of 30 epochs``."""
+    """Families that train for less long than the published originals: ``VAE 11 of 30 epochs``."""
     told = []
     for name in parameters.families:
         family = find_family(name)
@@ -55,8 +55,8 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
     shorter = shorter_budgets(run.parameters)
     if shorter and not quick:
         console.print(
-            f"  trains for less than the models' sources do: {', '.join(shorter)}; --full trains "
-            "as long, for better scores",
+            f"  trains for less than the published originals do: {', '.join(shorter)}; --full "
+            "trains as long, for better scores",
             soft_wrap=True,
         )
     if quick:

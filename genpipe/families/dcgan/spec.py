@@ -29,7 +29,7 @@ class DCGANSettings(Settings):
     )
     batch_size: int = number(32, BATCH_SIZES, "images in a batch")
     learning_rate: float = number(2e-4, LEARNING_RATES, "Adam's learning rate")
-    gen_interval: int = number(250, STEPS, "steps between the grids of samples")
+    gen_interval: int = number(250, STEPS, "log a grid of samples every this many steps")
 
 
 def build(settings: DCGANSettings, image_shape: ImageShape) -> keras.Model:
