@@ -128,6 +128,7 @@ def publish(
     page.write_text(page_after, encoding="utf-8")
     if decisions:
         _track(tracker, target, page_after, decisions)
+        _alert(tracker, run, decisions)
     return decisions
 
 
@@ -190,7 +191,7 @@ def _decide(
     if champion is None:
         return Outcome.FIRST, "there was no champion", None
     if champion.model == challenger.model:
-        return Outcome.KEPT, "it is the champion already", None
+        return Outcome.KEPT, "nothing new: this very model is the champion already", None
     # With the same seed and data, a retraining makes the very model again.
     refused = champion.previous_model if champion.outcome is Outcome.ROLLED_BACK else ""
     if challenger.model == refused and not force:
@@ -274,6 +275,21 @@ def _folder_of(kind: str, cell: Cell, folders: Sequence[Path]) -> Path:
         f"cannot publish {cell.name}: the publish step received no {kind} artifact for it; check "
         "that its train, evaluate and sample steps succeeded, then rerun the pipeline"
     )
+
+
+def _alert(tracker: Tracker, run: str, decisions: Sequence[Decision]) -> None:
+    """Have W&B tell of each promotion and each worse retraining, and once of images that shift."""
+    for decision in decisions:
+        compared = decision.comparison
+        if decision.outcome in (Outcome.PROMOTED, Outcome.FORCED):
+            title = f"{decision.cell.title} is the new champion"
+            tracker.alert(title, f"{run}: {decision}")
+        elif compared and compared.high < 0:
+            title = f"{decision.cell.title} is worse than the champion"
+            tracker.alert(title, f"{run}: {decision}", warns=True)
+    for drift in {str(decision.drift): decision.drift for decision in decisions}.values():
+        if drift and drift.warns:
+            tracker.alert("The images have shifted", f"{run}: {drift}", warns=True)
 
 
 def _track(tracker: Tracker, target: str, page: str, decisions: Sequence[Decision]) -> None:

@@ -95,5 +95,8 @@ class Tracker:
     ) -> None:
         """Record that the run made an artifact (lineage): its kind, name, address and facts."""
 
+    def alert(self, title: str, text: str, *, warns: bool = False) -> None:
+        """Have W&B tell its user, by mail or Slack as they chose, of something."""
+
     def close(self, *, failed: bool = False) -> None:
         """End the run; nothing is logged after it."""

@@ -113,6 +113,11 @@ class WandbTracker(Tracker):
         """See ``Tracker.makes``."""
         self._try(lambda: self._run.log_artifact(_reference(kind, name, uri, metadata or {})))
 
+    def alert(self, title: str, text: str, *, warns: bool = False) -> None:
+        """See ``Tracker.alert``."""
+        level = "WARN" if warns else "INFO"
+        self._try(lambda: self._run.alert(title=title, text=text, level=level))
+
     def close(self, *, failed: bool = False) -> None:
         """See ``Tracker.close``."""
         self._try(lambda: self._start_upload(self._cells))

@@ -39,9 +39,13 @@ class Recorder(Tracker):
         self.summary: dict[str, Any] = {}
         self.rows: list[dict[str, Any]] = []
         self.made: list[tuple[str, str, str]] = []
+        self.alerts: list[tuple[str, bool]] = []
 
     def summarize(self, values: Mapping[str, Any]) -> None:
         self.summary |= values
+
+    def alert(self, title: str, text: str, *, warns: bool = False) -> None:
+        self.alerts.append((title, warns))
 
     def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         self.rows += [dict(zip(columns, row, strict=True)) for row in rows]
@@ -226,6 +230,7 @@ def test_a_champion_of_other_data_is_measured_anew_by_its_samples(
 def test_what_changed_since_the_champions_data_is_recorded(make: Make, shelf: str) -> None:
     make("run-1", {"dcgan": 20.0}).publish(shelf)
     other = make("run-2", {"dcgan": 20.0}, seed=2, data="sha256:other")
+    other.tracker = recorder = Recorder(other)
     arrays = {split: (images(60, 8), np.ones(300, np.uint8)) for split in SPLITS}
     shutil.rmtree(other.root / "data")
     (other.root / "data").mkdir()
@@ -240,6 +245,7 @@ def test_what_changed_since_the_champions_data_is_recorded(make: Make, shelf: st
     assert drift.warns
     told = "Since the data of the champion: 900 images added (1 900), 900 images removed (0 900)"
     assert f"<p class=note>{told}" in other.page
+    assert ("The images have shifted", True) in recorder.alerts
 
 
 def test_the_samples_of_both_are_seen_by_one_judge(make: Make, shelf: str) -> None:
@@ -267,7 +273,7 @@ def test_a_model_that_is_champion_already_stays_it(make: Make, shelf: str) -> No
 
     for family, decision in again.items():
         assert (decision.outcome, decision.champion) == (Outcome.KEPT, first[family].champion)
-    assert run.page.count("it is the champion already; the champion stays") == 3
+    assert run.page.count("is the champion already; the champion stays") == 3
     assert len(storage.list_files(storage.join(shelf, "vae", "versions"))) == len(
         [*run.files_of("vae"), "version.json"]
     )
@@ -298,6 +304,22 @@ def test_wandb_gets_the_decisions(make: Make, shelf: str) -> None:
     assert (row["champion"], row["challenger"]) == pytest.approx((-100, -90), rel=1e-3)
     address = storage.join(shelf, "vae", "versions", version)
     assert recorder.made[1] == ("champion", "champion-vae", address)
+
+
+def test_promotions_worse_models_and_shifted_images_are_told_once(make: Make, shelf: str) -> None:
+    first = make("run-1")
+    first.tracker = recorder = Recorder(first)
+    first.publish(shelf)
+    assert recorder.alerts == []  # the first champions are no news to who made them
+
+    run = make("run-2", {"autoencoder": 0.02, "vae": 150.0, "dcgan": 20.0}, seed=2)
+    run.tracker = recorder = Recorder(run)
+    run.publish(shelf)
+
+    assert recorder.alerts == [
+        ("Autoencoder 10 is the new champion", False),
+        ("VAE 10 is worse than the champion", True),
+    ]
 
 
 def test_without_a_target_it_says_that_it_published_nothing(make: Make) -> None:

@@ -153,6 +153,13 @@ def test_the_summary_holds_what_was_summarized(logged: Step) -> None:
     assert (summary["accuracy"], summary["status"]) == (0.75, "complete")
 
 
+def test_an_alert_is_sent_once_with_its_level(logged: Step) -> None:
+    (alert,) = logged.of("alert")
+
+    assert (alert["title"], alert["text"]) == ("VAE 10 is worse than the champion", "by 3")
+    assert alert["level"] == "WARN"
+
+
 def test_artifacts_are_references_with_their_lineage(logged: Step) -> None:
     artifacts = {artifact["type"]: artifact for artifact in logged.of("artifact")}
     used, made = artifacts["dataset"], artifacts["model"]

@@ -20,6 +20,7 @@ row = ["vae-10", 0.5, Picture(np.zeros((4, 5, 3), np.uint8))]
 tracker.table("leaderboard", ["cell", "score", "look"], [row])
 tracker.page("report", "<p>all cells</p>")
 tracker.summarize({"accuracy": 0.75, "status": "complete"})
+tracker.alert("VAE 10 is worse than the champion", "by 3", warns=True)
 tracker.uses("dataset", "mnist", data)
 tracker.makes("model", "vae-10", folder, {"status": "complete"})
 """
