@@ -473,6 +473,9 @@ def test_every_command_of_the_tutorial_runs(place, run, mnist_cache):
 # W&B's side, on several versions, with a family installed that the package does not bring.
 ELSEWHERE = {
     "run --families denoising": "tests/e2e/test_brought_family.py",
+    "run --dataset letters": "tests/e2e/test_new_images.py",
+    "run --dataset shapes": "tests/genpipe/data/test_readers.py",
+    "run --dataset cifar10": "tests/genpipe/data/test_readers.py",
     "run --runner docker --image": "tests/images",
     "artifacts list RUN --environment": "tests/pipelines/runs/test_artifacts.py",
     "artifacts pull RUN --environment": "tests/pipelines/runs/test_artifacts.py",
@@ -501,6 +504,24 @@ def cluster(place, bucket):
         yield api
 
 
+@pytest.fixture(scope="module")
+def flowers(place):
+    """``~/flowers``: colour pictures of three classes and of several sizes."""
+    random = np.random.default_rng(0)
+    for label, colour in (
+        ("iris", (90, 60, 200)),
+        ("poppy", (210, 40, 30)),
+        ("rose", (230, 90, 130)),
+    ):
+        folder = place / "flowers" / label
+        folder.mkdir(parents=True)
+        for number in range(80):
+            shape = (30 + number % 5, 40, 3)
+            pixels = np.clip(random.normal(colour, 30, shape), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.jpg")
+
+
+@pytest.mark.usefixtures("flowers")
 @pytest.mark.parametrize(
     "command", [one for one in DOCUMENTED if not one.startswith(tuple(ELSEWHERE))]
 )
