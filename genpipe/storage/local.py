@@ -47,8 +47,24 @@ class Folder:
 
     def scan(self) -> Iterable[File]:
         """As ``Store``."""
-        paths = [path for path in self.path.rglob("*") if path.is_file()]
-        return [File(path.relative_to(self.path).as_posix(), path.stat().st_size) for path in paths]
+        waiting = [""] if self.path.is_dir() else []
+        while waiting:
+            below = waiting.pop()
+            try:
+                with os.scandir(self.path / below) as entries:
+                    for entry in entries:
+                        name = f"{below}{entry.name}"
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(f"{name}/")
+                        elif entry.is_file():
+                            state = entry.stat()
+                            yield File(name, state.st_size, changed=state.st_mtime_ns)
+            except FileNotFoundError:  # gone meanwhile
+                continue
+            except OSError as error:
+                raise StepError(
+                    f"cannot read {self.path / below}: {error.strerror}: check who owns it"
+                ) from error
 
     def read(self, name: str) -> bytes:
         """As ``Store``."""

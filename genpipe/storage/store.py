@@ -16,7 +16,7 @@ SECONDS_A_REQUEST = 30.0
 BYTES_AT_A_TIME = 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """One file below an address.
 
@@ -25,11 +25,13 @@ class File:
         size: in bytes; -1 where it is not known.
         checksum: as the store reports it (CRC32C in base64 of Cloud Storage, the ETag of S3); empty
             where it is not known, as for files of this machine.
+        changed: when a file of this machine was changed last, in nanoseconds.
     """
 
     name: str
     size: int = -1
     checksum: str = ""
+    changed: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from genpipe import storage
 
@@ -25,11 +24,7 @@ def fingerprint(source: str) -> tuple[str, int]:
     """
     digest, count = hashlib.sha256(), 0
     for file in storage.scan(source):
-        known: tuple[object, ...] = (file.size, file.checksum)
-        if not storage.is_remote(source):
-            state = Path(source, file.name).stat()
-            known = (state.st_size, state.st_mtime_ns)
-        digest.update(repr((file.name, *known)).encode())
+        digest.update(repr((file.name, file.size, file.checksum, file.changed)).encode())
         count += 1
     if not count and storage.exists(source):  # a file by itself
         digest.update(storage.read_bytes(source))
