@@ -1,8 +1,10 @@
 """Errors that the caller can mend, reported in one line and without a traceback."""
 
+import difflib
 import errno
 import reprlib
 import ssl
+from collections.abc import Iterable
 
 # What the machine refuses whoever asks: a full disk, a file of somebody else's, a name too long.
 REFUSALS = (
@@ -63,9 +65,27 @@ def _inner(error: BaseException) -> BaseException | None:
     return error.__cause__ or error.__context__ or next(made_of, None)
 
 
+def did_you_mean(name: object, known: Iterable[str], prefix: str = "") -> str:
+    """``did you mean vae?``, where one of the known names is like the one that was given.
+
+    Args:
+        name: that was given.
+        known: the names that there are.
+        prefix: what the name is written with.
+    """
+    near = difflib.get_close_matches(name.lower(), known, n=1) if isinstance(name, str) else []
+    return f"did you mean {prefix}{near[0]}?" if near else ""
+
+
 _brief = reprlib.Repr()
 _brief.maxlevel, _brief.maxlist, _brief.maxtuple, _brief.maxdict = 2, 4, 4, 4
 _brief.maxstring = _brief.maxlong = _brief.maxother = 100
+
+
+def plain(number: float) -> str:
+    """A number as people write it: ``4096``, ``100,000,000``, ``0.00000001``."""
+    text = f"{number:,}" if isinstance(number, int) else f"{number:,.10f}".rstrip("0").rstrip(".")
+    return text if abs(number) >= 10_000 else text.replace(",", "")
 
 
 def shown(value: object) -> str:

@@ -19,8 +19,10 @@ from pydantic import (
     model_validator,
 )
 
-from genpipe.errors import InputError
+from genpipe.errors import InputError, did_you_mean
+from genpipe.storage import Address, is_remote
 from pipelines.parameters import Parameters
+from pipelines.problems import between, explain, matching
 from pipelines.quantities import Memory
 from pipelines.settings import (
     STEPS,
@@ -38,13 +40,16 @@ from pipelines.settings import (
     Volume,
     Wandb,
     check_amounts,
-    explain,
     read_yaml,
     seconds_of,
 )
 from pipelines.source import source_digest
 
 SOURCE_TAG = "{source}"
+# What an environment looks like, for who gives a file that is none.
+FORM = "`name: ..., api: ...` (see deploy/environments/cluster-cpu.yaml)"
+# In a shipped file, where a user's own bucket goes.
+PLACEHOLDER = "BUCKET"
 SHIPPED = Path("deploy") / "environments"
 
 
@@ -71,7 +76,7 @@ class Environment(Section):
         gpu: nodes of the training steps; None where there are no accelerators.
         retries: of each task.
         time_limit_seconds: of each task, after which its pod is ended.
-        parallelism: cells that run side by side; 0 for all of them.
+        parallelism: cells that run side by side; all of them where it is left out.
         parameters: defaults of the pipeline's parameters here, in place of the package's own.
         caching: whether KFP may take a step's result from an earlier run with the same inputs. It
             keeps them for ever, and does not look behind an address.
@@ -90,7 +95,14 @@ class Environment(Section):
     api: Api | None = None
     experiment: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "genpipe"
     pipeline_root: (
-        Annotated[str, StringConstraints(pattern=r"^(gs|s3|minio)://[^/\s]+\S*$")] | None
+        Annotated[
+            str,
+            matching(
+                r"(gs|s3|minio)://[^/\s]+\S*",
+                "write gs://BUCKET/PREFIX, s3://BUCKET/PREFIX or minio://BUCKET/PREFIX",
+            ),
+        ]
+        | None
     ) = None
     service_account: KubernetesName | None = None
     images: Images
@@ -99,13 +111,18 @@ class Environment(Section):
     gpu: GPUPool | None = None
     retries: Retries = Retries()
     time_limit_seconds: Seconds | None = None
-    parallelism: Annotated[int, Field(ge=0, le=1000)] = 0
+    parallelism: Annotated[int, between(1, 1000)] | None = None
     parameters: Defaults = Field(default_factory=dict)
     caching: bool = True
     shared_memory: Memory | None = None
     volumes: list[Volume] = Field(default_factory=list)
     wandb: Wandb = Wandb()
-    checkpoint_root: Annotated[str, StringConstraints(pattern=r"^(gs:/)?/\S+$")] | None = None
+    checkpoint_root: (
+        Annotated[
+            str, matching(r"(gs:/)?/\S+", "write gs://BUCKET/PREFIX, or a path in the steps' pods")
+        ]
+        | None
+    ) = None
     checkpoint_seconds: Seconds | None = None
     variables: Variables = Field(default_factory=dict)
     ttl_seconds: Seconds | None = None
@@ -115,7 +132,7 @@ class Environment(Section):
         mounting = {step for volume in self.volumes for step in volume.steps}
         for field, names in (("steps", {*self.steps} - {"default"}), ("volumes.steps", mounting)):
             for step in sorted(names - {*STEPS}):
-                raise ValueError(f"{field}: there is no step {step}: {', '.join(STEPS)}")
+                raise ValueError(f"{field}: unknown step {step!r}: choose from {', '.join(STEPS)}")
         if self.gpu and not self.images.gpu:
             raise ValueError("images.gpu: a GPU pool (gpu.count) needs an image that can use it")
         if self.api:
@@ -158,6 +175,20 @@ class Environment(Section):
         in_a_volume = any(volume.holds(address, step) for volume in self.volumes)
         return bool(address) and (not address.startswith("/") or in_a_volume or self.api is None)
 
+    def refuse_placeholders(self) -> None:
+        """Refuse to use what a shipped file has where a user's own bucket goes.
+
+        Raises:
+            InputError: names the field.
+        """
+        for name in ("pipeline_root", "checkpoint_root"):
+            address = getattr(self, name) or ""
+            if is_remote(address) and Address.parse(address).bucket == PLACEHOLDER:
+                raise InputError(
+                    f"{self.name}: {name} still has the placeholder {PLACEHOLDER}: copy the file "
+                    "and put your bucket's name there"
+                )
+
     @classmethod
     def read(cls, file: str | Path) -> Self:
         """Read an environment: a YAML file, or the name of one that comes with the package.
@@ -170,14 +201,16 @@ class Environment(Section):
         try:
             if not path.suffix and not path.exists():
                 path = shipped_environments() / f"{file}.yaml"
-            content = read_yaml(path)
-        except (OSError, ValueError) as error:
-            names = ", ".join(sorted(found.stem for found in shipped_environments().glob("*.yaml")))
-            reason = getattr(error, "strerror", None) or error
+            content = read_yaml(path, "an environment", FORM)
+        except FileNotFoundError:
+            names = sorted(found.stem for found in shipped_environments().glob("*.yaml"))
+            meant = did_you_mean(file, names)
             raise InputError(
-                f"cannot read environment {file} ({reason}): use one of {names}, or the path to an "
-                "environment YAML file"
+                f"there is no environment {file}: {meant + ' Or ' if meant else ''}use one of "
+                f"{', '.join(names)}, or the path to an environment YAML file"
             ) from None
+        except OSError as error:
+            raise InputError(f"cannot read environment {file}: {error.strerror}") from None
         try:
             return cls.model_validate(content)
         except ValidationError as error:
@@ -189,10 +222,15 @@ class Environment(Section):
         Raises:
             InputError: ``tag`` can't be an image's tag.
         """
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag) or tag == "latest":
+        if tag == "latest":
             raise InputError(
-                f"--tag {tag!r} is not a valid image tag: give one other than latest, such as the "
-                "commit the image was built from"
+                "--tag latest is not allowed, because KFP's cache would return stale results: give "
+                "a fixed tag such as the commit"
+            )
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", tag):
+            raise InputError(
+                f"--tag {tag!r} is not a valid image tag: letters, digits, '_', '.', '-' only, "
+                "at most 128"
             )
 
         def tagged(image: str | None) -> str | None:
@@ -223,7 +261,7 @@ class Environment(Section):
         """Threads that work on one operation; None leaves it to the libraries."""
         asked = self.step(step).threads
         if asked == "shared":
-            return max(1, (os.cpu_count() or 1) // max(1, self.parallelism))
+            return max(1, (os.cpu_count() or 1) // (self.parallelism or 1))
         return asked
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,30 +17,22 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from genpipe.cells import Cell, write_cell
 from genpipe.data.fitting import Fit
 from genpipe.data.names import SOURCES, check_name
-from genpipe.errors import InputError, shown
+from genpipe.errors import InputError, did_you_mean, shown
 from genpipe.families.registry import all_families, find_family
 from genpipe.families.spec import EPOCHS, Settings, describe
 from genpipe.storage import Address
+from pipelines.problems import EMPTY, between, in_words
 
 SHARED = {field.name: field for field in fields(Settings)}
+SEEDS = SHARED["seed"].metadata["range"]
+BUCKETS = ("gs", "s3", "minio")
 # The parameters that the pipeline's loop is made of.
 CELLS = ("families", "latent_sizes", "seeds", "settings")
-
-
-def _number(default: Any, within: tuple[float, float], description: str) -> Any:
-    """A number with the range that the step itself checks."""
-    low, high = within
-    return Field(default, ge=low, le=high, allow_inf_nan=False, description=description)
-
-
-def _shared(name: str) -> Any:
-    """A setting that all families share."""
-    setting = SHARED[name]
-    return _number(setting.default, setting.metadata["range"], setting.metadata["about"])
 
 
 def _listed(value: Any) -> tuple[Any, ...]:
@@ -79,10 +71,9 @@ class Parameters(BaseModel):
     )
     families: tuple[str, ...] = Field(
         default_factory=lambda: tuple(all_families()),
-        min_length=1,
         description="model families to train",
     )
-    latent_sizes: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+    latent_sizes: tuple[Annotated[int, between(1, 4096)], ...] = Field(
         (2, 10, 100), min_length=1, max_length=1000, description="latent sizes to train each at"
     )
     settings: dict[str, dict[str, Any]] = Field(
@@ -91,12 +82,14 @@ class Parameters(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description=SHARED["precision"].metadata["about"]
     )
-    judge_epochs: int = _number(3, EPOCHS, "passes of the judge over the training images")
-    samples: Annotated[int, Field(ge=32, le=1_000_000)] = Field(
+    judge_epochs: Annotated[int, between(*EPOCHS)] = Field(
+        3, description="passes of the judge over the training images"
+    )
+    samples: Annotated[int, between(32, 1_000_000)] = Field(
         10_000, description="samples drawn from each model"
     )
-    seed: int = _number(0, SHARED["seed"].metadata["range"], "seed of weights, order and noise")
-    seeds: tuple[Annotated[int, Field(ge=0, le=2**31 - 1)], ...] = Field(
+    seed: Annotated[int, between(*SEEDS)] = Field(0, description="seed of weights, order and noise")
+    seeds: tuple[Annotated[int, between(*SEEDS)], ...] = Field(
         (),
         max_length=1000,
         description="seeds of the training: each cell is trained once with each, and reports show "
@@ -123,7 +116,11 @@ class Parameters(BaseModel):
     @field_validator("families", mode="before")
     @classmethod
     def _known_families(cls, value: Any) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(find_family(name).name for name in _listed(value)))
+        found = tuple(dict.fromkeys(find_family(name).name for name in _listed(value)))
+        if not found:
+            known = ", ".join(all_families())
+            raise PydanticCustomError(EMPTY, f"is empty: name at least one of {known}")
+        return found
 
     @field_validator("settings")
     @classmethod
@@ -167,13 +164,18 @@ class Parameters(BaseModel):
             return value
         if value in ("", *SOURCES):
             return value
-        if re.match(r"\w+://", value):
-            also = ", a gs:// or an s3:// address" if read else " or a gs:// address"
-            raise ValueError(f"this kind of URL is not supported here; use a local folder{also}")
+        _refuse_address(value, BUCKETS if read else BUCKETS[:1])
         try:
-            return str(Path(value).expanduser().absolute())
+            place = Path(value).expanduser().absolute()
         except RuntimeError:
             raise ValueError("there is no such user") from None
+        if read and "/" not in value and not place.exists():
+            meant = did_you_mean(value, SOURCES)
+            raise ValueError(
+                f"neither a known source ({', '.join(SOURCES)}) nor an existing folder ({place})"
+                + (f": {meant}" if meant else "")
+            )
+        return str(place)
 
     @classmethod
     def checked(cls, values: Mapping[str, Any], *defaults: Mapping[str, Any]) -> Self:
@@ -203,26 +205,43 @@ class Parameters(BaseModel):
             return cls(**known)
         except ValidationError as error:
             problem = error.errors()[0]
-            name = str(problem["loc"][0])
-            message = problem["msg"].removeprefix("Value error, ")
-            if name == "promotion_margin":  # of several types, pydantic explains the first alone
-                message = "write auto, or a share from 0 to 1"
-            raise InputError(f"parameter {name}={shown(problem['input'])}: {message}") from None
+            setting = str(problem["loc"][0])
+            words, got = in_words(problem)
+            if setting == "promotion_margin":  # of several types, pydantic explains the first alone
+                words = " must be auto or a share from 0 to 1"
+            if problem["type"] == "value_error" and got:
+                setting, got = f"{setting}={shown(problem['input'])}", ""
+            raise InputError(f"parameter {setting}{words}{got}") from None
 
-    def refuse_idle(self, values: Mapping[str, Any]) -> None:
-        """Refuse what would have no effect: settings of families that are not trained.
+    def refuse_idle(
+        self, values: Mapping[str, Any], called: Mapping[str, str] | None = None
+    ) -> None:
+        """Refuse what would have no effect.
+
+        That is: settings of families that are not trained, and how to publish where nothing is.
 
         Args:
             values: what somebody gave, as ``checked`` takes it; defaults may be idle.
+            called: the options that gave them, by the parameters' names; none for those that were
+                given as parameters.
 
         Raises:
             InputError: names the setting.
         """
-        for name in values:
+        called = called or {}
+        for name, value in values.items():
             family = name.partition(".")[0]
+            told = called.get(name, f"parameter {name}")
             if family in all_families() and family not in self.families:
                 trained = ", ".join(self.families)
-                raise InputError(f"parameter {name} has no effect: the run trains {trained}")
+                raise InputError(
+                    f"{told} has no effect: this run trains only {trained} (add {family} to the "
+                    f"families, or drop {told})"
+                )
+            idle = {"force_promote": False, "promotion_margin": "auto"}
+            if not self.publish_to and name in idle and value != idle[name]:
+                target = "--publish-to" if name in called else "publish_to"
+                raise InputError(f"{told} has no effect without {target}")
 
     @property
     def cells(self) -> list[Cell]:
@@ -261,6 +280,27 @@ class Parameters(BaseModel):
     def given(self) -> set[str]:
         """The arguments that were given, as opposed to left at their defaults."""
         return {"cells" if name in CELLS else name for name in self.model_fields_set}
+
+
+def _refuse_address(value: str, schemes: Sequence[str]) -> None:
+    """Refuse what is written as an address, and is none that a parameter takes.
+
+    Raises:
+        ValueError: says how to write it, or what to give instead.
+    """
+    found = re.match(r"(\w+):(//?)", value)
+    if not found or (found[2] == "/" and found[1].lower() not in BUCKETS):
+        return
+    scheme = found[1].lower()
+    if scheme not in schemes:
+        known = " or ".join(f"{one}://" for one in schemes[:2])
+        raise ValueError(
+            f"{scheme}:// addresses are not supported here: give a local folder or a {known} "
+            "address"
+        )
+    if scheme != found[1]:
+        raise ValueError(f"write {scheme}:// in lower case")
+    raise ValueError(f"a bucket address starts with {scheme}:// (two slashes)")
 
 
 def describe_parameters() -> Iterator[tuple[str, Any, str]]:
@@ -308,8 +348,11 @@ def _settings(name: str, value: Any) -> Iterator[tuple[str, str, Any]]:
     spec, own = find_family(family), {setting: value} if separator else value
     for one, given in own.items():
         if one not in spec.fields:
-            near = difflib.get_close_matches(str(one), spec.fields, n=1) or spec.fields
-            hint = f"did you mean {family}.{', '.join(near)}?"
+            hint = did_you_mean(one, spec.fields, f"{family}.") or (
+                f"{one} is set for all families (--param {one}={given})"
+                if one in Parameters.model_fields
+                else f"{family} has {', '.join(spec.fields)}"
+            )
             raise InputError(f"unknown parameter {family}.{one}: {hint}")
         try:
             yield family, one, spec.check(one, given)

@@ -32,7 +32,7 @@ def _text(value: Any) -> Any:
 
 def _quantity(text: str) -> str:
     if not QUANTITY.fullmatch(text):
-        raise ValueError("give a quantity of Kubernetes, such as 500m, 2, 1.5Gi or 512Mi")
+        raise ValueError("give a Kubernetes quantity, such as 500m, 2, 1.5Gi or 512Mi")
     return text
 
 

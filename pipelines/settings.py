@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from typing import Annotated, Any, Literal, Self
@@ -15,11 +16,12 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 
-from genpipe.errors import shown
+from genpipe.errors import InputError
+from genpipe.tracking.account import ENTITY
+from pipelines.problems import between, matching, refuse_unknown
 from pipelines.quantities import CPU, Memory, amount
 
 STEPS = (
@@ -27,9 +29,9 @@ STEPS = (
     "publish",
 )
 # The step that a GPU is worth its node for; the judge learns in seconds on CPUs.
+TRAIN = "train"
 # What the newest run is called, here and on a cluster.
 LATEST = "latest"
-TRAIN = "train"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 # Where KFP's launcher keeps artifacts, and what the image's steps write to or run from.
 TAKEN_PATHS = ("/gcs", "/s3", "/minio", "/tmp", "/opt", "/dev", "/kfp-launcher")
@@ -74,29 +76,57 @@ def _not_secret(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
-Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]+[smh]$")]
+Duration = Annotated[str, matching(r"[0-9]+[smh]", "write a number and s, m or h, e.g. 30s")]
 
 
-Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Seconds = Annotated[int, between(1, 2**31 - 1)]
 
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=317)]
 
 
 KubernetesName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+    str,
+    StringConstraints(max_length=253),
+    matching(
+        r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?",
+        "use lower-case letters, digits, '-' and '.', starting and ending with a letter or digit",
+    ),
+]
+
+
+WebAddress = Annotated[
+    str,
+    matching(
+        r"https?://[^\s/]\S*",
+        "start it with http:// or https://, e.g. http://localhost:8888",
+    ),
 ]
 
 
 # As wandb takes a project's, and its server an entity's.
-WandbName = Annotated[str, StringConstraints(pattern=r"^[^/\\#?%:]{1,128}$")]
+Project = Annotated[
+    str, matching(r"[^/\\#?%:]{1,128}", "use 1 to 128 characters, none of / \\ # ? % :")
+]
 
 
-Image = Annotated[str, StringConstraints(pattern=r"^[!-~]+$"), AfterValidator(_tagged)]
+Entity = Annotated[
+    str,
+    matching(ENTITY.pattern, "give a W&B user or team name; no spaces and none of / \\ # ? % :"),
+]
+
+
+Image = Annotated[str, matching(r"[!-~]+", "an image name has no spaces"), AfterValidator(_tagged)]
 
 
 Variables = Annotated[
-    dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str],
+    dict[
+        Annotated[
+            str,
+            matching(r"[A-Za-z_][A-Za-z0-9_]*", "use letters, digits and _, not a digit first"),
+        ],
+        str,
+    ],
     AfterValidator(_not_secret),
 ]
 
@@ -105,6 +135,13 @@ class Section(BaseModel):
     """A part of an environment: nothing unknown in it, and no value of another type."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, content: Any) -> Any:
+        if isinstance(content, Mapping):
+            refuse_unknown(content, list(cls.model_fields))
+        return content
 
 
 class Api(Section):
@@ -115,9 +152,7 @@ class Api(Section):
     client ``client_id``), ``cookies`` (``GENPIPE_COOKIES``, of a browser's login).
     """
 
-    host: Annotated[
-        str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$"), AfterValidator(_api_address)
-    ]
+    host: Annotated[WebAddress, AfterValidator(_api_address)]
     namespace: KubernetesName
     authentication: Literal["none", "token", "service-account", "iap", "cookies"] = "none"
     client_id: str | None = None
@@ -174,7 +209,7 @@ class GPUPool(Pool):
     """Nodes with accelerators: the resource's name, and how many of it a step gets."""
 
     resource: Label = "nvidia.com/gpu"
-    count: Annotated[int, Field(ge=1, le=64)] = 1
+    count: Annotated[int, between(1, 64)] = 1
 
 
 class Retries(Section):
@@ -184,9 +219,9 @@ class Retries(Section):
     trainings included, after which a task that fails is not tried again.
     """
 
-    count: Annotated[int, Field(ge=0, le=20)] = 0
+    count: Annotated[int, between(0, 20)] = 0
     backoff: Duration = "30s"
-    factor: Annotated[float, Field(ge=1, le=10)] = 2.0
+    factor: Annotated[float, between(1, 10)] = 2.0
     max_duration: Duration = "24h"
 
 
@@ -194,7 +229,11 @@ class Volume(Section):
     """A PersistentVolumeClaim that steps mount: its name, where, and in which steps (all)."""
 
     claim: KubernetesName
-    path: Annotated[str, StringConstraints(pattern=r"^(/[^/\s]+)+$"), AfterValidator(_mountable)]
+    path: Annotated[
+        str,
+        matching(r"(/[^/\s]+)+", "give a path from the root, e.g. /data, without spaces"),
+        AfterValidator(_mountable),
+    ]
     steps: list[str] = list(STEPS)
 
     def holds(self, path: str, step: str) -> bool:
@@ -205,9 +244,9 @@ class Volume(Section):
 class Wandb(Section):
     """Where the steps log. The key comes from ``secret_name``; without one, runs are offline."""
 
-    project: WandbName | None = None
-    entity: WandbName | None = None
-    base_url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = None
+    project: Project | None = None
+    entity: Entity | None = None
+    base_url: WebAddress | None = None
     secret_name: KubernetesName | None = None
     secret_key: str = "WANDB_API_KEY"
 
@@ -228,33 +267,56 @@ def seconds_of(duration: str) -> int:
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
-def read_yaml(path: Path) -> Any:
+class _TwiceError(yaml.MarkedYAMLError):
+    """A key that is given twice."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key may be given twice: PyYAML itself takes the last, without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise _TwiceError(
+                    problem=f"{key.value} is given twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, kind: str, form: str) -> Mapping[Any, Any]:
     """What a settings file holds.
+
+    Args:
+        path: of the file.
+        kind: what it is to be, with its article: ``an environment``.
+        form: how one begins, and where one is to be seen, for who wrote something else.
 
     Raises:
         OSError: it can't be read.
-        ValueError: it is no YAML, or too large for settings.
+        InputError: it is no YAML, no mapping, or too large for settings.
     """
     with path.open("rb") as file:
         content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
-        raise ValueError(f"it is larger than {LARGEST_FILE:,} bytes")
+        raise InputError(f"{path}: it is larger than {LARGEST_FILE:,} bytes")
     try:
-        return yaml.safe_load(content.decode())
+        found = yaml.load(content.decode(), _Loader)
+    except (UnicodeDecodeError, yaml.reader.ReaderError):
+        raise InputError(f"{path} is not a text file") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = "" if isinstance(error, _TwiceError) else "invalid YAML: "
+        raise InputError(f"{path}{place}: {what}{error.problem}") from None
+    except RecursionError:
+        raise InputError(f"{path}: invalid YAML: it is nested too deep") from None
     except Exception as error:  # PyYAML raises anything of a value that does not fit its tag
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"invalid YAML: {reason}") from None
-
-
-def explain(error: ValidationError) -> str:
-    """One line on the first problem pydantic found: the field, what is wrong, what was given."""
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    what = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: no such field"
-    if problem["type"] == "missing":
-        return f"{where}: this field is required"
-    given = problem["input"]
-    value = f", got {shown(given)}" if isinstance(given, (str, int, float, type(None))) else ""
-    return f"{where}: {what}{value}" if where else what
+        raise InputError(f"{path}: invalid YAML: {reason}") from None
+    if found is None:
+        raise InputError(f"{path} is empty")
+    if not isinstance(found, Mapping):
+        raise InputError(f"{path} is not {kind}: it must be YAML of the form {form}")
+    return found

@@ -33,10 +33,11 @@ DIGITS = "9" * 5000
 NO_UTF8 = b"\xff\xfe"
 HTML = "<script>alert(1)</script>"
 # Nine lists of nine lists ... : gigabytes, written out.
-BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{inner}'] * 9)}]\n"
+LISTS = "".join(
+    f", &{name} [{', '.join([f'*{inner}'] * 9)}]"
     for inner, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
+BOMB = f"[[&a [x, x, x, x, x, x, x, x, x]{LISTS}]]"
 
 # The command, its exit status, and what the line says.
 COMMANDS = [
@@ -44,44 +45,72 @@ COMMANDS = [
     ("run extra", 2, "unexpected extra argument (extra)"),
     ("run --epochs 3", 2, "No such option '--epochs'. Did you mean '--vae-epochs'?"),
     ("run --seed 1.5", 2, "'1.5' is not a valid integer"),
-    ("run --seed -1", 2, "parameter seed=-1: Input should be greater than or equal to 0"),
+    ("run --seed -1", 2, "parameter seed must lie between 0 and 2,147,483,647, got -1"),
     ("run --vae-epochs 0", 2, "parameter vae.epochs must lie between 1 and"),
-    (f"run --dcgan-steps {10**30}", 2, "parameter dcgan.steps must lie between 1 and 1e+08"),
-    ("run --latent-sizes 2,x", 2, "'2,x' is not a list of ints like 2,10,100"),
-    ("run --latent-sizes ''", 2, "parameter latent_sizes=(): Tuple should have at least 1 item"),
-    ("run --latent-sizes 0", 2, "parameter latent_sizes=0: Input should be greater than or"),
-    ("run --latent-sizes 99999", 2, "parameter latent_sizes=99999: Input should be less than"),
-    (f"run --latent-sizes {DIGITS}", 2, "is not a list of ints like 2,10,100"),
-    ("run --param latent_sizes=NaN", 2, "parameter latent_sizes=nan: Input should be a valid"),
-    ("run --param latent_sizes=[[1]]", 2, "parameter latent_sizes=[1]: Input should be a valid"),
-    ("""run --param 'latent_sizes={"a": 1}'""", 2, "latent_sizes={'a': 1}: Input should be"),
+    (f"run --dcgan-steps {10**30}", 2, "parameter dcgan.steps must lie between 1 and 100,000,000"),
+    ("run --latent-sizes 2,x", 2, "'2,x': give whole numbers separated by commas, e.g. 2,10"),
+    ("run --seeds two", 2, "'two': give whole numbers separated by commas, e.g. 0,1,2"),
+    ("run --latent-sizes ''", 2, "parameter latent_sizes is empty"),
+    ("run --latent-sizes 0", 2, "parameter latent_sizes must lie between 1 and 4096, got 0"),
+    ("run --latent-sizes 99999", 2, "latent_sizes must lie between 1 and 4096, got 99999"),
+    (f"run --latent-sizes {DIGITS}", 2, "give whole numbers separated by commas"),
+    ("run --param latent_sizes=NaN", 2, "parameter latent_sizes must be a whole number, got nan"),
+    ("run --param latent_sizes=[[1]]", 2, "latent_sizes must be a whole number, got [1]"),
+    ("""run --param 'latent_sizes={"a": 1}'""", 2, "must be a whole number, got {'a': 1}"),
+    ("run --param samples=1e3", 2, "parameter samples must be a whole number, got 1000.0"),
+    ("run --param channels=2", 2, "parameter channels must be 0, 1 or 3, got 2"),
+    ("run --param force_promote=maybe", 2, "force_promote must be true or false, got 'maybe'"),
+    ("run --param promotion_margin=x", 2, "promotion_margin must be auto or a share from 0 to 1"),
+    ("run --families ''", 2, "families is empty: name at least one of autoencoder, vae, dcgan"),
+    ("run --seed 2 --param seed=1", 2, "--seed and --param seed set the same parameter: give one"),
+    ("run --vae-epochs 2 --param vae.epochs=1", 2, "--vae-epochs and --param vae.epochs set the"),
+    ("run --param vae.beta=1 --param vae.beta=2", 2, "--param vae.beta is given twice"),
+    ("""run --param vae.beta=1 --param 'vae={"beta": 2}'""", 2, "vae.beta is given twice"),
+    ("run --force", 2, "--force has no effect without --publish-to"),
+    ("run --param promotion_margin=0.1", 2, "promotion_margin has no effect without publish_to"),
     (
         "run --families vae --param dcgan.steps=9",
         2,
-        "dcgan.steps has no effect: the run trains vae",
+        "dcgan.steps has no effect: this run trains only vae (add dcgan to",
     ),
-    ("run --families vae --families dcgan --autoencoder-epochs 9", 2, "the run trains vae, dcgan"),
+    (
+        "run --families vae,dcgan --autoencoder-epochs 9",
+        2,
+        "--autoencoder-epochs has no effect: this",
+    ),
     ("submit --environment local --families vae --param dcgan.steps=9", 2, "dcgan.steps has no"),
     ("run --param hidden_size=9", 2, "autoencoder.hidden_size or vae.hidden_size?"),
-    ("run --families gan", 2, "unknown model family 'gan': choose from autoencoder, vae, dcgan"),
+    ("run --families vea", 2, "unknown model family 'vea': did you mean vae? (autoencoder, vae, "),
     ("run --param families=3", 2, "unknown model family 3: choose from"),
     ("run --param families=null", 2, "unknown model family None: choose from"),
     ("""run --param 'families=[["vae"]]'""", 2, "unknown model family ['vae']: choose from"),
-    ("run --param vae.beta=1e999", 2, "parameter vae.beta must lie between 0 and 1e+06, got inf"),
-    ("run --param vae.beta=-1", 2, "parameter vae.beta must lie between 0 and 1e+06, got -1"),
-    (f"run --param seed={DIGITS}", 2, "Input should be a valid integer"),
-    (f"run --param samples={DEEP}", 2, "Input should be a valid integer"),
+    ("run --param vae.beta=1e999", 2, "parameter vae.beta must be a finite number, got inf"),
+    ("run --param vae.beta=-1", 2, "parameter vae.beta must lie between 0 and 1,000,000, got"),
+    (f"run --param seed={DIGITS}", 2, "parameter seed must be a whole number"),
+    (f"run --param samples={DEEP}", 2, "parameter samples must be a whole number"),
     ("run --param nothing", 2, "--param 'nothing': write NAME=VALUE"),
     ("run --param vae_epoch=3", 2, "unknown parameter 'vae_epoch': did you mean vae.epochs?"),
     ("run --param vae.epoch=3", 2, "unknown parameter vae.epoch: did you mean vae.epochs?"),
     ("run --param vae=3", 2, "parameter vae=3: write vae.SETTING, or a mapping of settings"),
-    ("run --dataset cifar", 2, "parameter dataset='cifar': Input should be 'mnist'"),
-    ("run --source s3://bucket/x", 2, "other URLs are not supported here"),
+    ("run --param vae.precision=float32", 2, "is set for all families (--param precision=float32)"),
+    (
+        "run --source http://x/y",
+        2,
+        "http:// addresses are not supported here: give a local folder or",
+    ),
+    ("run --source S3://b", 2, "parameter source='S3://b': write s3:// in lower case"),
+    ("run --source whel", 2, "neither a known source (auto, tfds, wheel) nor an existing folder"),
+    ("run --publish-to gs:/b/x", 2, "a bucket address starts with gs:// (two slashes)"),
+    (
+        "run --publish-to s3://b",
+        2,
+        "s3:// addresses are not supported here: give a local folder or",
+    ),
     ("run --source gs://", 2, "'gs://' names no bucket: write gs://bucket/prefix"),
     ("run --source /dev/null", 1, "source: there is nothing at /dev/null: check the address"),
     ("run --source ~no-such-user/x", 2, "there is no such user"),
     (f"run --source {LONG}", 1, "File name too long"),
-    ("run --source '\udcff'", 2, r"parameter source='\udcff': Input should be a valid string"),
+    ("run --source '\udcff'", 2, r"parameter source must be text in UTF-8, got '\udcff'"),
     ("run --publish-to 'a\nb'", 2, "it holds control characters"),
     ("run --name ''", 2, "run name '': use letters, digits"),
     ("run --name ../x", 2, "run name '../x': use letters, digits"),
@@ -89,17 +118,23 @@ COMMANDS = [
     ("run --name '\udcff'", 2, r"run name '\udcff': use letters, digits"),
     (f"run --name {LONG}", 2, "at most 63, and begin with a letter or a digit"),
     ("run --runs /dev/null", 1, "the run's folder can't be made"),
-    ("run --runner docker", 2, "--runner docker and --image NAME go together"),
+    ("run --runner docker", 2, "--runner docker needs --image NAME"),
+    ("run --image x:1", 2, "--image needs --runner docker"),
     ("run --runner docker --image x", 2, "give the image an explicit tag other than latest"),
-    ("run --quick --name taken", 2, "run 'taken' exists already in runs: choose another --name"),
+    ("run --quick --name taken", 2, "run 'taken' already exists in runs/: choose another --name"),
     ("submit", 2, "Missing option '--environment'"),
-    ("submit --environment none", 2, "cannot read environment none ("),
-    ("submit --environment .", 2, "cannot read environment . ("),
+    ("submit --environment none", 2, "there is no environment none: use one of cluster-cpu, gke"),
+    ("submit --environment locl", 2, "there is no environment locl: did you mean local?"),
+    ("submit --environment .", 2, "cannot read environment .: Is a directory"),
     (f"submit --environment {LONG}", 2, "File name too long"),
     ("submit --environment /dev/zero", 2, "it is larger than 1,048,576 bytes"),
-    ("submit --environment local", 2, "environment local has no api: it is this machine"),
+    ("submit --environment local", 2, "'local' is this machine, not a cluster: use `genpipe run`"),
     ("submit --environment cluster-cpu --timeout 3", 2, "--timeout requires --wait"),
     ("submit --environment cluster-cpu --tag 'a b'", 2, "--tag 'a b' is not a valid image tag"),
+    ("submit --environment cluster-cpu --tag ''", 2, "--tag '' is not a valid image tag"),
+    ("submit --environment cluster-cpu --tag latest", 2, "--tag latest is not allowed, because"),
+    ("submit --environment cluster-cpu --name 'a b'", 2, "run name 'a b': use letters, digits"),
+    ("submit --environment gke-gpu", 2, "gke-gpu: pipeline_root still has the placeholder BUCKET"),
     ("runs --environment cluster-cpu --limit 0", 2, "0 is not in the range x>=1"),
     ("compile --environment local --output x.txt", 2, "x.txt: name a .yaml file to write"),
     ("compile --environment local --output /dev/null/x.yaml", 1, "cannot write /dev/null/x.yaml"),
@@ -114,6 +149,21 @@ COMMANDS = [
     ("artifacts list http://host/x", 2, "only gs://, s3:// and minio:// can be read here"),
     ("artifacts pull taken nothing --output out", 2, "no step 'nothing' in this run"),
     ("artifacts pull linked --output out", 1, "is a symlink that points outside"),
+    ("report /", 2, "/ is not a run's folder: it has no finished steps of a run"),
+    ("report torn", 2, "run torn has no finished steps: its logs are in runs/torn/logs"),
+    ("sample taken vae-2 --output x.jpg", 2, "--output 'x.jpg': use .png for one picture, .npy"),
+    ("encode taken vae-2 torn.json --output x.json", 2, "--output 'x.json': use .csv or .npy"),
+    ("reconstruct taken vae-2 shelf --output ./shelf", 2, "--output is the folder the images are"),
+    ("sample damaged vae-2 --output x.png", 2, "the model of vae-2 in run damaged can't be read"),
+    (
+        "train --family vae --latent-size 2 --data gs://x/y",
+        2,
+        "takes a local folder, got 'gs://x/y'",
+    ),
+    ("train --family vae --latent-size 2 --data nope", 2, "nope does not exist: give a run's"),
+    ("train --family vae --latent-size 2 --data . --name 'a b'", 2, "run name 'a b': use"),
+    ("train --family dcgan --latent-size 2 --data . --beta 2", 2, "--beta does not apply to dcgan"),
+    ("run --publish-to torn.json", 1, "torn.json is a file, not a folder"),
     ("champions list none", 2, "check the address that --publish-to was given"),
     ("champions history runs gan", 2, "unknown model family 'gan'"),
     ("champions rollback shelf vae ../../x", 2, "'../../x' was never champion of vae"),
@@ -123,47 +173,62 @@ COMMANDS = [
 # What a settings file holds, and what the line says after the file's name.
 ENVIRONMENT = "name: mine\nimages: {cpu: 'genpipe:1'}\n"
 ENVIRONMENTS = {
-    "empty": ("", "Input should be a valid dictionary"),
-    "no UTF-8": (NO_UTF8, "(invalid YAML"),
-    "binary": (b"\x00\x01", "(invalid YAML"),
-    "torn": ("name: [", "(invalid YAML"),
-    "deep": (DEEP, "(invalid YAML"),
+    "empty": ("", "bad.yaml is empty"),
+    "no UTF-8": (NO_UTF8, "bad.yaml is not a text file"),
+    "binary": (b"\x00\x01", "bad.yaml is not a text file"),
+    "torn": ("name: [", "bad.yaml, line 1, column 8: invalid YAML: expected the node content"),
+    "deep": (DEEP, "bad.yaml: invalid YAML: it is nested too deep"),
+    "a list": ("[]", "bad.yaml is not an environment: it must be YAML of the form `name: ..."),
+    "twice": (f"{ENVIRONMENT}name: x", "bad.yaml, line 3, column 1: name is given twice"),
     "large": ("#" * (LARGEST_FILE + 1), "it is larger than 1,048,576 bytes"),
-    "bomb": (BOMB + "name: *i\n", "name: Input should be a valid string"),
-    "recursive": ("&a {name: *a}", "name: Input should be a valid string"),
-    "code": ("!!python/object/apply:os.system [id]", "(invalid YAML"),
+    "bomb": (f"name: {BOMB}", "name must be text, got [[["),
+    "unknown": (f"{ENVIRONMENT}parallel: 3", "parallel: unknown field: did you mean parallelism?"),
+    "no mapping": (f"{ENVIRONMENT}parameters: 3", "parameters must be a mapping, e.g. {latent_si"),
+    "recursive": ("&a {name: *a}", "name must be text, got {"),
+    "code": (
+        "!!python/object/apply:os.system [id]",
+        "invalid YAML: could not determine a constructor",
+    ),
     "no date": (
         f"{ENVIRONMENT}experiment: 2026-99-99",
-        "(invalid YAML: month",
+        "bad.yaml: invalid YAML: month",
     ),
-    "no number": ("name: !!int x", "(invalid YAML"),
-    "no truth": ("name: !!bool x", "(invalid YAML"),
-    "NaN": (f"{ENVIRONMENT}retries: {{factor: .nan}}", "retries.factor: Input should be"),
-    "infinity": (f"{ENVIRONMENT}ttl_seconds: .inf", "ttl_seconds: Input should be a valid int"),
-    "negative": (f"{ENVIRONMENT}parallelism: -1", "parallelism: Input should be greater"),
+    "no number": ("name: !!int x", "bad.yaml: invalid YAML"),
+    "no truth": ("name: !!bool x", "bad.yaml: invalid YAML"),
+    "NaN": (f"{ENVIRONMENT}retries: {{factor: .nan}}", "retries.factor must lie between 1 and 10"),
+    "infinity": (f"{ENVIRONMENT}ttl_seconds: .inf", "ttl_seconds must be a whole number, got"),
+    "negative": (f"{ENVIRONMENT}parallelism: -1", "parallelism must lie between 1 and 1000"),
     "huge": (f"{ENVIRONMENT}ttl_seconds: 0x{'f' * 5000}", "got a number of too many digits"),
-    "HTML": (f"name: '{HTML}'\nimages: {{cpu: 'g:1'}}", "name: String should match pattern"),
-    "NUL": ('name: "a\\0b"\nimages: {cpu: "g:1"}', "name: String should match pattern"),
-    "space in an image": ("name: a\nimages: {cpu: 'a b:1'}", "images.cpu: String should match"),
+    "HTML": (f"name: '{HTML}'\nimages: {{cpu: 'g:1'}}", "name: use lower-case letters, digits"),
+    "NUL": ('name: "a\\0b"\nimages: {cpu: "g:1"}', "name: use lower-case letters, digits"),
+    "space in an image": (
+        "name: a\nimages: {cpu: 'a b:1'}",
+        "an image name has no spaces; got 'a b:1'",
+    ),
     "address": (f"{ENVIRONMENT}api: {{host: 'http://[::1', namespace: a}}", "not the address of a"),
     "port": (f"{ENVIRONMENT}api: {{host: 'http://h:99999', namespace: a}}", "not the address of a"),
-    "too long": (f"{ENVIRONMENT}experiment: {LONG}", "String should have at most 128 characters"),
+    "too long": (f"{ENVIRONMENT}experiment: {LONG}", "experiment must have at most 128 characters"),
 }
 SCHEDULE = "name: weekly\ncron: '@weekly'\n"
 SCHEDULES = {
-    "bomb": (f"{BOMB}{SCHEDULE}parameters: {{source: *i}}", "parameters: parameter source=[["),
-    "bombs": (f"{BOMB}{SCHEDULE}parameters: {{families: *i}}", "unknown model family [["),
-    "itself": (f"{SCHEDULE}parameters: {{latent_sizes: &a [*a]}}", "Input should be a valid int"),
+    "bomb": (f"{SCHEDULE}parameters: {{source: {BOMB}}}", "parameter source must be text, got [[["),
+    "bombs": (f"{SCHEDULE}parameters: {{families: {BOMB}}}", "unknown model family [["),
+    "itself": (
+        f"{SCHEDULE}parameters: {{latent_sizes: &a [*a]}}",
+        "latent_sizes must be a whole number",
+    ),
     "a name": (f"{SCHEDULE}parameters: {{3: 4}}", "unknown parameter 3: `genpipe parameters`"),
     "NUL": (f'{SCHEDULE}parameters: {{source: "/a\\0b"}}', "it holds control characters"),
-    "no date": (f"{SCHEDULE}x: 2026-99-99", "not a schedule (invalid YAML: month"),
-    "no cron": ("name: a\ncron: 5", "cron: Input should be a valid string, got 5"),
+    "no date": (f"{SCHEDULE}x: 2026-99-99", "bad.yaml: invalid YAML: month"),
+    "no cron": ("name: a\ncron: 5", "cron must be text, got 5"),
     "digits": ("name: a\ncron: '\u0663 * * * *'", "cron: minute '\u0663': write *, */2, 5"),
     "many digits": (f"name: a\ncron: '{DIGITS} * * * *'", "write *, */2, 5, 1-5"),
-    "no day": ("name: a\ncron: '0 0 30 2 *'", "cron: invalid day '30'"),
-    "a path": (f"{SCHEDULE}time_zone: ../../etc/passwd", "time_zone: no such time zone"),
-    "a folder": (f"{SCHEDULE}time_zone: Europe", "time_zone: no such time zone"),
-    "infinity": (f"{SCHEDULE}max_concurrency: .inf", "max_concurrency: Input should be a valid"),
+    "no day": ("name: a\ncron: '0 0 30 2 *'", "cron: it would never run, because no such date"),
+    "no hour": ("name: a\ncron: '0 25 * * 0'", "cron: hour 25 is out of range (0-23)"),
+    "a field": (f"{SCHEDULE}timezone: UTC", "timezone: unknown field: did you mean time_zone?"),
+    "a path": (f"{SCHEDULE}time_zone: ../../etc/passwd", "time_zone: unknown time zone"),
+    "a folder": (f"{SCHEDULE}time_zone: Europe", "time_zone: unknown time zone: write UTC"),
+    "infinity": (f"{SCHEDULE}max_concurrency: .inf", "max_concurrency must be a whole number"),
 }
 
 # What leaderboard.json holds, and what is said of it.
@@ -174,8 +239,8 @@ LEADERBOARDS = {
     "torn": ("{", "Invalid JSON: EOF"),
     "no UTF-8": (NO_UTF8, "Invalid JSON"),
     "deep": (DEEP, "Invalid JSON: recursion limit exceeded"),
-    "a list": ("[]", "Input should be an object"),
-    "no cells": ("{}", "run: this field is required"),
+    "a list": ("[]", "must be a mapping"),
+    "no cells": ("{}", "run is missing"),
     "HTML": (BOARD % ROW.replace("vae", HTML) % "{}", "cells.0.family: unknown model family"),
     "a word": (BOARD % ROW % '{"elbo": "x"}', "cells.0.metrics.elbo"),
     "a path": (BOARD % ROW.replace('"complete"', '"../x"') % "{}", "cells.0.status"),
@@ -252,6 +317,10 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_json(folder / "runs" / "linked" / "train-vae-2" / "metrics", {})
     (tmp_path / "secret").write_text("secret")
     (folder / "runs" / "linked" / "train-vae-2" / "model").symlink_to(tmp_path / "secret")
+    write_json(folder / "runs" / "torn" / "arguments.json", {})
+    write_json(folder / "runs" / "damaged" / "train-autoencoder-2" / "metrics", {})
+    (folder / "runs" / "damaged" / "train-vae-2" / "model").mkdir(parents=True)
+    (folder / "runs" / "damaged" / "train-vae-2" / "model" / "model.json").write_text("{")
     write_json(folder / "shelf" / "vae" / "champion.json", DECISION)
     (folder / "torn.json").write_text("{")
     (folder / "list.json").write_text("[]")
@@ -309,7 +378,7 @@ def test_a_bad_environment(kind: str, ground: Path, refused: Callable[..., str])
 
     line = refused("submit --environment bad.yaml", 2)
 
-    assert line.startswith(("error: bad.yaml: ", "error: cannot read environment bad.yaml ("))
+    assert line.startswith("error: bad.yaml")
     assert told in line
 
 
@@ -691,7 +760,7 @@ def test_a_bad_artifact(
         ({"cell": "vae-2.5"}, "write a family and a latent size, such as vae-10"),
         ({"cell": "vae-5000"}, "latent_size must lie between 1 and 4096, got 5000"),
         ({"cell": "vae-10 beta=NaN"}, "beta must be a number, got nan"),
-        ({"cell": f"vae-10 epochs={10**30}"}, "epochs must lie between 1 and 100000"),
+        ({"cell": f"vae-10 epochs={10**30}"}, "epochs must lie between 1 and 100,000"),
         ({"cell": f"vae-10 epochs={DIGITS}"}, "epochs must be a number"),
         ({"cell": HTML}, "write a family and a latent size, such as vae-10"),
         ({"precision": HTML}, "precision must be one of auto, float32, bfloat16"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from genpipe.errors import InputError, shown
+from genpipe.errors import InputError, did_you_mean, shown
 from genpipe.families.autoencoder.spec import FAMILY as AUTOENCODER
 from genpipe.families.dcgan.spec import FAMILY as DCGAN
 from genpipe.families.spec import FamilySpec
@@ -49,7 +49,9 @@ def find_family(name: object) -> FamilySpec:
     found = all_families().get(name) if isinstance(name, str) else None
     if found is None:
         known = ", ".join(all_families())
-        raise InputError(f"unknown model family {shown(name)}: choose from {known}")
+        meant = did_you_mean(name, all_families())
+        hint = f"{meant} ({known})" if meant else f"choose from {known}"
+        raise InputError(f"unknown model family {shown(name)}: {hint}")
     return found
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from genpipe.errors import InputError, shown
+from genpipe.errors import InputError, plain, shown
 
 if TYPE_CHECKING:
     import keras
@@ -247,9 +247,12 @@ def checked(setting: Field[Any], value: Any) -> Any:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         raise InputError(f"{name} must be a number, got {shown(value)}")
+    if value in (float("inf"), -float("inf")):
+        raise InputError(f"{name} must be a finite number, got {shown(value)}")
     low, high = setting.metadata["range"]
     if not low <= value <= high:
-        raise InputError(f"{name} must lie between {low:g} and {high:g}, got {shown(value)}")
+        within = f"{plain(low)} and {plain(high)}"
+        raise InputError(f"{name} must lie between {within}, got {shown(value)}")
     if kind is int and value != int(value):
         raise InputError(f"{name} must be a whole number, got {shown(value)}")
     return kind(value)

@@ -171,7 +171,9 @@ def open_step(
             with contextlib.suppress(OSError):  # without it the run shows less
                 (folder.parent / "step.json").write_text(record, encoding="utf-8")
         progress.event("end", status=status, seconds=seconds, error=error_text)
-        progress.say(f"{name}: {status} after {format_seconds(seconds)}")
+        interrupted = isinstance(sys.exception(), KeyboardInterrupt)
+        told = "interrupted" if interrupted else status
+        progress.say(f"{name}: {told} after {format_seconds(seconds)}")
         # The process is about to end. Python would first look through all that TensorFlow made for
         # cycles to collect: 0.1 s instead of 0.8 s without that.
         gc.freeze()

@@ -15,12 +15,13 @@ from pipelines.cli.options import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_TIMED_OUT,
-    assigned,
+    combined,
     force_promote,
     no_cache,
     no_preflight,
     of_families,
     on_environment,
+    option_of,
     print_table,
     runs_folder,
     target_of,
@@ -142,15 +143,19 @@ def submit(
     if timeout and not wait:
         raise InputError("--timeout requires --wait")
     options = {"families": families, "force_promote": force_promote}
-    given = assigned(extra) | {name: value for name, value in options.items() if value}
+    by_option = {name: value for name, value in options.items() if value is not None}
+    given = combined(by_option, extra)
     target = target_of(environment, tag)
     parameters = Parameters.checked(given, target.parameters)
-    parameters.refuse_idle(given)
+    parameters.refuse_idle(given, {name: option_of(name) for name in by_option})
     if no_cache:
         target = target.model_copy(update={"caching": False})
 
+    from pipelines.local.run import checked_name, new_name
     from pipelines.preflight import check_cluster, check_settings
 
+    name = checked_name(new_name() if name is None else name)
+    target.refuse_placeholders()
     check_settings(target, parameters)
     if not no_preflight:
         check_cluster(target, parameters, warn)
@@ -158,10 +163,9 @@ def submit(
     from pipelines.cluster import runs
     from pipelines.cluster.api import connect
     from pipelines.cluster.workflow import retry_warning
-    from pipelines.local.run import new_name
 
     client = connect(target)
-    run = runs.submit(client, target, parameters, name or new_name())
+    run = runs.submit(client, target, parameters, name)
     click.echo(f"{run.display_name}  {run.run_id}")
     click.echo(runs.link(client, run.run_id))
     warning = retry_warning(client, run.run_id) if target.retries.count else ""
@@ -266,16 +270,16 @@ def list_runs(environment: str | None, runs: Path, limit: int) -> None:
     rows = [
         (
             run.name,
-            "finished" if run.finished else "unfinished",
+            run.state,
             f"{run.began:%Y-%m-%d %H:%M}",
             run.done,
-            f"{run.size / 1e6:,.0f} MB",
+            f"{run.size / 1e6:,.0f} MB" if run.size >= 1e6 else "<1 MB",
             ", ".join(run.best),
         )
         for run in list_local_runs(runs, limit)
     ]
     if rows:
-        print_table([("run", "state", "began", "done", "size", "best of each family"), *rows])
+        print_table([("run", "state", "started", "done", "size", "best of each family"), *rows])
     else:
         click.echo(f"no runs yet in {runs}: `genpipe run --quick` makes one")
 

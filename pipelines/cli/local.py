@@ -10,19 +10,20 @@ from typing import Any
 
 import click
 
-from genpipe.errors import InputError
+from genpipe.errors import InputError, shown
 from pipelines.cli.options import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     FAMILIES,
     Listing,
-    assigned,
     budgets,
+    combined,
     force_promote,
     joined,
     no_cache,
     of_families,
     on_environment,
+    option_of,
     runs_folder,
     settings_of_families,
     target_of,
@@ -176,17 +177,19 @@ def run(
     if quick and full:
         raise InputError("--quick and --full exclude each other: choose one")
 
-    given = {name.replace("__", "."): value for name, value in options.items() if value is not None}
+    by_option = {name.replace("__", "."): v for name, v in options.items() if v is not None}
+    given = combined(by_option, extra)
     defaults = [
         local_environment().parameters,
         *([QUICK] if quick else []),
         *([full_budgets()] if full else []),
     ]
-    given |= assigned(extra)
     parameters = Parameters.checked(given, *defaults)
-    parameters.refuse_idle(given)
-    if (runner == "docker") != bool(image):
-        raise InputError("--runner docker and --image NAME go together")
+    parameters.refuse_idle(given, {name: option_of(name) for name in by_option})
+    if runner == "docker" and not image:
+        raise InputError("--runner docker needs --image NAME")
+    if image and runner != "docker":
+        raise InputError("--image needs --runner docker")
     if image:
         from pipelines.local.containers import find_image
 
@@ -196,7 +199,7 @@ def run(
 
     check_local(parameters)
 
-    from pipelines.console.local_run import show_outcome, show_run
+    from pipelines.console.local_run import show_outcome, show_run, what_is_left
 
     local_run = LocalRun(
         runs,
@@ -208,9 +211,10 @@ def run(
     try:
         succeeded = show_run(local_run, quick=quick)
     except KeyboardInterrupt:
-        click.echo("\nstopping the steps that run ...", err=True)
+        click.echo("\nStopping the running steps ...", err=True)
         local_run.stop()
-        click.echo(f"stopped; what was finished is kept in {local_run.folder}", err=True)
+        local_run.collect()
+        click.echo(what_is_left(local_run, named=name is not None, cached=not no_cache), err=True)
         sys.exit(EXIT_INTERRUPTED)
     show_outcome(local_run, succeeded)
     if not succeeded:
@@ -262,7 +266,6 @@ def list_parameters() -> None:
 @click.option("--latent-size", type=int, required=True, help="Latent size.")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
     required=True,
     help="A prepared data set: the folder ingest/data of a run.",
 )
@@ -273,7 +276,7 @@ def list_parameters() -> None:
 )
 @runs_folder
 @settings_of_families
-def train(family: str, data: Path, name: str | None, runs: Path, **options: Any) -> None:
+def train(family: str, data: str, name: str | None, runs: Path, **options: Any) -> None:
     """Train one model, without judging or comparing it.
 
     It is written to RUNS/NAME/train-FAMILY-SIZE/model (.keras, .onnx, model.json, history.csv).
@@ -281,8 +284,19 @@ def train(family: str, data: Path, name: str | None, runs: Path, **options: Any)
     logs. W&B's sweep agent calls this command (it may spell options with underscores): see
     deploy/wandb.
     """
-    from pipelines.local.run import new_name
+    from pipelines.local.run import checked_name, new_name
     from pipelines.local.train import train as train_model
 
+    if "://" in data:
+        raise InputError(
+            f"--data takes a local folder, got {shown(data)}: copy the data set here first "
+            "(`genpipe artifacts pull`)"
+        )
     given = {option: value for option, value in options.items() if value is not None}
-    click.echo(train_model(family, given, data, runs / (name or new_name())))
+    folder = runs / checked_name(new_name() if name is None else name)
+    try:
+        model = train_model(family, given, Path(data), folder)
+    except KeyboardInterrupt:
+        click.echo("\ninterrupted; nothing was saved", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    click.echo(model)

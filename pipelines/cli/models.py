@@ -44,6 +44,10 @@ Examples:
   genpipe reconstruct gs://my-bucket/published vae pictures --output pairs.png
 """
 
+# Endings of --output where images are written: none is a folder's.
+IMAGE_FILES = (".png", ".npy", "")
+IMAGES_TO = "use .png for one picture, .npy for the array, or a folder name without a file ending"
+
 
 def of_a_model(command: Any) -> Any:
     """The arguments and options that name a model."""
@@ -108,6 +112,7 @@ def sample(count: int, output: Path, codes_from: str | None, seed: int, **where:
     from genpipe.sampling import Sampler, StandardNormal, read_sampler
     from pipelines.runs.models import find_model
 
+    _check_output(output, IMAGE_FILES, IMAGES_TO)
     found = find_model(**where)
     model = found.model
     kind = codes_from or ("mixture" if model.cell.family.encoder else "normal")
@@ -138,6 +143,8 @@ def encode(images: Sequence[Path], resize: bool, output: Path | None, **where: A
     """
     import numpy as np
 
+    if output:
+        _check_output(output, (".csv", ".npy"), "use .csv or .npy")
     model, names, pixels = _read(images, resize, **where)
     codes = model.encode(pixels)
     if output and output.suffix == ".npy":
@@ -150,7 +157,9 @@ def encode(images: Sequence[Path], resize: bool, output: Path | None, **where: A
         rows = ([name, *map(float, code)] for name, code in zip(names, codes, strict=True))
         _write_csv(output, columns, rows)
     if output:
-        click.echo(f"{output}: {len(codes)} codes of {codes.shape[1]} units")
+        count = f"{len(codes):,} code{'' if len(codes) == 1 else 's'}"
+        size = f"{codes.shape[1]} number{'' if codes.shape[1] == 1 else 's'}"
+        click.echo(f"{output}: {count} of {size}")
 
 
 @click.command(
@@ -177,6 +186,11 @@ def reconstruct(images: Sequence[Path], resize: bool, output: Path | None, **whe
     from genpipe.metrics.reconstruction import squared_errors
     from genpipe.reporting.images import pairs, write_images
 
+    if output:
+        _check_output(output, IMAGE_FILES, IMAGES_TO)
+        if output.exists() and any(at.exists() and at.samefile(output) for at in images):
+            kind = "folder" if output.is_dir() else "file"
+            raise InputError(f"--output is the {kind} the images are read from: choose another")
     model, names, pixels = _read(images, resize, **where)
     rebuilt = model.decode(model.encode(pixels))
     errors = squared_errors(*map(RESCALINGS["unit"].apply, (pixels, rebuilt)))
@@ -201,6 +215,16 @@ def _read(
         able = ", ".join(one.name for one in all_families().values() if one.encoder)
         raise InputError(f"a {family.label} has no encoder: choose a cell of {able}")
     return model, *read_pictures(images, model.image_shape, resize=resize)
+
+
+def _check_output(output: Path, endings: Sequence[str], advice: str) -> None:
+    """Refuse a file whose ending says another format than those that are written.
+
+    Raises:
+        InputError: names the file and what to give.
+    """
+    if output.suffix not in endings and not output.is_dir():
+        raise InputError(f"--output {str(output)!r}: {advice}")
 
 
 def _write_csv(output: Path | None, columns: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
@@ -42,9 +43,9 @@ class Listing(click.ParamType):
         try:
             return tuple(self.kind(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
-            self.fail(
-                f"{shown(value)} is not a list of {self.kind.__name__}s like 2,10,100", param, ctx
-            )
+            example = "0,1,2" if param and param.name == "seeds" else "2,10,100"
+            told = f"give whole numbers separated by commas, e.g. {example}"
+            self.fail(f"{shown(value)}: {told}", param, ctx)
 
 
 def joined(
@@ -164,20 +165,53 @@ def target_of(environment: str, tag: str | None) -> Any:
     from pipelines.environments import Environment
 
     target = Environment.read(environment)
-    return target.with_tag(tag) if tag else target
+    return target if tag is None else target.with_tag(tag)
+
+
+def combined(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """What a command was given by options and by ``--param NAME=VALUE``.
+
+    Args:
+        options: by the parameters' names, those that were given.
+        assignments: of ``--param``.
+
+    Raises:
+        InputError: a parameter is set twice.
+    """
+    given = assigned(assignments)
+    for name in given:
+        if name in options:
+            option = option_of(name)
+            raise InputError(f"{option} and --param {name} set the same parameter: give one")
+    return {**options, **given}
+
+
+def option_of(name: str) -> str:
+    """The option that sets a parameter: ``--vae-epochs`` of ``vae.epochs``."""
+    return "--force" if name == "force_promote" else f"--{re.sub('[._]', '-', name)}"
 
 
 def assigned(assignments: Sequence[str]) -> dict[str, Any]:
-    """The values of ``--param NAME=VALUE``."""
+    """The values of ``--param NAME=VALUE``; of a family's mapping each setting by itself.
+
+    Raises:
+        InputError: one is not of this form, or a parameter is given twice.
+    """
     from pipelines.parameters import Parameters
 
     texts = {name for name, field in Parameters.model_fields.items() if field.annotation is str}
-    given = {}
+    given: dict[str, Any] = {}
     for assignment in assignments:
         name, separator, value = assignment.partition("=")
         if not separator:
             raise InputError(f"--param {shown(assignment)}: write NAME=VALUE")
-        given[name] = value if name in texts else _parse(value)
+        one: Any = value if name in texts else _parse(value)
+        mapping = isinstance(one, dict) and name in all_families()
+        each = {f"{name}.{key}": value for key, value in one.items()} if mapping else {name: one}
+        for key in each:
+            if key in given:
+                raise InputError(f"--param {key} is given twice")
+        given |= each
     return given
 
 

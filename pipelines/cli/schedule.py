@@ -59,6 +59,7 @@ def apply_schedules(
 
     targets = read_schedules(path, environment, tag)
     for schedule, target in targets:
+        target.refuse_placeholders()
         check_settings(target, schedule.parameters_in(target))
     for schedule, target in targets if not no_preflight else []:
         check_cluster(target, schedule.parameters_in(target), warn)

@@ -81,8 +81,8 @@ def connect(environment: Environment) -> kfp.Client:
     api = environment.api
     if api is None:
         raise InputError(
-            f"environment {environment.name} has no api: it is this machine, for `genpipe run`; "
-            "name a cluster's, such as --environment cluster-cpu"
+            f"{environment.name!r} is this machine, not a cluster: use `genpipe run`, or give a "
+            "cluster's environment file"
         )
     if api.ca_file and not Path(api.ca_file).is_file():
         raise InputError(f"api.ca_file {api.ca_file}: there is no such file")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
@@ -55,16 +56,22 @@ def kubeflow_cron(text: str) -> str:
         for step in re.findall(r"/(\d+)", field):
             if int(step) > highest:
                 raise ValueError(f"{name} {shown(field)}: a step above {highest} is never reached")
+        lowest, most = int(name in ("day", "month")), 7 if name == "weekday" else highest
+        for number in re.findall(r"(?<![/\d])\d+", field):
+            if not lowest <= int(number) <= most:
+                raise ValueError(f"{name} {number} is out of range ({lowest}-{most})")
     try:
         parsed = CronSim(" ".join(fields), datetime.now(UTC))
     except CronSimError as error:
         name = str(error).removeprefix("Bad ")
         name = {"day-of-month": "day", "day-of-week": "weekday"}.get(name, name)
         value = shown(dict(zip(CRON_FIELDS, fields, strict=True)).get(name, text))
-        raise ValueError(
-            f"invalid {name} {value}: second and minute 0-59, hour 0-23, day 1-31, month 1-12 or "
-            "JAN-DEC, weekday 0-7 or SUN-SAT; the date must exist"
-        ) from None
+        told = (
+            "it would never run, because no such date ever comes"
+            if name == "day"
+            else f"invalid {name} {value}: names are JAN-DEC and SUN-SAT, and ranges go upwards"
+        )
+        raise ValueError(told) from None
     if not fields[WEEKDAY].startswith("*"):
         days = {day % 7 for day in parsed.weekdays if isinstance(day, int)}
         fields[WEEKDAY] = ",".join(str(day) for day in sorted(days))
@@ -81,7 +88,8 @@ def checked_time_zone(name: str) -> str:
     try:
         _zone(name)
     except (OSError, ValueError, KeyError):
-        raise ValueError("no such time zone; write UTC or a name as Europe/Zurich") from None
+        near = next(iter(get_close_matches(name, available_timezones(), n=1)), "Europe/Zurich")
+        raise ValueError(f"unknown time zone: write UTC or a name like {near}") from None
     return name
 
 

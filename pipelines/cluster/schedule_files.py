@@ -16,7 +16,11 @@ from genpipe.errors import InputError
 from pipelines.cluster.cron import checked_time_zone, kubeflow_cron
 from pipelines.environments import Defaults, Environment
 from pipelines.parameters import Parameters
-from pipelines.settings import KubernetesName, Section, explain, read_yaml
+from pipelines.problems import between, explain
+from pipelines.settings import KubernetesName, Section, read_yaml
+
+# What a schedule looks like, for who gives a file that is none.
+FORM = "`name: ..., cron: ...` (see deploy/schedules)"
 
 
 class Schedule(Section):
@@ -43,7 +47,7 @@ class Schedule(Section):
     time_zone: Annotated[str, AfterValidator(checked_time_zone)] = "UTC"
     environment: Annotated[str, StringConstraints(min_length=1)] | None = None
     parameters: Defaults = Field(default_factory=dict)
-    max_concurrency: Annotated[int, Field(ge=1, le=10)] = 1
+    max_concurrency: Annotated[int, between(1, 10)] = 1
     catch_up: bool = False
     caching: bool = False
     version: Literal["pinned", "latest"] = "pinned"
@@ -58,10 +62,9 @@ class Schedule(Section):
                 the field.
         """
         try:
-            content = read_yaml(path)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{path}: not a schedule ({reason})") from None
+            content = read_yaml(path, "a schedule", FORM)
+        except OSError as error:
+            raise InputError(f"cannot read schedule {path}: {error.strerror}") from None
         try:
             return cls.model_validate(content)
         except ValidationError as error:
@@ -110,17 +113,21 @@ def read_schedules(
         environment = _environment(schedule, file, default)
         known = seen.setdefault((environment.name, schedule.name), file)
         if known != file:
-            raise InputError(f"{file}: name {schedule.name!r} is that of {known} too")
+            raise InputError(
+                f"{known} and {file} both have the name {schedule.name!r}: give each its own"
+            )
         if not schedule.caching:
             environment = environment.model_copy(update={"caching": False})
-        targets.append((schedule, environment.with_tag(tag) if tag else environment))
+        targets.append((schedule, environment if tag is None else environment.with_tag(tag)))
     return targets
 
 
 def _environment(schedule: Schedule, file: Path, default: str | None) -> Environment:
     if schedule.environment is None:
         if default is None:
-            raise InputError(f"{file}: environment: give it here or with --environment")
+            raise InputError(
+                f"{file} has no environment: add `environment:` to it, or give --environment FILE"
+            )
         return Environment.read(default)
     beside = file.parent / schedule.environment
     return Environment.read(beside if beside.exists() else schedule.environment)

@@ -15,7 +15,7 @@ from genpipe.cells import Cell, Status
 from genpipe.errors import InputError
 from genpipe.families.registry import all_families, find_family
 from pipelines.console.terminal import open_console, print_prose
-from pipelines.settings import explain
+from pipelines.problems import explain
 
 # Columns of the leaderboard that have a metric of their own: its name and a short heading.
 COLUMNS = {

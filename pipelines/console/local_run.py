@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from genpipe.families.registry import find_family
+from genpipe.storage import is_remote
 from genpipe.tracking.account import DEFAULT_PROJECT
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.upload import marks_of
@@ -42,26 +44,31 @@ def shorter_budgets(parameters: Parameters) -> list[str]:
 def show_run(run: LocalRun, *, quick: bool) -> bool:
     """Start a run and show its steps until it ends; returns whether it succeeded."""
     console = open_console()
-    cells = len(run.parameters.cells)
-    sizes = ", ".join(str(size) for size in run.parameters.latent_sizes)
+    cells = _count(len(run.parameters.cells), "cell")
     families = ", ".join(find_family(name).label for name in run.parameters.families)
     console.print(f"[bold]genpipe run {run.name}[/bold]")
-    seeds = ", ".join(map(str, run.parameters.seeds))
     console.print(
-        f"  {families} at latent size {sizes} on {run.parameters.dataset}"
-        + (f" with seeds {seeds}" if seeds else "")
-        + f": {cells} cells"
+        f"  {families} at {_listed('latent size', run.parameters.latent_sizes)} on "
+        f"{run.parameters.dataset}"
+        + (f" with {_listed('seed', run.parameters.seeds)}" if run.parameters.seeds else "")
+        + f": {cells}"
     )
     shorter = shorter_budgets(run.parameters)
     if shorter and not quick:
         console.print(
-            f"  trains for less than the published originals do: {', '.join(shorter)}; --full "
-            "trains as long, for better scores",
+            f"  shorter training than in the original publications ({', '.join(shorter)}); use "
+            "--full for the full length",
             soft_wrap=True,
         )
     if quick:
-        console.print("  --quick: small budgets, so metrics are worse than those of a full run")
-    console.print(f"  everything goes to {escape(str(_shown(run.folder)))}")
+        console.print(
+            "  --quick trains only briefly, so scores are worse than those of a default run"
+        )
+    console.print(f"  output folder: {escape(str(_shown(run.folder)))}")
+    if run.parameters.publish_to:
+        target = _shown(Path(run.parameters.publish_to))
+        where = run.parameters.publish_to if is_remote(run.parameters.publish_to) else target
+        console.print(f"  the best models are published to {escape(str(where))}", soft_wrap=True)
     if run.account.mode == "online":
         console.print(f"  and to W&B: {escape(run.account.place('', DEFAULT_PROJECT))}")
     console.print()
@@ -107,9 +114,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
     with console.status("  sending what came from the cache to W&B"):
         problem = run.send_cached()
     if problem:
-        console.print(
-            f"  W&B: {escape(problem)}; `genpipe wandb sync` sends what came from the cache"
-        )
+        console.print(f"  {escape(problem)} `genpipe wandb sync` sends what came from the cache.")
     run.collect()
     return succeeded
 
@@ -130,12 +135,36 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
     tracked = list((run.folder / "wandb").glob("offline-run-*"))
     if tracked:
         console.print(f"  wandb leet {folder}/wandb", soft_wrap=True)
-        console.print("      every step's W&B run, in the terminal")
+        console.print("      shows the W&B runs in the terminal")
     if not all(map(marks_of, tracked)):
         console.print(f"  genpipe wandb sync {folder}", soft_wrap=True)
         console.print("      uploads the runs that are not on W&B yet, once you are logged in")
     console.print(f"  {folder}/<step>-<cell>/", soft_wrap=True)
     console.print("      what each step made; logs/ has what each step printed")
+    target = run.parameters.publish_to
+    if target:
+        console.print(f"  genpipe champions list {escape(shlex.quote(target))}", soft_wrap=True)
+        console.print("      the published models")
+
+
+def what_is_left(run: LocalRun, *, named: bool, cached: bool) -> str:
+    """What to say of a run that was stopped: what of it there is, and how to go on.
+
+    Args:
+        run: the run.
+        named: whether its name was given, so that the next one needs another.
+        cached: whether the next run takes the finished steps from the cache.
+    """
+    folder = _shown(run.folder)
+    finished = len(run.finished)
+    if not finished:
+        return f"Stopped. No step had finished. Logs: {folder / 'logs'}"
+    outputs = "its output is" if finished == 1 else "their outputs are"
+    told = f"Stopped. {_count(finished, 'step')} had finished; {outputs} in {folder}."
+    if not cached:
+        return told
+    again = "Run the same command again" + (" under another --name" if named else "")
+    return f"{told} {again}: finished steps come from the cache."
 
 
 def _show_times(console: Console, run: LocalRun) -> None:
@@ -160,29 +189,36 @@ def _show_times(console: Console, run: LocalRun) -> None:
     console.print("\n[bold]Where the time went[/bold]")
     console.print(table)
     console.print(
-        f"  {format_seconds(run.seconds)} in all (steps of two cells run side by side), "
+        f"  {format_seconds(run.seconds)} in all (cells run in parallel), "
         f"at most {run.peak_memory / 2**30:.1f} GiB of memory"
     )
 
 
 def _show_failure(console: Console, run: LocalRun) -> None:
     for step in run.failed:
-        log = run.log_of(step)
         console.print(
             f"[bold red]{step.name} failed[/bold red]: {escape(step.error)}", soft_wrap=True
         )
-        console.print(f"  the last lines of {escape(str(_shown(log)))}:\n", soft_wrap=True)
-        _show_tail(console, log)
+        # What the step says of its end is said above.
+        own = (f"error: {step.error}", f"{step.name}: failed after ")
+        _show_tail(console, run.log_of(step), own)
     if not run.failed:
         console.print("[bold red]the pipeline failed before or between its steps[/bold red]")
-        log = run.logs / "kfp.log"
-        console.print(f"  the last lines of {escape(str(_shown(log)))}:\n", soft_wrap=True)
-        _show_tail(console, log)
-    console.print(f"\n  what was finished is in {escape(str(_shown(run.folder)))}", soft_wrap=True)
+        _show_tail(console, run.logs / "kfp.log")
+    folder = escape(str(_shown(run.folder)))
+    finished = f"The finished steps are in {folder}" if run.finished else "No step finished"
+    console.print(f"\n  {finished}. Logs: {folder}/logs", soft_wrap=True)
 
 
-def _show_tail(console: Console, log: Path) -> None:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+def _show_tail(console: Console, log: Path, known: tuple[str, ...] = ()) -> None:
+    """Print where a log is and its last lines, without those that begin with what is known."""
+    text = log.read_text(encoding="utf-8", errors="replace")
+    lines = [line for line in text.splitlines() if line and not line.startswith(known)]
+    place = escape(str(_shown(log)))
+    if not lines:
+        console.print(f"  log: {place}", soft_wrap=True)
+        return
+    console.print(f"  the last lines of {place}:\n", soft_wrap=True)
     for line in lines[-LAST_LINES:]:
         console.print(f"    {line}", markup=False, soft_wrap=True)
 
@@ -190,10 +226,10 @@ def _show_tail(console: Console, log: Path) -> None:
 def _end_line(step: StepState) -> str:
     name = f"  {step.name:<24}"
     if step.status == "cached":
-        return f"{name} [cyan]from the cache[/cyan] (took {format_seconds(step.seconds)} then)"
+        return f"{name} [cyan]from the cache[/cyan] (originally {format_seconds(step.seconds)})"
     if step.status == "done":
         facts = _facts(step.progress, rate_only=True)
-        return f"{name} [green]done[/green] after {format_seconds(step.seconds)}  {facts}"
+        return f"{name} [green]done[/green] after {format_seconds(step.seconds)}  {facts}".rstrip()
     return f"{name} [red]failed[/red] after {format_seconds(step.seconds)}"
 
 
@@ -208,6 +244,16 @@ def _facts(progress: dict[str, Any], *, rate_only: bool = False) -> str:
             f"{name} {progress[name]:.4g}" for name in FACTS_SHOWN if progress.get(name) is not None
         ]
     return "  ".join(parts)
+
+
+def _count(number: int, thing: str) -> str:
+    """``1 cell``, ``2 cells``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _listed(thing: str, values: Sequence[int]) -> str:
+    """``seed 0``, ``latent sizes 2, 10``."""
+    return f"{thing}{'' if len(values) == 1 else 's'} {', '.join(map(str, values))}"
 
 
 def _shown(path: Path) -> Path:

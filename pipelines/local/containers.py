@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from genpipe.errors import InputError
 from pipelines.environments import Environment, local_environment
-from pipelines.settings import Images, explain
+from pipelines.problems import explain
+from pipelines.settings import Images
 
 if TYPE_CHECKING:
     from kfp import local

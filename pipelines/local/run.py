@@ -13,6 +13,8 @@ with all the steps it started.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -92,13 +94,8 @@ class LocalRun:
         image: str = "",
         caching: bool = True,
     ) -> None:
-        if not NAME.fullmatch(name):
-            raise InputError(
-                f"run name {shown(name)}: use letters, digits, '.', '_' and '-', at most 63, "
-                "and begin with a letter or a digit"
-            )
+        self.name = checked_name(name)
         self.account = find_account()
-        self.name = name
         self.folder = runs.absolute() / name
         self.parameters = parameters
         self.image = image
@@ -112,7 +109,7 @@ class LocalRun:
             self.logs.mkdir()
         except FileExistsError:
             raise InputError(
-                f"run {name!r} exists already in {runs}: choose another --name"
+                f"run {name!r} already exists in {runs}/: choose another --name"
             ) from None
         except OSError as error:
             raise StepError(f"the run's folder can't be made: {error}") from None
@@ -121,6 +118,11 @@ class LocalRun:
     def logs(self) -> Path:
         """Where kfp's log and each step's own lie."""
         return self.folder / "logs"
+
+    @property
+    def finished(self) -> list[StepState]:
+        """Steps that ended well, here or in the run that the cache has them from."""
+        return [step for step in self.steps.values() if step.status in ("done", "cached")]
 
     @property
     def failed(self) -> list[StepState]:
@@ -167,6 +169,9 @@ class LocalRun:
         }
         worker = [sys.executable, "-m", "pipelines.local.worker"]
         with (self.logs / "kfp.log").open("wb") as log:
+            # The worker holds the lock for as long as it lives: so ``genpipe runs`` knows.
+            with contextlib.suppress(OSError):  # of a file system that has no locks
+                fcntl.flock(log, fcntl.LOCK_EX)
             self._worker = subprocess.Popen(
                 [*worker, str(self.folder), str(self._store), self.image, self._cache],
                 stdin=subprocess.PIPE,
@@ -203,12 +208,16 @@ class LocalRun:
         """Wait for the worker's end, after ``follow``; returns whether it ended well."""
         self.seconds = time.monotonic() - self._began
         # kfp takes a container that is gone before it asks for the exit status to have ended well.
-        return self._worker.wait() == 0 and not self.failed
+        succeeded = self._worker.wait() == 0 and not self.failed
+        if not succeeded:
+            self._note("failed")
+        return succeeded
 
     def stop(self) -> None:
         """End the worker and all the steps it started; they get a moment to end by themselves."""
         if not hasattr(self, "_worker"):
             return  # it was not started yet
+        self._note("interrupted")
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self._worker.pid, number)
@@ -241,9 +250,12 @@ class LocalRun:
         return ""
 
     def collect(self) -> None:
-        """Lay the run's folder out: a folder for each step, the report and the leaderboard."""
+        """Lay the run's folder out: a folder for each step, the report and the leaderboard.
+
+        Of a run that was stopped, the steps that had ended are laid out.
+        """
         for step in self.steps.values():
-            if step.folder is None or not step.folder.is_dir():
+            if step.status == "running" or step.folder is None or not step.folder.is_dir():
                 continue
             place = self.folder / step.name
             shutil.copytree(step.folder, place, dirs_exist_ok=True)
@@ -261,6 +273,11 @@ class LocalRun:
         ):
             if source.is_file():
                 shutil.copy2(source, self.folder / name)
+
+    def _note(self, how: str) -> None:
+        """Write to the run's events how it ended, if not well."""
+        with contextlib.suppress(OSError), self._events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"event": how}) + "\n")
 
     def _take(self, event: dict[str, Any]) -> Iterator[tuple[StepState, str]]:
         if event["event"] == "cached":
@@ -315,6 +332,20 @@ def cache_for(account: Account) -> str:
     if variables:
         parts.append(hashlib.sha256(json.dumps(variables).encode()).hexdigest()[:16])
     return "-".join(parts)
+
+
+def checked_name(name: str) -> str:
+    """A name that a run, its folder and its run on a cluster may have.
+
+    Raises:
+        InputError: it can't be one.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"run name {shown(name)}: use letters, digits, '.', '_' and '-', at most 63, "
+            "and begin with a letter or a digit"
+        )
+    return name
 
 
 def new_name() -> str:

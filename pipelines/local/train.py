@@ -49,15 +49,21 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
             wandb refuses one of its settings, or the run exists already. Nothing was written.
         StepError: the folder can't be written.
         SystemExit: with status 1, after the step itself reported what stopped it.
+        KeyboardInterrupt: of Ctrl-C; nothing of the training is left.
     """
     spec = find_family(family)
     known = {field.name for field in fields(spec.settings)}
     for name in given:
         if name not in known:
-            own = ", ".join(sorted(known))
-            raise InputError(f"{family} has no setting {name}: choose from {own}")
+            own = ", ".join(f"--{one.replace('_', '-')}" for one in sorted(known))
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} does not apply to {family}; it takes {own}")
     settings = spec.settings(**given)
     cell = Cell(spec, settings.latent_size)
+    if not data.exists():
+        raise InputError(
+            f"{data} does not exist: give a run's prepared data set, e.g. runs/RUN/ingest/data"
+        )
     open_dataset(data)
     find_account()
     step = folder / step_name("train", cell)
@@ -76,6 +82,11 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
             model=Place(str(step.absolute() / "model")),
             wandb_folder=str(tracked),
         )
+    except KeyboardInterrupt:
+        shutil.rmtree(step, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
     finally:
         # Where a local run has them too.
         for logged in (tracked / "wandb").glob("*/"):

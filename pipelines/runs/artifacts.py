@@ -79,6 +79,11 @@ def read_run(uri: str) -> list[Step]:
         StepError: it can't be read.
     """
     found: dict[tuple[str, str], dict[str, dict[str, storage.File]]] = {}
+    # Whatever else the folder of no run holds is not looked through.
+    if not storage.is_remote(uri) and not any(
+        _kind(at.name) in STEPS for at in Path(uri).iterdir()
+    ):
+        raise _no_steps(uri)
     for file in storage.scan(uri):
         task, _, rest = file.name.partition("/")
         execution, _, below = rest.partition("/")
@@ -90,7 +95,7 @@ def read_run(uri: str) -> list[Step]:
             continue
         found.setdefault((task, execution), {}).setdefault(artifact, {})[inner] = file
     if not any(_kind(task) in STEPS for task, _ in found):
-        raise InputError(f"no steps of a run at {uri}: check the name or the address")
+        raise _no_steps(uri)
 
     contents = _read_metadata(uri, found.values())
     steps = [_read_step(uri, task, files, contents) for (task, _), files in found.items()]
@@ -236,6 +241,18 @@ def fetch_report(uri: str) -> Path:
             storage.pull(uri, folder, {"report.html": report})
             return folder / "report.html"
     raise InputError(f"no report at {uri}: did the run's compare step end?")
+
+
+def _no_steps(uri: str) -> InputError:
+    """What to say of an address without steps of a run."""
+    if storage.is_remote(uri):
+        return InputError(f"no steps of a run at {uri}: check the name or the address")
+    if not Path(uri, "arguments.json").is_file():
+        return InputError(f"{uri} is not a run's folder: it has no finished steps of a run")
+    return InputError(
+        f"run {Path(uri).absolute().name} has no finished steps: its logs are in "
+        f"{Path(uri, 'logs')}; name another run (`genpipe runs` lists them)"
+    )
 
 
 def page_folder(*uris: str) -> Path:

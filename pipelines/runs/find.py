@@ -68,6 +68,7 @@ def find_run(run: str, runs: Path, environment: str | None) -> FoundRun:
 
 def _find_on_cluster(run: str, environment: str) -> FoundRun:
     target = Environment.read(environment)
+    target.refuse_placeholders()
     root = target.pipeline_root
     if root is None:
         raise InputError(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from genpipe.cells import Cell, Status
 from genpipe.errors import InputError
@@ -19,15 +22,15 @@ class ListedRun:
     Attributes:
         name: of the run.
         began: when, in local time.
-        finished: whether it has a leaderboard; it may still be running, or was stopped, or failed.
-        done: ``8 of 9 cells``, or ``12 steps`` for an unfinished run.
+        state: ``running``, ``failed``, ``interrupted`` (or killed) or ``finished``.
+        done: ``8 of 9 cells``, or ``12 steps`` for a run without a leaderboard.
         best: the best cells, ``vae-10``, one of each family.
         size: bytes of its folder.
     """
 
     name: str
     began: datetime
-    finished: bool
+    state: str
     done: str
     best: tuple[str, ...]
     size: int
@@ -55,24 +58,42 @@ def _began(folder: Path) -> float:
 def _summary(folder: Path) -> ListedRun:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     began = datetime.fromtimestamp(_began(folder))
+    events = _events(folder)
     path = folder / "leaderboard.json"
     try:
         board = parse_leaderboard(path.read_bytes(), str(path))
     except (OSError, InputError):
-        return ListedRun(folder.name, began, False, f"{_steps_ended(folder)} steps", (), size)
+        state = _state(folder, events, "interrupted")
+        ended = sum(
+            event["event"] == "cached" or (event["event"] == "end" and event["status"] == "done")
+            for event in events
+        )
+        done = f"{ended} step{'' if ended == 1 else 's'}"
+        return ListedRun(folder.name, began, state, done, (), size)
     complete = sum(row["status"] == Status.COMPLETE for row in board["cells"])
     best = tuple(Cell(family, latent_size).name for family, latent_size in board["best"].items())
     done = f"{complete} of {len(board['cells'])} cells"
-    return ListedRun(folder.name, began, True, done, best, size)
+    return ListedRun(folder.name, began, _state(folder, events, "finished"), done, best, size)
 
 
-def _steps_ended(folder: Path) -> int:
+def _state(folder: Path, events: Sequence[Mapping[str, Any]], otherwise: str) -> str:
+    """What a run's worker and its events say of its state."""
+    try:
+        with (folder / "logs" / "kfp.log").open("rb") as log:
+            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "running"
+    except OSError:  # no log, or no locks
+        pass
+    ends = [event["event"] for event in events if event["event"] in ("failed", "interrupted")]
+    failed = any(event["event"] == "end" and event["status"] == "failed" for event in events)
+    return ends[-1] if ends else "failed" if failed else otherwise
+
+
+def _events(folder: Path) -> list[dict[str, Any]]:
+    """What the steps of a run said of themselves, and the run of its end."""
     try:
         lines = (folder / "logs" / "events.jsonl").read_text(encoding="utf-8").splitlines()
-        events = [json.loads(line) for line in lines]
+        return [json.loads(line) for line in lines]
     except (OSError, ValueError):
-        return 0
-    return sum(
-        event["event"] == "cached" or (event["event"] == "end" and event["status"] == "done")
-        for event in events
-    )
+        return []

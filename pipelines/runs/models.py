@@ -91,6 +91,12 @@ def _of_run(place: str, cell: str, runs: Path, environment: str | None) -> Found
             raise InputError(f"no {cell} of this run is complete")
         seed = board.get("best_seeds", {}).get(cell)
         cell = Cell(cell, board["best"][cell], seed).name
+    torn = next((one for one in steps if not one.cell and one.name == f"train-{cell}"), None)
+    if torn and "model.json" in torn.artifacts.get("model", {}):
+        raise InputError(
+            f"the model of {cell} in run {run.name or run.uri} can't be read (model.json is "
+            "damaged): train it again"
+        )
     if cell not in trained:
         known = ", ".join(trained) or "none"
         raise InputError(f"no cell {cell!r} in this run: choose from {known}, or a family")

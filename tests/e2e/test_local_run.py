@@ -705,7 +705,7 @@ def test_of_runs_at_once_in_one_folder_each_ends_right_or_is_told(place, run, mn
 
     assert statuses[0] == 0, printed[0]
     assert sorted(statuses[1:]) == [0, 2], printed[1] + printed[2]
-    assert printed[statuses.index(2)].startswith("error: run 'right' exists already")
+    assert printed[statuses.index(2)].startswith("error: run 'right' already exists")
     boards = [
         json.loads((place / "runs" / name / "leaderboard.json").read_text())["cells"]
         for name in ("left", "right")
@@ -750,6 +750,6 @@ def test_ctrl_c_stops_every_step_of_a_run_without_the_cache(place, run, mnist_ca
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped" in errors
+    assert "Stopped. " in errors
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive

@@ -39,10 +39,10 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"imgaes": {}}, "imgaes: no such field"),
-        ({"gpu": {"cuont": 1}}, "gpu.cuont: no such field"),
-        ({"name": None}, "name: this field is required"),
-        ({"images.cpu": None}, "images.cpu: this field is required"),
+        ({"imgaes": {}}, "imgaes: unknown field: did you mean images?"),
+        ({"gpu": {"cuont": 1}}, "gpu.cuont: unknown field: did you mean count?"),
+        ({"name": None}, "name is missing"),
+        ({"images.cpu": None}, "images.cpu is missing"),
         ({"images.cpu": "genpipe"}, "images.cpu: give the image an explicit tag"),
         (
             {"images.cpu": "genpipe:latest"},
@@ -56,17 +56,23 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
         ({"gpu": {"node_selector": {"pool": 1}}}, "gpu.node_selector.pool"),
         ({"cpu": {"tolerations": [{"operator": "Is"}]}}, "cpu.tolerations.0.operator"),
         ({"parallelism": "2"}, "parallelism"),
-        ({"parallelism": -1}, "parallelism"),
+        ({"parallelism": 0}, "parallelism must lie between 1 and 1000, got 0"),
         ({"parallelism": True}, "parallelism"),
         ({"retries": {"count": 2.5}}, "retries.count"),
-        ({"retries": {"backoff": "soon"}}, "retries.backoff"),
+        (
+            {"retries": {"backoff": "30 seconds"}},
+            "retries.backoff: write a number and s, m or h, e.g. 30s; got '30 seconds'",
+        ),
         ({"retries": {"factor": float("nan")}}, "retries.factor"),
         ({"time_limit_seconds": 0}, "time_limit_seconds"),
         ({"ttl_seconds": "a week"}, "ttl_seconds"),
         ({"checkpoint_root": "checkpoints"}, "checkpoint_root"),
         ({"checkpoint_root": "s3://bucket/checkpoints"}, "checkpoint_root"),
         ({"checkpoint_seconds": 0}, "checkpoint_seconds"),
-        ({"steps": {"tarin_vae": {}}}, "steps: there is no step tarin_vae"),
+        (
+            {"steps": {"tarin_vae": {}}},
+            "steps: unknown step 'tarin_vae': choose from ingest, judge,",
+        ),
         ({"steps": {"judge": {"threads": "shared"}}}, "steps.judge.threads: shared divides"),
         (
             {"steps": {"default": {"memory_request": "2Gi"}, "judge": {"memory_limit": "600Mi"}}},
@@ -76,12 +82,15 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
             {"steps": {"default": {"cpu_request": "1500m", "cpu_limit": "1"}}},
             "steps: fingerprint asks for cpu 1500m",
         ),
-        ({"retries": {"longest": "10m"}}, "retries.longest: no such field"),
+        (
+            {"retries": {"longest": "10m"}},
+            "retries.longest: unknown field: choose from count, backoff",
+        ),
         (
             {"retries": {"count": 1, "max_duration": "10m"}, "time_limit_seconds": 7200},
             "retries.max_duration, 600 s from the first attempt on, ends before",
         ),
-        ({"volumes": [{"claim": "data"}]}, "volumes.0.path: this field is required"),
+        ({"volumes": [{"claim": "data"}]}, "volumes.0.path is missing"),
         ({"volumes": [{"claim": "data", "path": "data"}]}, "volumes.0.path"),
         ({"volumes": [{"claim": "data", "path": "/"}]}, "volumes.0.path"),
         ({"volumes": [{"claim": "data", "path": "/minio/data"}]}, "volumes.0.path: "),
@@ -108,20 +117,21 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
         ({"steps": {"ingest": {"cpu_request": True}}}, "steps.ingest.cpu_request"),
         (
             {"steps": {"ingest": {"memory_limit": "2 GB"}}},
-            "steps.ingest.memory_limit: give a quantity of Kubernetes, such as 500m",
+            "steps.ingest.memory_limit: give a Kubernetes quantity, such as 500m",
         ),
         ({"steps": {"ingest": {"memory_limit": "1.5GiB"}}}, "steps.ingest.memory_limit"),
         ({"shared_memory": "1 gigabyte"}, "shared_memory"),
         ({"pipeline_root": "/tmp/root"}, "pipeline_root"),
-        ({"pipeline_root": "gs://"}, "pipeline_root"),
-        ({"api.host": "kfp.example.com"}, "api.host"),
+        ({"pipeline_root": "gs://"}, "pipeline_root: write gs://BUCKET/PREFIX, s3://BUCKET/PREFIX"),
+        ({"service_account": "My Weekly!"}, "service_account: use lower-case letters"),
+        ({"api.host": "kfp.example.com"}, "api.host: start it with http:// or https://, e.g. "),
         ({"api.namespace": "Team A"}, "api.namespace"),
         ({"api.authentication": "password"}, "api.authentication"),
         ({"api.authentication": "iap"}, "api: authentication iap needs client_id"),
-        ({"wandb": {"api_key": "x"}}, "wandb.api_key: no such field"),
+        ({"wandb": {"api_key": "x"}}, "wandb.api_key: unknown field: "),
         ({"wandb": {"base_url": "wandb.example.com"}}, "wandb.base_url"),
         ({"wandb": {"project": "team/mnist"}}, "wandb.project"),
-        ({"wandb": {"entity": "a?b"}}, "wandb.entity"),
+        ({"wandb": {"entity": "a b"}}, "wandb.entity: give a W&B user or team name; no spaces"),
         ({"variables": {"WANDB_API_KEY": "x"}}, "variables: WANDB_API_KEY looks like a secret"),
         ({"variables": {"A-B": "x"}}, "variables.A-B"),
         ({"variables": {"COUNT": 1}}, "variables.COUNT"),
@@ -189,9 +199,9 @@ def test_shared_threads_divide_the_cores_among_the_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = {"train": {"threads": "shared"}}
-    for cores, cells, threads in ((16, 2, 8), (2, 2, 1), (1, 2, 1), (8, 3, 2), (4, 0, 4)):
+    for cores, cells, threads in ((16, 2, 8), (2, 2, 1), (1, 2, 1), (8, 3, 2), (4, None, 4)):
         monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
-        changes = {"api": None, "steps": steps, "parallelism": cells}
+        changes = {"api": None, "steps": steps} | ({"parallelism": cells} if cells else {})
         environment = Environment.read(write(tmp_path, changes))
         assert environment.threads("train") == threads
 

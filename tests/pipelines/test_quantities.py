@@ -55,7 +55,7 @@ def test_cpu_is_taken_as_kfp_takes_it(cpu: Any, taken: str) -> None:
 )
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     for field in ("cpu", "memory"):
-        with pytest.raises(ValidationError, match="give a quantity of Kubernetes"):
+        with pytest.raises(ValidationError, match="give a Kubernetes quantity"):
             Asked(**{field: text})
 
 

@@ -24,7 +24,9 @@ from tests.recording_proxy import recording_proxy
 
 
 def test_this_machine_has_no_api() -> None:
-    with pytest.raises(InputError, match=r"local has no api.*genpipe run"):
+    with pytest.raises(
+        InputError, match=r"local. is this machine, not a cluster: use .genpipe run"
+    ):
         connect(Environment.read("local"))
 
 

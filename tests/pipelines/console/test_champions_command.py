@@ -123,7 +123,7 @@ def test_a_champion_that_is_not_whole_shows_in_the_list(shelf: Path) -> None:
     [
         (("list", "SHELF/nowhere"), "no champion at .*nowhere: check the address"),
         (("history", "SHELF", "dcgan"), "no champion of dcgan at"),
-        (("history", "SHELF", "gan"), "unknown model family 'gan': choose from autoencoder"),
+        (("history", "SHELF", "gan"), "unknown model family 'gan': did you mean dcgan"),
         (
             ("rollback", "SHELF", "vae"),
             "is the first champion of vae, so there is no earlier version",

@@ -230,7 +230,7 @@ def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
     ("arguments", "error"),
     [
         (["report", "nowhere"], "no run 'nowhere'"),
-        (["report", "{empty}"], "no steps of a run at"),
+        (["report", "{empty}"], "is not a run's folder: it has no finished steps"),
         (["report", "{unfinished}"], "no leaderboard at .*, and no cell has left anything yet"),
         (["leaderboard", "{unfinished}"], "no leaderboard at .*, and no cell has left anything"),
         (["report", "{broken}"], "the leaderboard of .* is not a leaderboard"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.options import assigned
-from pipelines.console.local_run import shorter_budgets
-from pipelines.local.run import LocalRun
+from pipelines.console.local_run import shorter_budgets, show_outcome, what_is_left
+from pipelines.local.run import LocalRun, StepState
 from pipelines.parameters import Parameters, full_budgets
 
 
@@ -18,6 +18,60 @@ def test_a_run_that_is_stopped_before_its_worker_starts_just_ends(
     monkeypatch.setenv("WANDB_MODE", "offline")
 
     LocalRun(tmp_path, "early", Parameters()).stop()
+
+
+def made(folder: Path, name: str) -> LocalRun:
+    """A run with a step that ended and one that was at work."""
+    run = LocalRun(folder / "runs", name, Parameters())
+    for step, status in (("judge", "done"), ("train-vae-2", "running")):
+        outputs = folder / "outputs" / step
+        (outputs / "model").mkdir(parents=True, exist_ok=True)
+        (outputs / "model" / "model.json").write_text("{}")
+        run.steps[step] = StepState(step, status, folder=outputs)
+    return run
+
+
+def test_of_a_run_that_is_stopped_the_finished_steps_are_laid_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.chdir(tmp_path)
+    run = made(tmp_path, "early")
+
+    run.collect()
+
+    assert (run.folder / "judge" / "model" / "model.json").is_file()
+    assert not (run.folder / "train-vae-2").exists()
+    told = what_is_left(run, named=True, cached=True)
+    assert told == (
+        "Stopped. 1 step had finished; its output is in runs/early. Run the same command again "
+        "under another --name: finished steps come from the cache."
+    )
+    assert what_is_left(run, named=True, cached=False).endswith("its output is in runs/early.")
+    del run.steps["judge"]
+    told = what_is_left(run, named=True, cached=True)
+    assert told == "Stopped. No step had finished. Logs: runs/early/logs"
+
+
+def test_what_a_failed_step_says_of_its_end_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.chdir(tmp_path)
+    run = LocalRun(tmp_path / "runs", "failed", Parameters())
+    run.steps["ingest"] = StepState("ingest", "failed", error="no images at x")
+    log = run.logs / "ingest.log"
+    log.write_text("error: no images at x\ningest: failed after 1 s\n")
+
+    show_outcome(run, succeeded=False)
+
+    printed = capsys.readouterr().out
+    assert printed.count("no images at x") == 1
+    assert "log: runs/failed/logs/ingest.log" in printed
+    assert "No step finished. Logs: runs/failed/logs" in printed
+    log.write_text("looking at x\n" + log.read_text())
+    show_outcome(run, succeeded=False)
+    assert "    looking at x\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,10 @@ def test_what_the_agent_runs_trains_a_cell_and_logs_it_to_the_sweep(
     [
         (["--family", "gan", "--latent-size", "2"], "unknown model family 'gan'"),
         (["--family", "vae", "--latent-size", "0"], "latent_size must lie between 1 and 4096"),
-        (["--family", "dcgan", "--latent-size", "2", "--beta", "2"], "dcgan has no setting beta"),
+        (
+            ["--family", "dcgan", "--latent-size", "2", "--beta", "2"],
+            "--beta does not apply to dcgan; it takes",
+        ),
         (["--family", "vae", "--latent-size", "2"], "dataset.json"),
     ],
 )

@@ -232,9 +232,10 @@ def test_what_is_no_run_is_told(bucket: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run 'missing'"):
         find_run("missing", RUNS, None)
     (tmp_path / "photos").mkdir()
-    for uri in (str(tmp_path), f"{bucket}/nothing"):
-        with pytest.raises(InputError, match=f"no steps of a run at {uri}"):
-            read_run(uri)
+    with pytest.raises(InputError, match=f"{tmp_path} is not a run's folder: it has no finished"):
+        read_run(str(tmp_path))
+    with pytest.raises(InputError, match=f"no steps of a run at {bucket}/nothing"):
+        read_run(f"{bucket}/nothing")
     with pytest.raises(StepError, match="gs://no-such-bucket/run does not exist"):
         read_run("gs://no-such-bucket/run")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,12 +51,43 @@ def runs(tmp_path: Path) -> Path:
 def test_the_newest_comes_first_with_its_state_cells_and_size(runs: Path) -> None:
     stopped, whole = list_local_runs(runs)
 
-    assert (stopped.name, stopped.finished, stopped.done) == ("stopped", False, "2 steps")
-    assert (whole.name, whole.finished, whole.done) == ("whole", True, "2 of 3 cells")
+    assert (stopped.name, stopped.state, stopped.done) == ("stopped", "failed", "2 steps")
+    assert (whole.name, whole.state, whole.done) == ("whole", "finished", "2 of 3 cells")
     assert whole.best == ("vae-10",)
     assert whole.size == sum(
         path.stat().st_size for path in (runs / "whole").rglob("*") if path.is_file()
     )
+
+
+@pytest.mark.parametrize(
+    ("last", "state"),
+    [
+        ({"event": "interrupted"}, "interrupted"),
+        ({"event": "failed"}, "failed"),
+        ({"event": "end", "step": "sample-vae-2", "status": "failed"}, "failed"),
+        ({"event": "end", "step": "sample-vae-2", "status": "done"}, "interrupted"),  # killed
+    ],
+)
+def test_how_a_run_ended_is_told_by_its_events(
+    last: dict[str, str], state: str, runs: Path
+) -> None:
+    events = [json.dumps(event) for event in (*EVENTS[:3], last)]
+    (runs / "stopped" / "logs" / "events.jsonl").write_text("\n".join(events))
+
+    assert list_local_runs(runs)[0].state == state
+
+
+def test_a_run_whose_worker_lives_is_running(runs: Path) -> None:
+    log = runs / "stopped" / "logs" / "kfp.log"
+    with log.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        worker = subprocess.Popen(["sleep", "60"], stdout=held)
+    try:
+        assert list_local_runs(runs)[0].state == "running"
+    finally:
+        worker.kill()
+        worker.wait()
+    assert list_local_runs(runs)[0].state == "failed"
 
 
 def test_the_command_prints_them_under_headings(runs: Path, genpipe: Callable[..., Any]) -> None:
@@ -62,8 +95,9 @@ def test_the_command_prints_them_under_headings(runs: Path, genpipe: Callable[..
 
     heading, stopped, whole = printed.splitlines()
     assert status == 0
-    assert heading.split()[:5] == ["run", "state", "began", "done", "size"]
-    assert stopped.split()[:2] == ["stopped", "unfinished"]
+    assert heading.split()[:5] == ["run", "state", "started", "done", "size"]
+    assert stopped.split()[:2] == ["stopped", "failed"]
+    assert "<1 MB" in stopped
     assert whole.endswith("vae-10")
     assert len(genpipe("runs", "--runs", str(runs), "--limit", "1")[1].splitlines()) == 2
 
