@@ -85,9 +85,12 @@ class Comparison:
 
     def __post_init__(self) -> None:
         known = self.metric in COMPARED_BY and isinstance(self.images, int)
-        values = [value for name, value in asdict(self).items() if name not in ("metric", "data")]
-        numbers = (value for value in values if value is not None)
-        if not known or not all(isinstance(value, (int, float)) for value in numbers):
+        numbers = asdict(self)
+        for text in ("metric", "data"):
+            del numbers[text]
+        for optional in ("champion_test", "challenger_test"):
+            numbers[optional] = numbers[optional] or 0
+        if not known or not all(isinstance(value, (int, float)) for value in numbers.values()):
             raise ValueError("its comparison holds values that are not numbers")
 
     @property

@@ -162,7 +162,7 @@ def show_run(uri: str, steps: Sequence[Step]) -> None:
             branch.add(f"[cyan]{escape(artifact)}[/cyan]  {size}{count}")
     console.print(tree)
     there = {step.kind for step in steps}
-    missing = [kind for kind in STEPS if kind not in there]
+    missing = [kind for kind in STEPS[1:] if kind not in there]  # all but `fingerprint`
     if missing and storage.is_remote(uri):
         console.print(
             f"no artifacts of {', '.join(missing)}: not run, not ended yet, or taken from the "

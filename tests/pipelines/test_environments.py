@@ -71,7 +71,7 @@ def write(folder: Path, changes: dict[str, Any]) -> Path:
         ({"checkpoint_seconds": 0}, "checkpoint_seconds"),
         (
             {"steps": {"tarin_vae": {}}},
-            "steps: unknown step 'tarin_vae': choose from ingest, judge,",
+            "steps: unknown step 'tarin_vae': choose from fingerprint, ingest, judge,",
         ),
         ({"steps": {"judge": {"threads": "shared"}}}, "steps.judge.threads: shared divides"),
         (

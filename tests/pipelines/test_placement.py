@@ -24,6 +24,7 @@ CLUSTERS = ("cluster-cpu", "gke-gpu")
 # Step: image, CPU request and limit, memory request and limit, accelerators.
 TABLE = {
     "cluster-cpu": """
+        fingerprint        genpipe-cpu:t  500m 2  1Gi 2Gi  -
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
         train              genpipe-cpu:t  2    2  1Gi 3Gi  -
@@ -33,6 +34,7 @@ TABLE = {
         publish            genpipe-cpu:t  500m 2  1Gi 2Gi  -
     """,
     "gke-gpu": """
+        fingerprint        genpipe-cpu:t  500m 2  1Gi 2Gi  -
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
         train              genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1

@@ -217,6 +217,7 @@ def test_a_path_that_would_be_gone_with_its_pod_is_not_sent_to_a_cluster(
     arguments += ["--environment", str(file), "--no-preflight"]
     arguments += ["--param", f"{setting}=/data/best"] if command == "submit" else []
 
+    steps = {"source": ["ingest", "fingerprint"], "publish_to": ["publish"]}[setting]
     other = next(name for name in ("ingest", "publish") if name != step)
     for mounting in ([], [other]):
         content["volumes"] = [{"claim": "data", "path": "/data", "steps": mounting}]
@@ -226,6 +227,6 @@ def test_a_path_that_would_be_gone_with_its_pod_is_not_sent_to_a_cluster(
         assert f"error: {setting}: /data/best is in no volume that {step} mounts" in errors
         assert not api.requests
 
-    content["volumes"][0]["steps"] = [step]
+    content["volumes"][0]["steps"] = steps
     file.write_text(yaml.safe_dump(content))
     assert genpipe(*arguments)[0] == 0

@@ -79,8 +79,9 @@ def test_the_command_prints_the_runs_id_and_link(
     api: FakeApi, file: str, genpipe: Callable[..., Any]
 ) -> None:
     arguments = ("--families", "vae", "--param", "latent_sizes=2,5", "--name", "mine", "--tag", "7")
+    arguments += ("--force", "--param", "publish_to=gs://models/best", "--no-preflight")
 
-    status, printed, _ = genpipe("submit", "--environment", file, *arguments, "--force")
+    status, printed, _ = genpipe("submit", "--environment", file, *arguments)
 
     (run,) = api.runs.values()
     assert status == 0
@@ -114,7 +115,7 @@ def test_the_printed_command_is_one_in_a_shell_whatever_the_file_is_called(
         (("--param", "vae.beta=hot"), "parameter vae.beta must be a number, got 'hot'"),
         (("--param", "vae.beta"), "write NAME=VALUE"),
         (("--families", "vqvae"), "vqvae"),
-        (("--tag", "latest"), "tag 'latest'"),
+        (("--tag", "latest"), "--tag latest is not allowed"),
         (("--timeout", "5"), "--timeout requires --wait"),
     ],
 )
