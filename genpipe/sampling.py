@@ -251,8 +251,8 @@ def read_sampler(folder: Path, kind: str) -> FittedGaussian | FittedMixture:
     except FileNotFoundError:
         kept = kind.replace("_", " ")
         raise InputError(
-            f"no {kept} is kept in {folder}: the model has no encoder, or its run is of an older "
-            "version; draw from N(0, I)"
+            f"no fitted {kept.removeprefix('fitted ')} lies beside the model, in {folder}: add "
+            "--codes-from normal, or name the run"
         ) from None
     except Exception as error:  # NumPy raises anything of a damaged file
         raise InputError(f"{path} holds no sampler ({error})") from None

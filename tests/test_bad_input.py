@@ -117,7 +117,11 @@ COMMANDS = [
     (f"run --name '{HTML}'", 2, f"run name '{HTML}': use letters, digits"),
     ("run --name '\udcff'", 2, r"run name '\udcff': use letters, digits"),
     (f"run --name {LONG}", 2, "at most 63, and begin with a letter or a digit"),
-    ("run --runs /dev/null", 1, "the run's folder can't be made"),
+    (
+        "run --runs /dev/null --name x",
+        1,
+        "the run's folder /dev/null/x can't be made: Not a directory",
+    ),
     ("run --runner docker", 2, "--runner docker needs --image NAME"),
     ("run --image x:1", 2, "--image needs --runner docker"),
     ("run --runner docker --image x", 2, "give the image an explicit tag other than latest"),
@@ -164,10 +168,18 @@ COMMANDS = [
     ("train --family vae --latent-size 2 --data . --name 'a b'", 2, "run name 'a b': use"),
     ("train --family dcgan --latent-size 2 --data . --beta 2", 2, "--beta does not apply to dcgan"),
     ("run --publish-to torn.json", 1, "torn.json is a file, not a folder"),
-    ("champions list none", 2, "check the address that --publish-to was given"),
+    ("champions list none", 2, "none: the folder does not exist"),
+    ("champions list runs", 2, "runs: nothing has been published there yet"),
+    ("sample shelf dcgan --output x.png", 2, "registry shelf has no dcgan champion (it has vae)"),
+    (
+        "sample shelf vae-2 --output x.png",
+        2,
+        "shelf is a registry: name a family (vae), not a cell",
+    ),
+    ("encode taken vae-2 nope.png", 2, "nope.png does not exist"),
     ("champions history runs gan", 2, "unknown model family 'gan'"),
     ("champions rollback shelf vae ../../x", 2, "'../../x' was never champion of vae"),
-    ("wandb sync taken", 2, "set WANDB_API_KEY, or call `wandb login`"),
+    ("wandb sync taken", 2, "set WANDB_API_KEY, or run `wandb login`"),
 ]
 
 # What a settings file holds, and what the line says after the file's name.
@@ -284,7 +296,13 @@ POINTERS: dict[str, tuple[Any, str]] = {
 
 # Environment variables, and the command that reads them.
 VARIABLES = [
-    ("DOCKER_HOST", "nonsense", "run --runner docker --image x:1", 2, "name its socket in DOCKER"),
+    (
+        "DOCKER_HOST",
+        "nonsense",
+        "run --runner docker --image x:1",
+        2,
+        "at nonsense: start Docker or Podman",
+    ),
     ("STORAGE_EMULATOR_HOST", "nonsense", "run --publish-to gs://b", 1, "cannot reach nonsense"),
     ("STORAGE_EMULATOR_HOST", "http://h:99999", "champions list gs://b", 1, "cannot reach http"),
     ("GOOGLE_APPLICATION_CREDENTIALS", "/no/key", "champions list gs://b", 1, "is /no/key, which"),
@@ -294,7 +312,7 @@ VARIABLES = [
     ("AWS_ENDPOINT_URL", "nonsense", "artifacts list s3://b/x", 2, "Invalid endpoint: nonsense"),
     ("AWS_PROFILE", "nobody", "artifacts list s3://b/x", 1, "profile (nobody) could not be found"),
     ("WANDB_BASE_URL", "nonsense", "wandb sync taken", 2, "WANDB_BASE_URL"),
-    ("WANDB_PROJECT", "team/mnist", "run --quick", 2, "Invalid project name 'team/mnist'"),
+    ("WANDB_PROJECT", "team/mnist", "run --quick", 2, "WANDB_PROJECT is 'team/mnist': none of / "),
     ("WANDB_MODE", "on", "run --quick", 2, "WANDB_MODE is 'on'"),
     ("WANDB_ENTITY", "a b", "run --quick", 2, "WANDB_ENTITY is 'a b'"),
     ("GENPIPE_TOKEN", "a\nb", "runs --environment cluster.yaml", 2, "no HTTP header can"),
@@ -776,13 +794,17 @@ def test_a_bad_argument_of_a_step(
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("WANDB_MODE", "onlin", "WANDB_MODE is 'onlin': Input should be 'online'"),
-        ("WANDB_MODE", "shared", "WANDB_MODE is 'shared': choose online, offline or disabled"),
+        ("WANDB_MODE", "onlin", "WANDB_MODE is 'onlin': use online, offline or disabled"),
+        ("WANDB_MODE", "shared", "WANDB_MODE is 'shared': use online, offline or disabled"),
         ("WANDB_MODE", "online", "W&B's mode is online and there is no key for https://"),
         ("WANDB_API_KEY", "short", "WANDB_API_KEY invalid: API key must have 40+ characters"),
-        ("WANDB_PROJECT", "team/mnist", "W&B's settings: Invalid project name 'team/mnist'"),
-        ("WANDB_ENTITY", "a/b", "WANDB_ENTITY is 'a/b': give a W&B user's or team's name"),
-        ("WANDB_BASE_URL", "here", "WANDB_BASE_URL is 'here': Input should be a valid URL"),
+        ("WANDB_PROJECT", "team/mnist", "WANDB_PROJECT is 'team/mnist': none of /"),
+        ("WANDB_ENTITY", "a/b", "WANDB_ENTITY is 'a/b': give a W&B user or team name"),
+        (
+            "WANDB_BASE_URL",
+            "here",
+            "WANDB_BASE_URL is 'here': give a full address such as https://api",
+        ),
         ("WANDB_FINISH_TIMEOUT", "soon", "WANDB_FINISH_TIMEOUT is 'soon': Input should be a"),
         ("WANDB_FINISH_TIMEOUT", "nan", "WANDB_FINISH_TIMEOUT is nan: give seconds, as 20"),
         ("WANDB_FINISH_TIMEOUT", "-1", "WANDB_FINISH_TIMEOUT is -1: give seconds, as 20"),

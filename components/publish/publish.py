@@ -111,9 +111,9 @@ def publish(
     challengers = _challengers(run, leaderboard / "leaderboard.json", folders)
     decisions: list[Decision] = []
     if not target:
-        tracker.note("published nothing: no target was given (publish_to)")
+        tracker.note("nothing published (no --publish-to)")
     elif not challengers:
-        tracker.note("published nothing: no cell of this run is complete")
+        tracker.note("nothing published: no cell of this run is complete")
     else:
         referee = Referee(data, judge, margin)
         contents = Contents.of(referee.dataset)
@@ -191,7 +191,7 @@ def _decide(
     if champion is None:
         return Outcome.FIRST, "there was no champion", None
     if champion.model == challenger.model:
-        return Outcome.KEPT, "nothing new: this very model is the champion already", None
+        return Outcome.KEPT, "nothing new: this very model already is the champion", None
     # With the same seed and data, a retraining makes the very model again.
     refused = champion.previous_model if champion.outcome is Outcome.ROLLED_BACK else ""
     if challenger.model == refused and not force:

@@ -201,8 +201,13 @@ class Decision:
         return datetime.strptime(self.id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
 
     def __str__(self) -> str:
+        if self.outcome is Outcome.FIRST:
+            return f"{self.cell.name} published: first champion of its family"
+        if self.outcome is Outcome.KEPT and not self.comparison:
+            return f"{self.cell.name} not published again: {self.reason}"
         compared = f": {self.comparison}" if self.comparison else ""
-        return f"{self.cell.name} {self.outcome.value}, {self.reason}{compared}"
+        what = "not published" if self.outcome is Outcome.KEPT else self.outcome.value
+        return f"{self.cell.name} {what}, {self.reason}{compared}"
 
 
 @dataclass(frozen=True)
@@ -349,10 +354,7 @@ class Champions:
         version = version or standing.decision.previous
         made = {decision.champion: decision for decision in past if decision.outcome.moves}
         if not version:
-            raise InputError(
-                f"cannot roll back: {champion} is the first champion of {self.family}, so there is "
-                "no earlier version"
-            )
+            raise InputError(f"{self.family} has no earlier champion to roll back to")
         if version == champion:
             raise InputError(f"{version} is the champion of {self.family} already")
         if version not in made:

@@ -87,14 +87,14 @@ def write_images(path: Path, images: np.ndarray, columns: int = 8) -> str:
         if path.suffix == ".png":
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, grid(images, columns, zoom=2))
-            return f"{path}: {len(images)} images"
+            return f"{path}: {len(images):,} image{'' if len(images) == 1 else 's'}"
         path.mkdir(parents=True, exist_ok=True)
         places = len(str(len(images) - 1))
         for number, image in enumerate(images):
             write_png(path / f"{number:0{places}d}.png", grid(image[None], 1))
     except OSError as error:
-        raise StepError(f"can't write {path}: {error}") from None
-    return f"{path}: {len(images)} PNG files"
+        raise StepError(f"can't write {path}: {error.strerror or error}") from None
+    return f"{path}: {len(images):,} PNG file{'' if len(images) == 1 else 's'}"
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -242,8 +242,8 @@ class CloudStorage:
                 )
             case auth.DefaultCredentialsError():
                 return NoCredentialsError(
-                    f"no Google Cloud credentials to open {uri}: run `{LOGIN}`, or let the pod run"
-                    " under a service account that may use the bucket"
+                    f"no Google Cloud credentials to open {uri}: run `{LOGIN}` (in a pod: give its"
+                    " service account access)"
                 )
             case auth.RefreshError() | api.Unauthorized():
                 return StepError(

@@ -36,9 +36,9 @@ class Folder:
         """As ``Store``."""
         above = next(at for at in (self.path, *self.path.absolute().parents) if at.exists())
         if write:
-            if above == self.path and not above.is_dir():
-                raise StepError(f"{self.path} is a file, not a folder")
-            if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            if not above.is_dir():
+                raise StepError(f"{above} is a file, not a folder")
+            if not os.access(above, os.W_OK | os.X_OK):
                 raise StepError(f"cannot write to {self.path}: this user may not write to {above}")
         elif above != self.path or not os.access(above, os.R_OK):
             raise StepError(f"cannot read {self.path}: it is missing, or this user may not read it")

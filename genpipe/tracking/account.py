@@ -30,6 +30,12 @@ LONGEST_UPLOAD = 86_400.0
 # What tells wandb to go on with one run, as a sweep's agent does: not for the runs of a pipeline's
 # steps, nor for those that are sent.
 OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_RESUME")
+# What to say of settings that wandb refuses, in place of its words.
+ADVICE = {
+    "mode": "use online, offline or disabled",
+    "base_url": "give a full address such as https://api.wandb.ai",
+}
+INVALID_PROJECT = re.compile(r"Invalid project name (.+): cannot contain")
 # A part of an address. wandb holds projects to this rule, and leaves entities to its server.
 ENTITY = re.compile(r"[^/\\#?%:\s]{1,128}")
 
@@ -128,7 +134,10 @@ def reach(account: Account, seconds: int) -> None:
         wandb.Api(timeout=seconds)
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise StepError(f"W&B at {account.host}: {reason}") from None
+        reason = reason.removeprefix(f"Failed to verify credentials with {account.host}: ")
+        silent = reason.removeprefix("Failed to execute API request: ")
+        told = reason if silent == reason else f"it could not be reached ({silent})"
+        raise StepError(f"W&B at {account.host}: {told}") from None
 
 
 def _find_login(host: str) -> Any:
@@ -151,9 +160,7 @@ def _chosen(settings: Any, name: str) -> bool:
 def _check(settings: Any) -> None:
     """Refuse what wandb lets pass, and then fails with."""
     if settings.mode not in MODES:
-        raise InputError(
-            f"WANDB_MODE is {shown(settings.mode)}: choose online, offline or disabled"
-        )
+        raise InputError(f"WANDB_MODE is {shown(settings.mode)}: {ADVICE['mode']}")
     if not 0 <= settings.finish_timeout <= LONGEST_UPLOAD:
         raise InputError(
             f"WANDB_FINISH_TIMEOUT is {settings.finish_timeout:g}: give seconds, as 20, at most "
@@ -161,8 +168,8 @@ def _check(settings: Any) -> None:
         )
     if settings.entity and not ENTITY.fullmatch(settings.entity):
         raise InputError(
-            f"WANDB_ENTITY is {shown(settings.entity)}: give a W&B user's or team's name, without "
-            "spaces and any of / \\ # ? % :"
+            f"WANDB_ENTITY is {shown(settings.entity)}: give a W&B user or team name; no spaces "
+            "and none of / \\ # ? % :"
         )
 
 
@@ -176,7 +183,12 @@ def _refused() -> Any:
         yield
     except ValidationError as error:
         (first, *_) = error.errors()
-        name = f"WANDB_{'_'.join(map(str, first['loc'])).upper()}"
-        raise InputError(f"{name} is {shown(str(first['input']))}: {first['msg']}") from None
+        name = "_".join(map(str, first["loc"]))
+        advice = ADVICE.get(name, first["msg"])
+        given = shown(str(first["input"]))
+        raise InputError(f"WANDB_{name.upper()} is {given}: {advice}") from None
     except Error as error:
+        if project := INVALID_PROJECT.match(str(error)):
+            told = f"WANDB_PROJECT is {project[1]}: none of / \\ # ? % : allowed"
+            raise InputError(told) from None
         raise InputError(f"W&B's settings: {' '.join(str(error).split())}") from None

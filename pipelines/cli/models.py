@@ -115,7 +115,10 @@ def sample(count: int, output: Path, codes_from: str | None, seed: int, **where:
     _check_output(output, IMAGE_FILES, IMAGES_TO)
     found = find_model(**where)
     model = found.model
-    kind = codes_from or ("mixture" if model.cell.family.encoder else "normal")
+    family = model.cell.family
+    kind = codes_from or ("mixture" if family.encoder else "normal")
+    if kind != "normal" and not family.encoder:
+        raise InputError(f"a {family.label} has no encoder, so only --codes-from normal works")
     sampler: Sampler = (
         StandardNormal(model.cell.latent_size)
         if kind == "normal"
@@ -151,7 +154,7 @@ def encode(images: Sequence[Path], resize: bool, output: Path | None, **where: A
         try:
             np.save(output, codes, allow_pickle=False)
         except OSError as error:
-            raise StepError(f"can't write {output}: {error}") from None
+            raise StepError(f"can't write {output}: {error.strerror}") from None
     else:
         columns = ["image", *(f"z{number}" for number in range(codes.shape[1]))]
         rows = ([name, *map(float, code)] for name, code in zip(names, codes, strict=True))
@@ -196,8 +199,14 @@ def reconstruct(images: Sequence[Path], resize: bool, output: Path | None, **whe
     errors = squared_errors(*map(RESCALINGS["unit"].apply, (pixels, rebuilt)))
     if output:
         columns = min(len(pixels), 10)
-        shown = pairs(pixels, rebuilt, columns) if output.suffix == ".png" else rebuilt
-        click.echo(write_images(output, shown, columns), err=True)
+        side_by_side = output.suffix == ".png"
+        shown = pairs(pixels, rebuilt, columns) if side_by_side else rebuilt
+        told = write_images(output, shown, columns)
+        if side_by_side:
+            count = len(pixels)
+            told = f"{output}: {count:,} image{' with its' if count == 1 else 's with their'} "
+            told += f"reconstruction{'' if count == 1 else 's'}"
+        click.echo(told, err=True)
     _write_csv(None, ["image", "mean_squared_error"], zip(names, map(float, errors), strict=True))
 
 
@@ -209,6 +218,9 @@ def _read(
     from genpipe.families.registry import all_families
     from pipelines.runs.models import find_model
 
+    for path in images:
+        if not path.exists():
+            raise InputError(f"{path} does not exist")
     model = find_model(**where).model
     family = model.cell.family
     if not family.encoder:
@@ -240,4 +252,4 @@ def _write_csv(output: Path | None, columns: Sequence[str], rows: Iterator[Seque
         with output.open("w", newline="", encoding="utf-8") as file:
             write(file)
     except OSError as error:
-        raise StepError(f"can't write {output}: {error}") from None
+        raise StepError(f"can't write {output}: {error.strerror}") from None

@@ -54,7 +54,8 @@ def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) ->
     from pipelines.runs.board import read_board
     from pipelines.runs.find import find_run
 
-    print_leaderboard(read_board(find_run(run, runs, environment)), open_console())
+    board = read_board(find_run(run, runs, environment))
+    print_leaderboard(board, open_console(), explained=metrics)
     if metrics:
         show_metrics()
 

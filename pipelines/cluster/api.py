@@ -351,10 +351,10 @@ def _no_answer(api: Api, error: Exception) -> str:
                 f"{api.namespace} service/ml-pipeline-ui {address.port or 80}:80` in another "
                 "terminal (the namespace is the one that Kubeflow Pipelines is installed in)"
             )
-        return (
-            f"{api.host} can't be reached ({one_line(reason)}): check api.host, the network and "
-            "the VPN"
-        )
+        advice = "check api.host, the network and the VPN"
+        if isinstance(reason, urllib3.exceptions.NameResolutionError):
+            return f"host {address.hostname} is unknown: {advice}"
+        return f"{api.host} can't be reached ({one_line(reason)}): {advice}"
     while reason.args and isinstance(reason.args[-1], Exception):
         reason = reason.args[-1]
     return f"{api.host} dropped the connection ({one_line(reason)}): try again"

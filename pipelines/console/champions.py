@@ -35,8 +35,11 @@ def open_target(target: str, family: str = "") -> list[Champions]:
     found = [Champions(place, one) for one in families]
     found = [champions for champions in found if champions.standing().decision]
     if not found:
-        whose = f"champion of {family}" if family else "champion"
-        raise InputError(f"no {whose} at {place}: check the address that --publish-to was given")
+        missing = not storage.is_remote(place) and not Path(place).exists()
+        reason = "the folder does not exist" if missing else "nothing has been published there yet"
+        if family and not missing:
+            reason = f"none of {family} has been published there yet"
+        raise InputError(f"no champions in {place}: {reason}")
     return found
 
 

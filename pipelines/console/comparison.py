@@ -58,7 +58,8 @@ def check_comparable(uris: Sequence[str]) -> None:
     if len(uris) < 2:
         raise InputError("compare needs at least two runs")
     if len(set(uris)) < len(uris):
-        raise InputError("a run is named twice: name different ones")
+        twice = next(uri for uri in uris if list(uris).count(uri) > 1).rpartition("/")[2]
+        raise InputError(f"run {twice!r} is given twice: compare needs two different runs")
     if len(uris) > len(LETTERS):
         raise InputError(f"{len(uris)} runs are too many: name at most {len(LETTERS)}")
 
@@ -75,7 +76,7 @@ def show_comparison(runs: Sequence[Results], console: Console) -> None:
         console.print()
         console.print(_comparison(runs, range(first, min(first + at_once, len(runs))), console))
     text = (
-        "best: by how much it is better than the next; of one seed each, small differences may be "
+        "best: the better run and its lead; with one seed per run, small differences may be "
         f"chance. Curve: {headlines()}, a cell's runs on one scale."
     )
     print_prose(console, text)
@@ -213,7 +214,7 @@ def warnings(runs: Sequence[Results]) -> list[str]:
         return []
     if incomparable == set(COMPARED):
         return ["These runs were measured on different data: their metrics do not compare."]
-    told = "Fréchet distances and shares of classes do not compare between them."
+    told = "Fréchet distances and class shares cannot be compared."
     if all(run.judge for run in runs):
         return [f"These runs have different judges: {told}"]
     return [f"Not all of these runs show which judge they had; unless it is one, {told}"]

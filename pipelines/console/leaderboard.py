@@ -40,15 +40,15 @@ SPREAD = (
 )
 # What the short headings stand for.
 MEANINGS = {
-    "MSE": "MSE: mean squared error on the test split",
-    "PCA's": "PCA's: that of as many principal components",
-    "loss": "loss: pixels x MSE + KL",
-    "FD": "FD: Fréchet distance of samples and test images",
-    "FD mix": "FD mix: that of samples from a mixture fitted to the codes, in place of N(0, I)",
-    "prec": "prec: share of the samples that look real",
-    "cover": "cover: share of the test images that have a sample near them",
-    "classes": "classes: those found among the samples",
-    "largest": "largest: share of the commonest",
+    "MSE": "reconstruction error on the test split, lower is better",
+    "PCA's": "that of as many principal components",
+    "loss": "pixels x MSE + KL on the test split, lower is better",
+    "FD": "Fréchet distance of samples and test images, lower is better",
+    "FD mix": "that of samples from a mixture fitted to the codes, not from N(0, I)",
+    "prec": "share of the samples that look real, higher is better",
+    "cover": "share of the test images with a sample near them, higher is better",
+    "classes": "classes found among the samples, more is better",
+    "largest": "share of the commonest of them",
 }
 # Where the terminal is too narrow for all, these are left out, the first first.
 LEFT_OUT_FIRST = (
@@ -131,7 +131,11 @@ def parse_leaderboard(content: bytes, place: str) -> dict[str, Any]:
 
 
 def print_leaderboard(
-    board: Mapping[str, Any], console: Console, curves: Mapping[Cell, str] | None = None
+    board: Mapping[str, Any],
+    console: Console,
+    curves: Mapping[Cell, str] | None = None,
+    *,
+    explained: bool = False,
 ) -> None:
     """Print a leaderboard as a table, without the columns that a narrow terminal has no room for.
 
@@ -140,6 +144,7 @@ def print_leaderboard(
         console: where to.
         curves: a sketch of how each cell's training went, for a column of its own; of several
             seeds that of one.
+        explained: whether each metric is explained beside it, so that nothing need say how.
     """
     from genpipe.metrics.registry import REFERENCES, format_metric, format_spread
 
@@ -185,25 +190,27 @@ def print_leaderboard(
         table.add_row(*(texts[index] for index in shown), style=style)
     console.print(table)
     if left_out:
-        print_prose(console, f"left out, for want of room: {', '.join(left_out)}")
+        print_prose(console, f"not shown (terminal too narrow): {', '.join(left_out)}")
     for row in board["cells"]:
         if row.get("reason"):
             reason = f"{Cell.parse(row).name} {row['status']}: {row['reason']}"
             print_prose(console, reason)
-    told = {"curve": f"curve: {headlines()} over the training", **MEANINGS}
-    meanings = [told[headings[index]] for index in shown if headings[index] in told]
+    told = {"curve": f"{headlines()} over the training", **MEANINGS}
     if board["best"]:
-        meanings.append(
-            f"best: best of its family on the validation split: {_deciding(board['best'])}"
-        )
+        told["best"] = f"of its family on the validation split: {_deciding(board['best'])}"
+    legend = [headings[index] for index in shown if headings[index] in told]
+    for heading in [*legend, *(["best"] if board["best"] else [])]:
+        print_prose(console, f"{heading:<9}{told[heading]}", indent=9)
     if any(row.get("deviations") for row in rows_of(board)):
         seeds = sorted({row["cell_seed"] for row in board["cells"]})
         told_seeds = ", ".join(map(str, seeds))
-        meanings.append(f"means over the seeds {told_seeds}, ± their standard deviation")
-    if board["references"]:
-        meanings.append("below them: what real images, a Gaussian of the pixels and noise score")
-    legend = "; ".join([*meanings, "`genpipe leaderboard RUN --metrics` says what each metric is"])
-    print_prose(console, legend)
+        print_prose(console, f"Means over the seeds {told_seeds}, ± their standard deviation.")
+    if references := len([name for name in REFERENCES if name in board["references"]]):
+        rows_told = "row shows" if references == 1 else f"{references} rows show"
+        compared = "real images, a Gaussian fitted to the pixels, and noise"
+        print_prose(console, f"The last {rows_told}, for comparison, {compared}.")
+    if not explained:
+        print_prose(console, "`genpipe leaderboard RUN --metrics` says what each metric is.")
 
 
 def _deciding(best: Mapping[str, int]) -> str:

@@ -114,7 +114,11 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
     with console.status("  sending what came from the cache to W&B"):
         problem = run.send_cached()
     if problem:
-        console.print(f"  {escape(problem)} `genpipe wandb sync` sends what came from the cache.")
+        folder = escape(shlex.quote(str(_shown(run.folder))))
+        console.print(
+            f"  {escape(problem)}. Nothing is lost: run `genpipe wandb sync {folder}` later.",
+            soft_wrap=True,
+        )
     run.collect()
     return succeeded
 

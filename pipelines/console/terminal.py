@@ -16,8 +16,8 @@ def open_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=WIDTH_OFF_TERMINAL)
 
 
-def print_prose(console: Console, text: str) -> None:
-    """Print a sentence, indented, in lines that are read with ease."""
+def print_prose(console: Console, text: str, indent: int = 0) -> None:
+    """Print a sentence, indented, in lines that are read with ease; from the second on further."""
     width = min(console.width, PROSE_WIDTH)
-    filled = textwrap.fill(text, width, initial_indent="  ", subsequent_indent="  ")
+    filled = textwrap.fill(text, width, initial_indent="  ", subsequent_indent=" " * (2 + indent))
     console.print(filled, markup=False, soft_wrap=True)

@@ -111,9 +111,10 @@ def _image(name: str) -> Any:
         return docker.from_env().images.get(name)
     except docker.errors.ImageNotFound:
         raise InputError(f"there is no image {name}: `make images` builds it") from None
-    except docker.errors.DockerException as error:
-        reason = " ".join(str(error).split())
+    except docker.errors.APIError as error:
+        raise InputError(f"image {name!r}: {error.explanation}") from None
+    except docker.errors.DockerException:
+        place = os.environ.get("DOCKER_HOST") or "/var/run/docker.sock"
         raise InputError(
-            f"--runner docker: no container engine answers ({reason}): start it, or name its "
-            "socket in DOCKER_HOST"
+            f"no container engine answers at {place}: start Docker or Podman, or set DOCKER_HOST"
         ) from None

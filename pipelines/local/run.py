@@ -112,7 +112,9 @@ class LocalRun:
                 f"run {name!r} already exists in {runs}/: choose another --name"
             ) from None
         except OSError as error:
-            raise StepError(f"the run's folder can't be made: {error}") from None
+            raise StepError(
+                f"the run's folder {self.folder} can't be made: {error.strerror}"
+            ) from None
 
     @property
     def logs(self) -> Path:

@@ -72,7 +72,7 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
     except FileExistsError:
         raise InputError(f"{step} exists already: choose another --name") from None
     except OSError as error:
-        raise StepError(f"the run's folder can't be made: {error}") from None
+        raise StepError(f"the run's folder {step} can't be made: {error.strerror}") from None
     import_tensorflow_quietly()
     tracked = step / "wandb_run"
     try:

@@ -52,8 +52,10 @@ def find_model(place: str, cell: str, runs: Path, environment: str | None) -> Fo
         found = FoundModel(SavedModel(place), Path(place).parent / "samples")
         if cell not in (found.model.cell.name, found.model.family):
             raise InputError(f"{place} holds {found.model.cell.name}, not {cell}")
-    elif environment is None and cell in all_families() and _is_registry(place, cell):
-        found = _champion(place, cell)
+    elif environment is None and (known := _champions(place)):
+        if cell not in all_families():
+            raise InputError(f"{place} is a registry: name a family ({known}), not a cell ({cell})")
+        found = _champion(place, cell, known)
     else:
         found = _of_run(place, cell, runs, environment)
     if not found.model.complete:
@@ -63,19 +65,25 @@ def find_model(place: str, cell: str, runs: Path, environment: str | None) -> Fo
     return found
 
 
-def _is_registry(place: str, family: str) -> bool:
-    return storage.exists(storage.join(_absolute(place), family, "champion.json"))
+def _champions(place: str) -> str:
+    """The families that have a champion at a place, which is a registry if there is one."""
+    root = _absolute(place)
+    return ", ".join(
+        family
+        for family in all_families()
+        if storage.exists(storage.join(root, family, "champion.json"))
+    )
 
 
 def _absolute(place: str) -> str:
     return place if storage.is_remote(place) else str(Path(place).expanduser().absolute())
 
 
-def _champion(place: str, family: str) -> FoundModel:
+def _champion(place: str, family: str, known: str) -> FoundModel:
     champions = Champions(_absolute(place), family)
     decision = champions.standing().decision
     if decision is None:
-        raise InputError(f"{family} has no champion at {place}")
+        raise InputError(f"registry {place} has no {family} champion (it has {known})")
     uri = champions.address(decision.champion)
     files = {file.name: file for file in storage.scan(uri)}
     return _bring(uri, {name: file for name, file in files.items() if _wanted(name)})
@@ -88,7 +96,11 @@ def _of_run(place: str, cell: str, runs: Path, environment: str | None) -> Found
     if cell in all_families():
         board = read_board(run, steps)
         if cell not in board["best"]:
-            raise InputError(f"no {cell} of this run is complete")
+            families = dict.fromkeys(one.family.name for one in trained.values())
+            if cell in families:
+                raise InputError(f"no {cell} of this run is complete")
+            known = ", ".join(families) or "none"
+            raise InputError(f"this run did not train {cell}: choose from {known}")
         seed = board.get("best_seeds", {}).get(cell)
         cell = Cell(cell, board["best"][cell], seed).name
     torn = next((one for one in steps if not one.cell and one.name == f"train-{cell}"), None)

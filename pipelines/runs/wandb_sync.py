@@ -62,7 +62,8 @@ def sync_wandb(uri: str, seconds: float) -> int:
     account = find_account()
     if not has_key(account.host):
         raise InputError(
-            f"there is no key for W&B at {account.host}: set WANDB_API_KEY, or call `wandb login`"
+            f"there is no key for W&B at {account.host}: set WANDB_API_KEY, or run `wandb "
+            "login` (set WANDB_BASE_URL for your own server)"
         )
     reach(account, SECONDS_FOR_AN_ANSWER)
     with tempfile.TemporaryDirectory(prefix="genpipe-wandb-") as temporary:

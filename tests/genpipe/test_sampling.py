@@ -156,7 +156,9 @@ def test_a_fitted_sampler_is_kept_and_draws_the_same(kind: str, tmp_path: Path) 
 
 
 def test_a_sampler_that_is_not_there_or_damaged_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no mixture is kept in"):
+    with pytest.raises(
+        InputError, match=r"no fitted mixture lies beside the model, in .*: add --codes-from"
+    ):
         read_sampler(tmp_path, "mixture")
     (tmp_path / "sampler_mixture.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match="holds no sampler"):

@@ -166,7 +166,7 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
 
     told = refusal(Parameters(publish_to=str(tmp_path / "file" / "best")))
 
-    assert f"cannot write to {tmp_path}/file/best: this user may not write to {tmp_path}/f" in told
+    assert told == f"publish_to: {tmp_path}/file is a file, not a folder"
 
 
 def test_a_run_is_refused_before_it_has_a_folder(

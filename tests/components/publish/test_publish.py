@@ -103,7 +103,7 @@ def test_the_first_of_each_family_is_champion(make: Make, target: str) -> None:
     for family, decision in decisions.items():
         assert (decision.outcome, decision.previous) == (Outcome.FIRST, "")
         assert_champion_is(target, run, family)
-        assert f"{family}-10 first, there was no champion" in run.said.getvalue()
+        assert f"{family}-10 published: first champion of its family" in run.said.getvalue()
     kinds = {name.split("/")[1] for name in storage.list_files(target)}
     assert kinds - {".champion.json.lock"} == {"champion.json", "decisions", "versions"}
 
@@ -326,7 +326,7 @@ def test_without_a_target_it_says_that_it_published_nothing(make: Make) -> None:
     run = make("run-1")
 
     assert run.publish("") == {}
-    assert "published nothing: no target" in run.said.getvalue()
+    assert "nothing published (no --publish-to)" in run.said.getvalue()
     assert run.page == (run.root / "report").read_text()
 
 
@@ -335,7 +335,7 @@ def test_a_run_without_a_complete_cell_publishes_nothing(make: Make, shelf: str)
 
     assert run.publish(shelf) == {}
     assert not Path(shelf).exists()
-    assert "published nothing: no cell" in run.said.getvalue()
+    assert "nothing published: no cell" in run.said.getvalue()
 
 
 def test_a_relative_target_is_refused(make: Make) -> None:

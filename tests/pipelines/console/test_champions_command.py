@@ -53,9 +53,9 @@ def test_history_tells_every_decision(target: str) -> None:
     assert shown.exit_code == 0, shown.output
     told = [line for line in shown.output.splitlines() if not line.startswith("    champion: ")]
     assert [" ".join(line.split()[2:4]) for line in told] == [
-        "autoencoder-10 first,",
-        "vae-10 first,",
-        "autoencoder-10 kept,",
+        "autoencoder-10 published:",
+        "vae-10 published:",
+        "autoencoder-10 not",
         "vae-10 promoted,",
     ]
     assert (
@@ -121,12 +121,15 @@ def test_a_champion_that_is_not_whole_shows_in_the_list(shelf: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("list", "SHELF/nowhere"), "no champion at .*nowhere: check the address"),
-        (("history", "SHELF", "dcgan"), "no champion of dcgan at"),
+        (("list", "SHELF/nowhere"), "no champions in .*nowhere: the folder does not exist"),
+        (
+            ("history", "SHELF", "dcgan"),
+            "no champions in .*: none of dcgan has been published there yet",
+        ),
         (("history", "SHELF", "gan"), "unknown model family 'gan': did you mean dcgan"),
         (
             ("rollback", "SHELF", "vae"),
-            "is the first champion of vae, so there is no earlier version",
+            "vae has no earlier champion to roll back to",
         ),
         (("rollback", "SHELF", "vae", "../../x"), r"'../../x' was never champion of vae"),
         (("list", "gs://"), "names no bucket"),

@@ -137,13 +137,24 @@ def test_samples_from_the_mixture_stand_below_those_from_n_0_i(here: Path) -> No
     assert "Autoencoder: samples from a mixture" not in text
 
 
+def test_the_legend_has_a_line_for_each_column_and_says_which_way_is_good(here: Path) -> None:
+    shown = genpipe("leaderboard", here).output
+    explained = genpipe("leaderboard", here, "--metrics").output
+
+    assert re.search(
+        r"^  MSE +reconstruction error on the test split, lower is better$", shown, re.M
+    )
+    assert "says what each metric is" in shown
+    assert "says what each metric is" not in explained
+
+
 def test_what_there_is_no_room_for_is_named(here: Path) -> None:
     console = Console(width=40, file=io.StringIO())
 
     show_report(read_results(FoundRun(str(here))), console)
 
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert re.search(r"left out, for want of room: .*largest", text)
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert re.search(r"not shown \(terminal too narrow\): .*largest", text)
 
 
 def test_a_run_in_a_bucket_compares_with_one_here(here: Path, tmp_path: Path, bucket: str) -> None:
@@ -236,7 +247,7 @@ def test_a_cell_that_left_no_pictures_still_has_its_row(here: Path) -> None:
         (["report", "{broken}"], "the leaderboard of .* is not a leaderboard"),
         (["report", "ftp://host/run"], "only gs://, s3:// and minio:// can be read"),
         (["compare", "{here}"], "compare needs at least two runs"),
-        (["compare", "{here}", "{here}"], "a run is named twice"),
+        (["compare", "{here}", "{here}"], "is given twice: compare needs two different runs"),
     ],
 )
 def test_bad_input_is_told_in_one_line(
@@ -283,7 +294,7 @@ def test_the_legend_says_what_makes_a_cell_the_best_of_its_family(tmp_path: Path
     print_leaderboard({**board, "references": {}}, Console(file=told, width=200))
 
     said = " ".join(told.getvalue().split())
-    assert "on the validation split: lowest MSE (Autoencoder), lowest FD (DCGAN);" in said
+    assert "on the validation split: lowest MSE (Autoencoder), lowest FD (DCGAN) `" in said
 
 
 def test_of_several_seeds_the_terminal_shows_means_and_their_spread() -> None:
@@ -302,7 +313,7 @@ def test_of_several_seeds_the_terminal_shows_means_and_their_spread() -> None:
 
     [row] = [line for line in told.getvalue().splitlines() if line.startswith("  vae")]
     assert row.split() == ["vae", "2", "39.00", "±1.41", "1.5", "active", "best"]
-    assert "means over the seeds 0, 1, ± their standard deviation" in told.getvalue()
+    assert "Means over the seeds 0, 1, ± their standard deviation" in told.getvalue()
 
 
 def test_of_several_seeds_the_training_that_left_most_is_shown_and_named(tmp_path: Path) -> None:

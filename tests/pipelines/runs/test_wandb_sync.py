@@ -231,7 +231,7 @@ def test_it_does_not_wait_for_ever(local_run: Path, tmp_path: Path) -> None:
 
 def test_what_wandb_would_refuse_is_refused(local_run: Path, syncs: Syncs) -> None:
     for variables, told in (
-        ({"WANDB_PROJECT": "team/mnist"}, "Invalid project name 'team/mnist'"),
+        ({"WANDB_PROJECT": "team/mnist"}, "WANDB_PROJECT is 'team/mnist': none of /"),
         ({"WANDB_ENTITY": "a b"}, "WANDB_ENTITY is 'a b'"),
         ({"WANDB_API_KEY": KEY[:5]}, "API key must have 40+ characters"),
     ):
