@@ -127,6 +127,8 @@ COMMANDS = [
     ("run --runner docker --image x", 2, "give the image an explicit tag other than latest"),
     ("run --quick --name taken", 2, "run 'taken' already exists in runs/: choose another --name"),
     ("submit", 2, "Missing option '--environment'"),
+    ("submit --environment x --seed 3", 2, "'--seed' for submit: use --param seed=VALUE"),
+    ("submit --environment x --vae-epochs 3", 2, "for submit: use --param vae.epochs=VALUE"),
     ("submit --environment none", 2, "there is no environment none: use one of cluster-cpu, gke"),
     ("submit --environment locl", 2, "there is no environment locl: did you mean local?"),
     ("submit --environment .", 2, "cannot read environment .: Is a directory"),

@@ -15,6 +15,7 @@ from pipelines.cli.options import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_TIMED_OUT,
+    WithParameters,
     combined,
     force_promote,
     no_cache,
@@ -95,7 +96,7 @@ Examples:
 """
 
 
-@click.command(epilog=SUBMIT_EXAMPLES)
+@click.command(cls=WithParameters, epilog=SUBMIT_EXAMPLES)
 @on_environment
 @click.option(
     "--param",

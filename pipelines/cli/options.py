@@ -48,6 +48,24 @@ class Listing(click.ParamType):
             self.fail(f"{shown(value)}: {told}", param, ctx)
 
 
+class WithParameters(click.Command):
+    """A command whose parameters are given by ``--param`` alone, and that says so."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse the options of `genpipe run` with what to give instead."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from pipelines.parameters import describe_parameters
+
+            options = {option_of(name): name for name, _, _ in describe_parameters()}
+            name = options.get(error.option_name)
+            if name is None:
+                raise
+            told = f"No such option '{error.option_name}' for {ctx.info_name}"
+            raise click.UsageError(f"{told}: use --param {name}=VALUE", ctx) from None
+
+
 def joined(
     context: click.Context, option: click.Parameter, values: Sequence[Sequence[Any]]
 ) -> tuple[Any, ...] | None:

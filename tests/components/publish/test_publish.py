@@ -142,7 +142,10 @@ def test_a_worse_retraining_leaves_the_champion_alone_and_says_so(make: Make, ta
         assert decision.outcome is Outcome.KEPT
         assert decision.champion == champion(target, family)
     assert worse.page.count("worse; the champion stays as it was") == 3
-    assert "vae-10 kept, worse: ELBO -120 against the champion's -100" in worse.said.getvalue()
+    assert (
+        "vae-10 not published, worse: ELBO -120 against the champion's -100"
+        in worse.said.getvalue()
+    )
 
 
 def test_better_by_chance_is_not_better(make: Make, shelf: str) -> None:
