@@ -266,7 +266,8 @@ def save(
         text = json.dumps(contents, indent=2, allow_nan=False)
         (folder / "model.json").write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise StepError(f"the model could not be written to {folder}: {error}") from error
+        reason = error.strerror or error
+        raise StepError(f"the model could not be written to {folder}: {reason}") from error
     return contents
 
 

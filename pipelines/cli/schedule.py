@@ -41,7 +41,11 @@ def schedule() -> None:
     "deploy/environments.",
 )
 @click.option("--tag", help="Image tag to use instead of those in the environment files.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and send nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Read the cluster's schedules, which must be in reach, and show what would be done.",
+)
 @no_preflight
 def apply_schedules(
     path: Path, environment: str | None, tag: str | None, dry_run: bool, no_preflight: bool

@@ -132,3 +132,22 @@ def test_bad_input_is_refused_before_anything_is_made(
     assert failed.exit_code != 0
     assert error in str(failed.exception)
     assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_leaves_nothing(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for the step gets the signal at once."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setattr("pipelines.local.train.train_cell", interrupted)
+    monkeypatch.setattr("pipelines.local.train.import_tensorflow_quietly", lambda: None)
+    arguments = ["train", "--family", "vae", "--latent-size", "2", "--data", str(data.folder)]
+
+    ended = CliRunner().invoke(main, [*arguments, "--runs", str(tmp_path / "runs")])
+
+    assert (ended.exit_code, ended.output) == (130, "\ninterrupted; nothing was saved\n")
+    assert not any((tmp_path / "runs").iterdir())
