@@ -172,6 +172,11 @@ COMMANDS = [
     ("run --publish-to torn.json", 1, "torn.json is a file, not a folder"),
     ("champions list none", 2, "none: the folder does not exist"),
     ("champions list runs", 2, "runs: nothing has been published there yet"),
+    (
+        "sample taken dcgan --output x.png",
+        2,
+        "this run did not train dcgan: it trained nothing yet",
+    ),
     ("sample shelf dcgan --output x.png", 2, "registry shelf has no dcgan champion (it has vae)"),
     (
         "sample shelf vae-2 --output x.png",

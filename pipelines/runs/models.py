@@ -93,14 +93,14 @@ def _of_run(place: str, cell: str, runs: Path, environment: str | None) -> Found
     run = find_run(place, runs, environment)
     steps = read_run(run.uri)
     trained = {step.cell.name: step.cell for step in steps if step.kind == "train" and step.cell}
+    families = dict.fromkeys(one.family.name for one in trained.values())
+    if cell in all_families() and cell not in families:
+        known = ", ".join(families) or "nothing yet"
+        raise InputError(f"this run did not train {cell}: it trained {known}")
     if cell in all_families():
         board = read_board(run, steps)
         if cell not in board["best"]:
-            families = dict.fromkeys(one.family.name for one in trained.values())
-            if cell in families:
-                raise InputError(f"no {cell} of this run is complete")
-            known = ", ".join(families) or "none"
-            raise InputError(f"this run did not train {cell}: choose from {known}")
+            raise InputError(f"no {cell} of this run is complete")
         seed = board.get("best_seeds", {}).get(cell)
         cell = Cell(cell, board["best"][cell], seed).name
     torn = next((one for one in steps if not one.cell and one.name == f"train-{cell}"), None)
@@ -110,8 +110,10 @@ def _of_run(place: str, cell: str, runs: Path, environment: str | None) -> Found
             "damaged): train it again"
         )
     if cell not in trained:
-        known = ", ".join(trained) or "none"
-        raise InputError(f"no cell {cell!r} in this run: choose from {known}, or a family")
+        known = (
+            f"choose from {', '.join(trained)}, or a family" if trained else "it trained none yet"
+        )
+        raise InputError(f"no cell {cell!r} in this run: {known}")
     files: dict[str, storage.File] = {}
     for step in steps:
         if step.cell == trained[cell] and step.kind in ("train", "sample"):
