@@ -222,8 +222,7 @@ class Parameters(BaseModel):
 
         Args:
             values: what somebody gave, as ``checked`` takes it; defaults may be idle.
-            called: the options that gave them, by the parameters' names; none for those that were
-                given as parameters.
+            called: what the command calls parameters that have options, by their names.
 
         Raises:
             InputError: names the setting.
@@ -240,7 +239,7 @@ class Parameters(BaseModel):
                 )
             idle = {"force_promote": False, "promotion_margin": "auto"}
             if not self.publish_to and name in idle and value != idle[name]:
-                target = "--publish-to" if name in called else "publish_to"
+                target = called.get("publish_to", "publish_to")
                 raise InputError(f"{told} has no effect without {target}")
 
     @property

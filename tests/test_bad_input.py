@@ -67,7 +67,7 @@ COMMANDS = [
     ("run --param vae.beta=1 --param vae.beta=2", 2, "--param vae.beta is given twice"),
     ("""run --param vae.beta=1 --param 'vae={"beta": 2}'""", 2, "vae.beta is given twice"),
     ("run --force", 2, "--force has no effect without --publish-to"),
-    ("run --param promotion_margin=0.1", 2, "promotion_margin has no effect without publish_to"),
+    ("run --param promotion_margin=0.1", 2, "promotion_margin has no effect without --publish-to"),
     (
         "run --families vae --param dcgan.steps=9",
         2,

@@ -185,7 +185,8 @@ def run(
         *([full_budgets()] if full else []),
     ]
     parameters = Parameters.checked(given, *defaults)
-    parameters.refuse_idle(given, {name: option_of(name) for name in by_option})
+    called = {name: option_of(name) for name in (*by_option, "publish_to")}
+    parameters.refuse_idle(given, called)
     if runner == "docker" and not image:
         raise InputError("--runner docker needs --image NAME")
     if image and runner != "docker":

@@ -38,7 +38,9 @@ def test_a_latent_size_that_arrives_as_a_whole_float_becomes_an_int() -> None:
 
 
 def test_an_unknown_family_is_refused_and_the_known_ones_are_told() -> None:
-    with pytest.raises(InputError, match=r"'gan': choose from autoencoder, vae, dcgan"):
+    with pytest.raises(
+        InputError, match=r"'gan': did you mean dcgan\? \(autoencoder, vae, dcgan\)"
+    ):
         find_family("gan")
     with pytest.raises(InputError, match="unknown model family 'gan'"):
         Cell("gan", 2)
@@ -94,7 +96,7 @@ def test_a_cell_is_written_and_read_with_what_its_training_is_told(
         ("vae-0", "latent size must be at least 1, got 0"),
         ("gan-2", "unknown model family 'gan'"),
         ("vae-2 epochs", "write settings as epochs=40"),
-        ("vae-2 epochs=0", "epochs must lie between 1 and 100000, got 0"),
+        ("vae-2 epochs=0", "epochs must lie between 1 and 100,000, got 0"),
         ("vae-2 steps=5", "no setting 'steps': choose from"),
         ("autoencoder-2 code_activation=tanh", "must be one of relu, linear, got 'tanh'"),
     ],
