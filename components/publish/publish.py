@@ -17,11 +17,11 @@ from genpipe.errors import InputError, StepError
 from genpipe.families.registry import all_families
 from genpipe.registry.champions import (
     Champions,
-    Comparison,
     Decision,
     Outcome,
     new_name,
 )
+from genpipe.registry.comparison import Comparison
 from genpipe.reporting.decisions import add_decisions
 from genpipe.tracking import Tracker
 

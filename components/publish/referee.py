@@ -18,8 +18,7 @@ from genpipe.errors import InputError, StepError
 from genpipe.families.spec import FamilySpec
 from genpipe.metrics.frechet import judge_features
 from genpipe.metrics.losses import deciding_losses
-from genpipe.registry.champions import Comparison
-from genpipe.registry.comparison import compare_losses, compare_samples
+from genpipe.registry.comparison import Comparison, compare_losses, compare_samples
 from genpipe.training.saved import SavedModel
 
 LOSS = np.dtype(np.float32)

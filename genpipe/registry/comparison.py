@@ -2,11 +2,78 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 import numpy as np
 
+from genpipe.families.spec import COMPARED_BY
 from genpipe.metrics.bootstrap import margin, mean_interval
 from genpipe.metrics.frechet import Gaussian, replicate
-from genpipe.registry.champions import Comparison
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A challenger beside the champion, on the validation split of one data set.
+
+    Attributes:
+        metric: what they compare by, a name of the leaderboard.
+        champion: its metric.
+        challenger: its metric.
+        improvement: how much better the challenger is, in the metric's unit; below 0 it is worse.
+        low: lower end of the improvement's 95% interval.
+        high: upper end.
+        images: how many validation images, or samples of each, they were compared on.
+        margin: what the lower end has to exceed, in the metric's unit: as much as two trainings of
+            the same model that differ by their seeds alone may differ by.
+        data: digest of the data set.
+        champion_test: the champion's metric on the test split, where it was measured anew because
+            it had been published on other data.
+        challenger_test: the challenger's, then.
+    """
+
+    metric: str
+    champion: float
+    challenger: float
+    improvement: float
+    low: float
+    high: float
+    images: int
+    margin: float = 0.0
+    data: str = ""
+    champion_test: float | None = None
+    challenger_test: float | None = None
+
+    def __post_init__(self) -> None:
+        known = self.metric in COMPARED_BY and isinstance(self.images, int)
+        numbers = asdict(self)
+        for text in ("metric", "data"):
+            del numbers[text]
+        for optional in ("champion_test", "challenger_test"):
+            numbers[optional] = numbers[optional] or 0
+        if not known or not all(isinstance(value, (int, float)) for value in numbers.values()):
+            raise ValueError("its comparison holds values that are not numbers")
+
+    @property
+    def better(self) -> bool:
+        """Whether the challenger is better beyond the interval and the margin."""
+        return self.low > self.margin
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in words."""
+        if self.better:
+            return f"better beyond the interval{' and the margin' if self.margin else ''}"
+        if self.low > 0:
+            return "better, but not by more than another seed may make of it"
+        return "worse" if self.high < 0 else "not better beyond the interval"
+
+    def __str__(self) -> str:
+        return (
+            f"{COMPARED_BY[self.metric]} {self.challenger:.5g} against the champion's "
+            f"{self.champion:.5g} on the validation split, improvement {self.improvement:.3g} "
+            f"(95% interval {self.low:.3g} to {self.high:.3g}, margin {self.margin:.3g})"
+            + (", both measured on the new data" if self.champion_test is not None else "")
+        )
 
 
 def compare_losses(metric: str, champion: np.ndarray, challenger: np.ndarray) -> Comparison:

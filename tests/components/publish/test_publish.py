@@ -276,7 +276,7 @@ def test_a_model_that_is_champion_already_stays_it(make: Make, shelf: str) -> No
 
     for family, decision in again.items():
         assert (decision.outcome, decision.champion) == (Outcome.KEPT, first[family].champion)
-    assert run.page.count("is the champion already; the champion stays") == 3
+    assert run.page.count("model already is the champion; the champion stays") == 3
     assert len(storage.list_files(storage.join(shelf, "vae", "versions"))) == len(
         [*run.files_of("vae"), "version.json"]
     )

@@ -9,7 +9,8 @@ import pytest
 
 from genpipe import storage
 from genpipe.errors import InputError, StepError
-from genpipe.registry.champions import Champions, Comparison, Decision, Outcome, new_name
+from genpipe.registry.champions import Champions, Decision, Outcome, new_name
+from genpipe.registry.comparison import Comparison
 
 
 @pytest.fixture(params=["local", "bucket"])

@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genpipe.registry.champions import Comparison, Decision, Outcome, new_name
+from genpipe.registry.champions import Decision, Outcome, new_name
+from genpipe.registry.comparison import Comparison
 from genpipe.reporting.decisions import PLACE, add_decisions
 from genpipe.reporting.report import render_report
 
