@@ -79,7 +79,9 @@ class Environment(Section):
         parallelism: cells that run side by side; all of them where it is left out.
         parameters: defaults of the pipeline's parameters here, in place of the package's own.
         caching: whether KFP may take a step's result from an earlier run with the same inputs. It
-            keeps them for ever, and does not look behind an address.
+            keeps them for ever.
+        cache_days: where the data set's source may change, the days after which nothing is taken
+            from the cache any more: less than those after which the store deletes artifacts.
         shared_memory: size of ``/dev/shm`` in training steps.
         volumes: that steps mount. A path of ``source``, ``publish_to`` or ``checkpoint_root`` must
             lie in one: all else that a pod writes is gone with it.
@@ -114,6 +116,7 @@ class Environment(Section):
     parallelism: Annotated[int, between(1, 1000)] | None = None
     parameters: Defaults = Field(default_factory=dict)
     caching: bool = True
+    cache_days: Annotated[int, between(1, 36_500)] | None = None
     shared_memory: Memory | None = None
     volumes: list[Volume] = Field(default_factory=list)
     wandb: Wandb = Wandb()

@@ -71,7 +71,9 @@ def build(environment: Environment, parameters: Parameters | None = None) -> Any
     ) -> None:
         read = {"image_size": image_size, "channels": channels, "skip_bad": skip_bad}
         if may_change:
-            seen = place(fingerprint(source=source), "fingerprint")
+            seen = place(
+                fingerprint(source=source, days=environment.cache_days or 0), "fingerprint"
+            )
             seen.set_caching_options(False)  # it sees what is there now
             read["fingerprint"] = seen.outputs["Output"]
         ingested = place(ingest(name=dataset, source=source, **read), "ingest")

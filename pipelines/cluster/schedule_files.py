@@ -12,6 +12,7 @@ from pydantic import (
     ValidationError,
 )
 
+from genpipe.data.names import SOURCES
 from genpipe.errors import InputError
 from pipelines.cluster.cron import checked_time_zone, kubeflow_cron
 from pipelines.environments import Defaults, Environment
@@ -35,8 +36,8 @@ class Schedule(Section):
         parameters: of the runs.
         max_concurrency: runs side by side; KFP takes 1 to 10.
         catch_up: whether each run missed in a pause is made up for, or only the last.
-        caching: whether KFP may take steps from its cache, as the environment lets it; a run
-            that is to retrain is better without.
+        caching: whether KFP may take steps from its cache, as the environment lets it. Left out,
+            it may if the source may change: then nothing is trained when nothing is new.
         version: ``pinned`` runs what ``apply`` uploaded; ``latest`` the version of the pipeline
             that was uploaded last when a run starts, whoever uploaded it.
         enabled: whether it runs by itself.
@@ -49,9 +50,17 @@ class Schedule(Section):
     parameters: Defaults = Field(default_factory=dict)
     max_concurrency: Annotated[int, between(1, 10)] = 1
     catch_up: bool = False
-    caching: bool = False
+    caching: bool | None = None
     version: Literal["pinned", "latest"] = "pinned"
     enabled: bool = True
+
+    def takes_from_cache(self, environment: Environment) -> bool:
+        """Whether a run may take steps from KFP's cache."""
+        if self.caching is not None:
+            return self.caching
+        return {"source": "auto", **environment.parameters, **self.parameters}[
+            "source"
+        ] not in SOURCES
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -116,7 +125,7 @@ def read_schedules(
             raise InputError(
                 f"{known} and {file} both have the name {schedule.name!r}: give each its own"
             )
-        if not schedule.caching:
+        if not schedule.takes_from_cache(environment):
             environment = environment.model_copy(update={"caching": False})
         targets.append((schedule, environment if tag is None else environment.with_tag(tag)))
     return targets

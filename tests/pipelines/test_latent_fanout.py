@@ -95,6 +95,7 @@ def test_a_source_that_may_change_is_looked_at_before_it_is_read(tmp_path):
     assert read["taskOutputParameter"]["producerTask"] == "fingerprint"
     assert not tasks["fingerprint"]["cachingOptions"]
     assert tasks["ingest"]["cachingOptions"]
+    assert tasks["fingerprint"]["inputs"]["parameters"]["days"]["runtimeValue"]["constant"] == 0
 
 
 def test_the_arguments_of_the_pipeline_are_the_parameters():

@@ -53,7 +53,7 @@ FAMILY = FamilySpec(
     deciding=("validation_total_loss",),
     shown=("total_loss", "mean_squared_error", "active_units"),
     compared_by="elbo",
-    training_deviation=0.00024,
+    training_deviation=0.00034,
     # keras.io's variational autoencoder trains for as many.
     full={"epochs": 30},
     # A healthy run stays under pixels * (1 + beta) but for its first steps.

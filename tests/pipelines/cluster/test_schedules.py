@@ -131,13 +131,34 @@ def test_the_environment_is_the_files_own_else_the_commands(tmp_path: Path) -> N
         read_schedules(folder)
 
 
-def test_a_schedule_takes_nothing_from_the_cache_unless_it_says_so(tmp_path: Path) -> None:
-    write(tmp_path, "a.yaml", name="a", environment="cluster-cpu")
-    write(tmp_path, "b.yaml", name="b", environment="cluster-cpu", caching=True)
+def test_a_schedule_takes_from_the_cache_what_may_change_or_where_it_says_so(
+    tmp_path: Path,
+) -> None:
+    own = {"dataset": "own", "source": "gs://bucket/images"}
+    for name, options in {
+        "a": {},
+        "b": {"caching": True},
+        "c": {"parameters": own},
+        "d": {"parameters": own, "caching": False},
+    }.items():
+        write(tmp_path, f"{name}.yaml", name=name, environment="gke-gpu", **options)
 
     targets = read_schedules(tmp_path)
 
-    assert [environment.caching for _, environment in targets] == [False, True]
+    assert [environment.caching for _, environment in targets] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("version", ["pinned", "latest"])
+def test_each_run_of_a_schedule_looks_at_a_source_that_may_change(
+    api: FakeApi, version: str
+) -> None:
+    own = {"dataset": "own", "source": "gs://bucket/images"}
+    applied(api, parameters=own, version=version)
+
+    (content,) = api.uploads.values()
+    spec = next(yaml.safe_load_all(content))
+    assert not spec["root"]["dag"]["tasks"]["fingerprint"]["cachingOptions"]
+    assert only(api).runtime_config.parameters["source"] == "gs://bucket/images"
 
 
 def test_a_folder_without_schedules_or_with_a_name_twice_is_refused(tmp_path: Path) -> None:
