@@ -11,6 +11,7 @@ from uuid import UUID
 import kfp
 import kfp_server_api
 
+from genpipe.data.names import SOURCES
 from genpipe.errors import InputError, StepError
 from pipelines.cluster.api import ApiError, ensure, listed, named
 from pipelines.environments import Environment
@@ -36,7 +37,7 @@ def submit(
         ApiError: the API refused, or did not answer. Without an answer the run may have started
             all the same; the message says so.
     """
-    version = upload_pipeline(client, environment, parameters.publish_to)
+    version = upload_pipeline(client, environment, parameters)
     experiment = ensure_experiment(client, environment)
     run = kfp_server_api.V2beta1Run(
         display_name=name,
@@ -71,13 +72,19 @@ def start(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> kfp_server_api.
         ) from None
 
 
-def uploaded(environment: Environment, publish_to: str) -> Parameters:
-    """What an uploaded pipeline has for defaults: a run's own parameters make no other version."""
-    return Parameters.checked({"publish_to": publish_to}, environment.parameters)
+def uploaded(environment: Environment, parameters: Parameters) -> Parameters:
+    """What an uploaded pipeline has for defaults: those parameters that its steps depend on.
+
+    All others of a run are its arguments, and make no other version.
+    """
+    kept = {"publish_to": parameters.publish_to}
+    if parameters.source not in SOURCES:
+        kept |= {"dataset": parameters.dataset, "source": parameters.source}
+    return Parameters.checked(kept, environment.parameters)
 
 
 def upload_pipeline(
-    client: kfp.Client, environment: Environment, publish_to: str = ""
+    client: kfp.Client, environment: Environment, parameters: Parameters
 ) -> kfp_server_api.V2beta1PipelineVersion:
     """The pipeline, compiled for an environment, as a version on the cluster.
 
@@ -103,7 +110,7 @@ def upload_pipeline(
     )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
-        compile_to(file, environment, uploaded(environment, publish_to))
+        compile_to(file, environment, uploaded(environment, parameters))
         version = version_name(file)
         return ensure(
             lambda: named(

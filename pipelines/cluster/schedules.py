@@ -23,6 +23,7 @@ from pipelines.cluster.recurring import Plan, Recurring, Wanted, newest_first, p
 from pipelines.cluster.schedule_files import Schedule
 from pipelines.environments import Environment
 from pipelines.latent_fanout import compile_to
+from pipelines.parameters import Parameters
 
 # A run can be some seconds on its way before KFP lists it.
 SETTLING = timedelta(minutes=2)
@@ -38,7 +39,7 @@ class Schedules:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.client = connect(environment)
-        self._names: dict[str, str] = {}
+        self._names: dict[str, str] = {}  # by the parameters that are compiled in
 
     def found(self) -> list[Recurring]:
         """All recurring runs of the namespace that are ours."""
@@ -80,7 +81,7 @@ class Schedules:
         """What would make the cluster match a schedule; nothing is sent."""
         version = "latest"
         if schedule.version == "pinned":
-            version = self._version_name(schedule.parameters_in(self.environment).publish_to)
+            version = self._version_name(schedule.parameters_in(self.environment))
         return plan(Wanted(schedule, self.environment, version), self.found())
 
     def carry_out(self, planned: Plan) -> Iterator[str]:
@@ -176,21 +177,22 @@ class Schedules:
                 last = " ".join(states).lower() or "-"
                 yield name, state, one.cron, following, one.version, last
 
-    def _version_name(self, publish_to: str) -> str:
+    def _version_name(self, parameters: Parameters) -> str:
         """The name that the pipeline, compiled now, has as a version on the cluster."""
-        if publish_to not in self._names:
+        compiled = runs.uploaded(self.environment, parameters)
+        known = compiled.model_dump_json()
+        if known not in self._names:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "pipeline.yaml"
-                compile_to(file, self.environment, runs.uploaded(self.environment, publish_to))
-                self._names[publish_to] = runs.version_name(file)
-        return self._names[publish_to]
+                compile_to(file, self.environment, compiled)
+                self._names[known] = runs.version_name(file)
+        return self._names[known]
 
     def _create(self, wanted: Wanted) -> Recurring:
         """Make a recurring run; one that was made though the answer was lost is found again."""
         schedule, environment = wanted.schedule, wanted.environment
-        version = runs.upload_pipeline(
-            self.client, environment, schedule.parameters_in(environment).publish_to
-        )
+        parameters = schedule.parameters_in(environment)
+        version = runs.upload_pipeline(self.client, environment, parameters)
         experiment = runs.ensure_experiment(self.client, environment)
         mode = api.RecurringRunMode.ENABLE if schedule.enabled else api.RecurringRunMode.DISABLE
         body = api.V2beta1RecurringRun(
