@@ -14,8 +14,9 @@ class PrincipalComponents:
 
     Attributes:
         mean: (d,) float64.
-        directions: (d, d) float64, orthonormal columns.
-        variances: (d,) float64 along them, none negative.
+        directions: (d, k) float64, orthonormal columns; of as many points as there are
+            dimensions or more, k is d.
+        variances: (k,) float64 along them, none negative.
     """
 
     mean: np.ndarray
@@ -33,6 +34,19 @@ class PrincipalComponents:
         """Fit to points of which only the (d,) mean and the (d, d) covariance are at hand."""
         variances, directions = np.linalg.eigh(covariance)
         return cls(mean, directions[:, ::-1], np.clip(variances[::-1], 0, None))
+
+    @classmethod
+    def of_few(cls, points: np.ndarray) -> Self:
+        """Fit to (n, d) points, fewer than they have dimensions: n directions."""
+        mean = points.mean(axis=0, dtype=np.float64)
+        centred = points - mean.astype(points.dtype)
+        products = (centred @ centred.T).astype(np.float64) / len(points)
+        variances, weights = np.linalg.eigh(products)
+        # The last is 0, since the points were centred; what is no more than rounding has none.
+        there = variances > variances[-1] * 1e-7
+        variances, weights = variances[there][::-1], weights[:, there][:, ::-1]
+        scale = np.sqrt(variances * len(points))
+        return cls(mean, (centred.T @ weights.astype(points.dtype)) / scale, variances)
 
     @property
     def shares(self) -> np.ndarray:

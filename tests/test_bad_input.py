@@ -20,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import wandb
 
@@ -836,6 +837,29 @@ def test_a_bad_variable_of_a_step(
     monkeypatch.setenv(name, value)
 
     assert told in failed("train", made)
+
+
+def test_ingest_on_a_full_disk(disk: tuple[Path, str], tmp_path: Path) -> None:
+    """In a process of its own: writing through a memory map would end it by a signal."""
+    folder, reason = disk
+    np.savez(
+        tmp_path / "own.npz",
+        images=np.random.default_rng(0).integers(0, 256, (3000, 8, 8), np.uint8),
+        labels=np.arange(3000) % 3,
+    )
+    program = (
+        "import sys; from pathlib import Path; from components.ingest.ingest import ingest;"
+        "from genpipe.tracking import Tracker;"
+        "ingest('own', sys.argv[1], Path(sys.argv[2]), cache=Path('cache'), tracker=Tracker())"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "own.npz"), str(folder / "data")]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert "StepError: cannot write" in done.stderr.splitlines()[-1]
+    assert reason in done.stderr.splitlines()[-1]
+    assert not [path for path in folder.iterdir() if path.name.startswith(("data", ".data"))]
 
 
 def test_a_step_on_a_full_disk(

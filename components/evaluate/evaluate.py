@@ -63,6 +63,7 @@ def evaluate(data: Path, model: Path, folder: Path, seed: int, tracker: Tracker)
         "status": saved.status.value,
         "split": "test",
         "images": dataset.size("test"),
+        "seed": seed,
         "data": trained_on,
         "training": saved.metadata.get("training", {}),
         "metrics": {},

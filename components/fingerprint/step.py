@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from genpipe.outputs import Artifact
+from genpipe.storage.access import Place, check
 from genpipe.tracking import open_step
 
 SECONDS_A_DAY = 86_400
@@ -29,6 +30,7 @@ def run(wandb_run: Artifact, source: str, days: int) -> str:
     """
     config = {"source": source, "days": int(days)}
     with open_step("fingerprint", config=config, folder=wandb_run.path) as tracker:
+        check(Place("source", source, write=False))
         from genpipe.data.readers.fingerprint import fingerprint
 
         found, files = fingerprint(source)

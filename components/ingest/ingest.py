@@ -22,7 +22,7 @@ from genpipe.data.readers.tfds import default_cache
 from genpipe.data.splits import RULE, SPLITS, divide
 from genpipe.data.staging import Staging
 from genpipe.data.statistics import mean_images
-from genpipe.errors import InputError
+from genpipe.errors import InputError, shown
 from genpipe.reporting.images import grid, write_png
 from genpipe.storage import exists, whole_folder
 from genpipe.tracking import Tracker
@@ -81,6 +81,8 @@ def ingest(
         _stage(found, fit, staging, tracker)
         _check_unreadable(found.unreadable, skip_bad, source)
         own, labels, digests = staging.known()
+        if "train" not in own:
+            raise InputError(f"{source} has no images to train on")
         places, kept_out = divide(own, digests, labels)
         classes, labels = _drop_empty(found.class_names, labels, tracker)
         _check_enough(places, labels, digests, classes)
@@ -184,6 +186,9 @@ def _check_enough(
     Raises:
         InputError: a class or a split has too few images, or all images are equal.
     """
+    for name in names:
+        if not (name.isprintable() and name.strip()):  # nor what no UTF-8 is made of
+            raise InputError(f"class {shown(name)}: give it a name that can be printed")
     if len(names) not in CLASSES:
         raise InputError(f"{len(names)} classes with images: 2 to {CLASSES[-1]:,} are needed")
     if len(np.unique(digests)) == 1:

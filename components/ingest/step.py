@@ -23,8 +23,8 @@ def run(
     """Read labelled images and check them, after a look at all the places that the run will use.
 
     The environment names those that it will write to: ``GENPIPE_PUBLISH_TO`` and
-    ``GENPIPE_CHECKPOINTS``. This step is the first of a run and the first with the rights of the
-    pods, so nothing is trained for a bucket that they may not use.
+    ``GENPIPE_CHECKPOINTS``. This step comes before all trainings and has the rights of the pods, so
+    nothing is trained for a bucket that they may not use.
 
     Args:
         data: gets the data set, as uint8 arrays and dataset.json.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.publish.referee import Referee
+from components.publish.referee import RULES, NotMeasurableError, Referee
 from genpipe import storage
 from genpipe.cells import Cell
 from genpipe.data.dataset import Dataset
@@ -27,6 +27,7 @@ from genpipe.tracking import Tracker
 
 # The last of ten concurrent publishers is the tenth to move the pointer.
 ATTEMPTS = 50
+HINT = "roll back to another version, or publish with --force"
 VALUES = ("champion", "challenger", "improvement", "low", "high", "margin")
 
 
@@ -160,7 +161,7 @@ def _contend(
             previous=previous,
             previous_model=champion.model if champion else "",
             comparison=comparison,
-            drift=_drift(champions, champion, challenger, contents),
+            drift=_drift(champions, champion, challenger, contents, force),
         )
         if not outcome.moves:
             champions.record(decision)
@@ -198,25 +199,28 @@ def _decide(
         return Outcome.KEPT, "this very model was rolled back", None
     addresses = {kind: champions.address(champion.champion, kind) for kind in challenger.folders}
     other = None
-    if champion.data != challenger.data:
-        other = champions.metadata(champion.champion).get("dataset", {})
     try:
+        if champion.data != challenger.data:
+            other = champions.metadata(champion.champion).get("dataset", {})
         comparison = referee.compare(challenger.cell.family, addresses, challenger.folders, other)
-    except InputError as error:
+    except NotMeasurableError as error:
         outcome = Outcome.FORCED if force else Outcome.OTHER_DATA
         return outcome, f"not compared: {error}", None
     except StepError as error:
         if force:
             return Outcome.FORCED, f"not compared: {error}", None
-        hint = "roll back to another version, or publish with --force"
-        raise StepError(f"{error}; {hint}") from None
+        raise StepError(f"{error}; {HINT}") from None
     if comparison.better:
         return Outcome.PROMOTED, comparison.verdict, comparison
     return Outcome.FORCED if force else Outcome.KEPT, comparison.verdict, comparison
 
 
 def _drift(
-    champions: Champions, champion: Decision | None, challenger: Challenger, contents: Contents
+    champions: Champions,
+    champion: Decision | None,
+    challenger: Challenger,
+    contents: Contents,
+    force: bool,
 ) -> Drift | None:
     """What changed since the champion's data, where that is known."""
     if champion is None or champion.data == challenger.data:
@@ -225,16 +229,17 @@ def _drift(
     if not storage.exists(place):
         return None  # an older version
     try:
-        before = Contents.parse(storage.read_bytes(place))
+        return Drift.between(Contents.parse(storage.read_bytes(place)), contents)
     except ValueError as error:
-        raise StepError(f"can't read {place}: {error}: roll back to another version") from None
-    return Drift.between(before, contents)
+        if force:
+            return None
+        raise StepError(f"can't read {place}: {error}; {HINT}") from None
 
 
 def _described(dataset: Dataset) -> dict[str, Any]:
     """What a version keeps of the data set that it was made and measured on."""
     known = ("name", "digest", "source", "image_shape", "class_names", "splits", "statistics")
-    return {name: dataset.info[name] for name in known if name in dataset.info}
+    return {name: dataset.info[name] for name in (*known, *RULES) if name in dataset.info}
 
 
 def _challengers(

@@ -14,6 +14,7 @@ import numpy as np
 
 from genpipe import storage
 from genpipe.data.dataset import Dataset, open_dataset
+from genpipe.documents import read_document
 from genpipe.errors import InputError, StepError
 from genpipe.families.spec import FamilySpec
 from genpipe.metrics.frechet import judge_features
@@ -23,6 +24,13 @@ from genpipe.training.saved import SavedModel
 
 LOSS = np.dtype(np.float32)
 SPLITS = ("validation", "test")
+# By which rules images and splits were made: by others, images that a champion was trained on may
+# be in the splits that it would be measured on.
+RULES = ("image_rule", "split_rule", "own_splits")
+
+
+class NotMeasurableError(InputError):
+    """A champion that can't be measured on the data of the run."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Referee:
                 it is measured anew, by its networks or its samples. None if it is this one.
 
         Raises:
-            InputError: the champion can't be measured on this data set.
+            NotMeasurableError: the champion can't be measured on this data set.
             StepError: a file of theirs can't be read.
         """
         if measured_on is not None:
@@ -78,14 +86,17 @@ class Referee:
         return replace(found, margin=share * abs(found.champion), data=self.dataset.digest)
 
     def _check_measurable(self, measured_on: Mapping[str, Any]) -> None:
-        """Raise an ``InputError`` if the champion's data had other images or classes."""
-        shape = tuple(measured_on.get("image_shape") or self.dataset.image_shape)
-        if shape != self.dataset.image_shape:
-            sizes = (" x ".join(map(str, one)) for one in (shape, self.dataset.image_shape))
-            raise InputError("the champion's images have {}, these {}".format(*sizes))
-        names = tuple(measured_on.get("class_names") or self.dataset.class_names)
-        if names != self.dataset.class_names:
-            raise InputError("the champion's data have other classes")
+        """Raise unless the champion's data had such images and classes, by the same rules."""
+        info = self.dataset.info
+        if "image_shape" not in measured_on or "class_names" not in measured_on:
+            raise NotMeasurableError("the champion is of an older version, which says too little")
+        if measured_on["image_shape"] != info["image_shape"]:
+            sizes = (" x ".join(map(str, one["image_shape"])) for one in (measured_on, info))
+            raise NotMeasurableError("the champion's images have {}, these {}".format(*sizes))
+        if measured_on["class_names"] != info["class_names"]:
+            raise NotMeasurableError("the champion's data have other classes")
+        if any(measured_on.get(rule) != info.get(rule) for rule in RULES):
+            raise NotMeasurableError("the champion's images were made or divided by another rule")
 
     def _compare_samples(
         self,
@@ -117,7 +128,8 @@ class Referee:
         splits = SPLITS if anew else SPLITS[:1]
         new = [_read_array(challenger["evaluation"], f"{s}_losses.npy", LOSS) for s in splits]
         if anew:
-            old = self._measure(champion["model"])
+            metadata = read_document(challenger["evaluation"] / "metrics.json")
+            old = self._measure(champion["model"], int(metadata.get("seed", 0)))
         else:
             old = [_read_array(champion["evaluation"], f"{SPLITS[0]}_losses.npy", LOSS)]
         if len(old[0]) != len(new[0]):
@@ -129,17 +141,19 @@ class Referee:
             *(compare_losses(family.compared_by, *pair) for pair in zip(old, new, strict=True))
         )
 
-    def _measure(self, address: str) -> list[np.ndarray]:
+    def _measure(self, address: str, seed: int) -> list[np.ndarray]:
         """What the images of each split cost a published model with an encoder."""
         with tempfile.TemporaryDirectory() as folder:
             storage.download(address, Path(folder))
-            saved = SavedModel(Path(folder))
-            if saved.image_shape != self.dataset.image_shape:
-                raise InputError("the champion reads images of another shape")
-            return [
-                deciding_losses(saved, np.asarray(self.dataset.images(split)), seed=0)[1]
-                for split in SPLITS
-            ]
+            try:
+                saved = SavedModel(Path(folder))
+                return [
+                    deciding_losses(saved, np.asarray(self.dataset.images(split)), seed)[1]
+                    for split in SPLITS
+                ]
+            except InputError as error:  # it is damaged
+                told = str(error).replace(folder, address)
+                raise StepError(f"the champion can't be measured: {told}") from None
 
 
 def _with_test(found: Comparison, test: Comparison | None = None) -> Comparison:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from genpipe.data.fitting import CHANNELS
 from genpipe.data.splits import SPLITS
 from genpipe.data.staging import Rows
 from genpipe.data.statistics import BLOCK, statistics_of
@@ -22,7 +23,6 @@ from genpipe.documents import parse_document
 from genpipe.errors import InputError, shown
 
 SIDES = range(8, 97, 4)
-CHANNELS = (1, 3)
 CLASSES = range(2, 1001)
 INFO_FILE = "dataset.json"
 # A picture beside the arrays: the mean image of each class.
@@ -214,6 +214,11 @@ def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     height, width, channels = map(int, shape)
     if height in SIDES and width in SIDES and channels in CHANNELS:
         return height, width, channels
+    if channels not in CHANNELS:
+        raise InputError(
+            f"images of {height} x {width} pixels with {channels} channels: 1 or 3 are needed, as "
+            "the last dimension"
+        )
     near = [min(SIDES, key=lambda side: (abs(side - own), -side)) for own in (height, width)]
     raise InputError(
         f"images of {height} x {width} pixels with {channels} channels: height and width must be "
@@ -275,11 +280,15 @@ def _open_array(folder: Path, split: str, kind: str, expected: tuple[int, ...]) 
 
 
 def _save_blocks(path: Path, images: np.ndarray | Rows) -> None:
-    """Save images as ``np.save`` does, a block at a time."""
-    written = np.lib.format.open_memmap(path, "w+", np.uint8, images.shape)
-    for first in range(0, len(images), BLOCK):
-        written[first : first + BLOCK] = images[first : first + BLOCK]
-    written.flush()
+    """Save images as ``np.save`` does, a block at a time.
+
+    Not through a memory map: where the disk is full, that ends the process by a signal.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for first in range(0, len(images), BLOCK):
+            file.write(np.ascontiguousarray(images[first : first + BLOCK]).data)
 
 
 def _file_name(split: str, kind: str) -> str:

@@ -14,9 +14,10 @@ from genpipe.data.splits import SPLITS, digests
 from genpipe.data.statistics import BLOCK
 
 # Of a population stability index: below 0.1 nothing changed, above 0.2 something did (Siddiqi 2006,
-# "Credit risk scorecards", chapter 9).
+# "Credit risk scorecards", chapter 9), if it is not chance.
 THRESHOLD = 0.2
 BINS = 10
+SHIFTS = ("class_shift", "brightness_shift", "class_limit", "brightness_limit")
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,20 @@ class Drift:
         added: how many images the second has that the first lacks, by the class that it has them
             in; classes without any are left out.
         removed: how many the first has that the second lacks, by the first's class.
+        relabelled: how many images both have, in different classes.
         class_shift: population stability index of the shares of the classes.
         brightness_shift: that of the images' brightness, in tenths of the first's.
+        class_limit: the index above which the classes shifted by more than chance does.
+        brightness_limit: that of the brightness.
     """
 
     added: dict[str, int]
     removed: dict[str, int]
+    relabelled: int
     class_shift: float
     brightness_shift: float
+    class_limit: float
+    brightness_limit: float
 
     @classmethod
     def between(cls, before: Contents, after: Contents) -> Self:
@@ -99,11 +106,16 @@ class Drift:
             np.bincount(np.digitize(one.brightness, edges), minlength=BINS)
             for one in (before, after)
         ]
+        _, first, second = np.intersect1d(before.digests, after.digests, return_indices=True)
+        sizes = len(before.digests), len(after.digests)
         return cls(
             _count(after, ~np.isin(after.digests, before.digests)),
             _count(before, ~np.isin(before.digests, after.digests)),
+            int((before.classes[first] != after.classes[second]).sum()),
             stability_index(*counts),
             stability_index(*bins),
+            limit(len(names), *sizes),
+            limit(BINS, *sizes),
         )
 
     @classmethod
@@ -117,8 +129,8 @@ class Drift:
             return cls(
                 dict(values["added"]),
                 dict(values["removed"]),
-                float(values["class_shift"]),
-                float(values["brightness_shift"]),
+                int(values["relabelled"]),
+                *(float(values[name]) for name in SHIFTS),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"its drift is malformed ({error})") from None
@@ -126,18 +138,20 @@ class Drift:
     @property
     def warns(self) -> bool:
         """Whether the images shifted by more than chance does."""
-        return max(self.class_shift, self.brightness_shift) > THRESHOLD
+        return self.class_shift > self.class_limit or self.brightness_shift > self.brightness_limit
 
     def __str__(self) -> str:
         told = [
             f"{sum(counts.values()):,} images {what}{_by_class(counts)}"
             for what, counts in (("added", self.added), ("removed", self.removed))
         ]
-        shifts = (("class shares", self.class_shift), ("brightness", self.brightness_shift))
-        told += [
-            f"{name} shifted by {shift:.2g}" + f" (above {THRESHOLD})" * (shift > THRESHOLD)
-            for name, shift in shifts
-        ]
+        if self.relabelled:
+            told.append(f"{self.relabelled:,} in another class")
+        for name, shift, most in (
+            ("class shares", self.class_shift, self.class_limit),
+            ("brightness", self.brightness_shift, self.brightness_limit),
+        ):
+            told.append(f"{name} shifted by {shift:.2g}" + f" (above {most:.2g})" * (shift > most))
         return ", ".join(told)
 
 
@@ -148,6 +162,15 @@ def stability_index(before: np.ndarray, after: np.ndarray) -> float:
     """
     first, second = ((counts + 0.5) / (counts + 0.5).sum() for counts in (before, after))
     return float(((second - first) * np.log(second / first)).sum())
+
+
+def limit(bins: int, first: int, second: int) -> float:
+    """The index that two draws of such sizes from one distribution hardly exceed.
+
+    By chance it is a chi-square of ``bins - 1`` degrees of freedom, times ``1/first + 1/second``.
+    """
+    scale, degrees = 1 / first + 1 / second, bins - 1
+    return max(THRESHOLD, scale * (degrees + 3 * (2 * degrees) ** 0.5))
 
 
 def _count(contents: Contents, chosen: np.ndarray) -> dict[str, int]:

@@ -14,6 +14,7 @@ from genpipe.errors import InputError, shown
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+CHANNELS = (1, 3)
 SIZE = re.compile(r"(\d+)(?:\s*x\s*(\d+))?")
 
 
@@ -77,6 +78,11 @@ class Fit:
             return image
         from PIL import Image
 
+        if image.shape[2] not in CHANNELS or 0 in image.shape:
+            raise InputError(
+                f"images of shape {image.shape}: expected (height, width, channels) with 1 or 3 "
+                "channels"
+            )
         picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
         return self.of_picture(picture)
 

@@ -45,8 +45,9 @@ class Staging:
 
     def known(self) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """The places of each split's images, the labels and the digests of all images."""
+        nothing = (np.zeros(0, np.uint8), np.zeros(0, np.uint16), np.zeros(0, np.uint64))
         numbers, labels, digest = (
-            np.concatenate(parts) for parts in zip(*self._known, strict=True)
+            np.concatenate(parts) for parts in zip(nothing, *self._known, strict=True)
         )
         own = {split: np.flatnonzero(numbers == number) for number, split in enumerate(SPLITS)}
         return {split: places for split, places in own.items() if len(places)}, labels, digest

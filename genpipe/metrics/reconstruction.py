@@ -9,6 +9,9 @@ import numpy as np
 from genpipe.data.dataset import RESCALINGS
 from genpipe.principal_components import PrincipalComponents
 
+MOST_PIXELS = 3072
+FEW_IMAGES = 3000
+
 
 def log_normalizer(images: np.ndarray) -> float:
     """What ``pixels * mse`` of an image lacks to a negative log-likelihood, in nats.
@@ -48,10 +51,15 @@ def kl_divergences(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
 def pixel_components(images: np.ndarray) -> PrincipalComponents:
     """Principal components of the pixels (products in float32, sums in float64).
 
+    Of images with more than 3,072 values a covariance would fill the memory: the components then
+    are those of the first 3,000 images, as many as there are images.
+
     Args:
         images: (n, height, width, channels) uint8; read in blocks, so a memory map stays one.
     """
     pixels = math.prod(images.shape[1:])
+    if pixels > MOST_PIXELS:
+        return PrincipalComponents.of_few(_rows(np.asarray(images[:FEW_IMAGES])))
     total, products = np.zeros(pixels), np.zeros((pixels, pixels))
     for first in range(0, len(images), 5000):
         block = _rows(images[first : first + 5000])
@@ -72,7 +80,8 @@ def pca_squared_errors(
         count: how many components rebuild an image.
     """
     centred = _rows(images) - components.mean.astype(np.float32)
-    left = centred @ components.directions[:, count:].astype(np.float32)
+    kept = components.directions[:, :count].astype(np.float32)
+    left = centred - centred @ kept @ kept.T
     errors: np.ndarray = np.square(left).sum(axis=1, dtype=np.float64) / centred.shape[1]
     return errors
 

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from genpipe.data.dataset import RESCALINGS, Dataset
 from genpipe.documents import parse_document
 from genpipe.errors import InputError
 from genpipe.metrics.frechet import Gaussian
+from genpipe.metrics.reconstruction import FEW_IMAGES, MOST_PIXELS
 from genpipe.metrics.samples import SampleEvaluator, merged
 from genpipe.training.saved import SavedModel
 
@@ -90,6 +92,11 @@ def read_references(folder: Path) -> dict[str, Any]:
 
 def _pixel_gaussian(images: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
     unit = RESCALINGS["unit"]
+    if math.prod(images.shape[1:]) > MOST_PIXELS:  # whose covariance would fill the memory
+        few = unit.apply(images[:FEW_IMAGES]).reshape(len(images[:FEW_IMAGES]), -1)
+        mean = few.mean(axis=0)
+        weights = generator.standard_normal((count, len(few)), np.float32) / len(few) ** 0.5
+        return unit.inverse(mean + weights @ (few - mean)).reshape(count, *images.shape[1:])
     fitted = Gaussian.fit(unit.apply(images).reshape(len(images), -1))
     noise = generator.standard_normal((count, len(fitted.mean)), np.float32)
     drawn = fitted.mean + noise @ fitted.root.astype(np.float32)

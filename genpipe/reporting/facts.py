@@ -85,7 +85,7 @@ def _budget(family: FamilySpec, results: Sequence[Result]) -> str:
     unit = family.budget
     counts = sorted({int(count) for r in own if (count := r.metrics.get(unit)) is not None})
     source = family.full.get(unit, 0)
-    shorter = f" (its source: {source:,})" if counts and counts[-1] < source else ""
+    shorter = f" (published: {source:,})" if counts and counts[-1] < source else ""
     told = ", ".join(f"{count:,}" for count in counts)
     return f"{family.label} {told} {unit}{shorter}" if counts else ""
 

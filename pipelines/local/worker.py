@@ -79,13 +79,14 @@ def _containers(image: str, folder: Path, outputs: Path, parameters: Parameters)
 
     signal.signal(signal.SIGTERM, end)
     logs = folder / "logs"
-    given = [Path(at) for at in (parameters.source, parameters.publish_to) if at.startswith("/")]
+    source, target = (Path(at) for at in (parameters.source, parameters.publish_to))
     return docker_runner(
         image,
         folder.name,
         writable=[outputs, logs, logs / "events.jsonl"],
-        mounted=[logs, *(path for path in given if path.is_dir())],
-        readable=[outputs.parent],  # what a step takes from the cache lies in an earlier run's
+        mounted=[logs, *([target] if target.is_absolute() and target.is_dir() else [])],
+        # What a step takes from the cache lies in an earlier run's outputs.
+        readable=[outputs.parent, *([source] if source.is_absolute() and source.exists() else [])],
     )
 
 

@@ -111,14 +111,14 @@ def test_labels_of_many_classes_are_kept(dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     ("shape", "near"),
     [
-        ((30, 28, 1), "32 x 28"),
-        ((4, 8, 1), "8 x 8"),
-        ((100, 64, 3), "96 x 64"),
-        ((28, 28, 4), "28"),
+        ((30, 28, 1), "image_size 32x28 would do"),
+        ((4, 8, 1), "image_size 8x8 would do"),
+        ((100, 64, 3), "image_size 96x64 would do"),
+        ((28, 28, 4), "4 channels: 1 or 3 are needed"),
     ],
 )
 def test_a_shape_that_no_model_reads_is_refused_with_one_that_would_do(
     shape: tuple[int, int, int], near: str
 ) -> None:
-    with pytest.raises(InputError, match=f"{near}.* would do"):
+    with pytest.raises(InputError, match=near):
         check_shape(shape)

@@ -32,6 +32,11 @@ IMAGES = re.compile(r"images|idx[34]", re.IGNORECASE)
 LABELS = re.compile(r"labels|idx[12]", re.IGNORECASE)
 ENDING = re.compile(r"(ubyte|idx\d|-int)(\.gz)?$", re.IGNORECASE)
 CLASSES_FILE = "classes.txt"
+WORDS = {
+    "train": re.compile("train(ing)?"),
+    "test": re.compile(r"test(ing)?(\d+k)?|t10k"),
+    "validation": re.compile("val(id(ation)?)?"),
+}
 
 
 def read_published(name: str, source: str) -> dict[str, bytes]:
@@ -113,36 +118,48 @@ def read_idx(name: str, source: str, names: Sequence[str]) -> Labelled:
         StepError: one can't be read.
     """
     found: dict[tuple[str, str], list[str]] = {}
-    for file in names:
+    own = [file for file in names if name.lower() in file.lower()]
+    for file in own or names:
         kind = "labels" if re.search("labels", file, re.IGNORECASE) else ""
         kind = kind or ("images" if IMAGES.search(file) else "labels")
         found.setdefault((_split(file), kind), []).append(file)
     streams = {}
     for split in {split for split, _ in found}:
-        pair = [_only(name, source, split, kind, found) for kind in ("images", "labels")]
+        pair = [_only(source, split, kind, found) for kind in ("images", "labels")]
         streams[split] = tuple(_stream(storage.join(source, file)) for file in pair)
     if "train" not in streams:
         raise InputError(f"{source} holds no IDX files of train: found {', '.join(names)}")
     classes = storage.join(source, CLASSES_FILE)
-    lines = storage.read_bytes(classes).decode() if storage.exists(classes) else ""
-    class_names = [line.strip() for line in lines.splitlines() if line.strip()]
+    class_names = _read_names(classes) if storage.exists(classes) else []
     return _labelled(streams, class_names, source, {"source": source})  # type: ignore[arg-type]
 
 
+def _read_names(address: str) -> list[str]:
+    """The names of classes, a line each."""
+    try:
+        names = [line.strip() for line in storage.read_bytes(address).decode().splitlines()]
+    except UnicodeDecodeError:
+        raise InputError(f"{address} is no text in UTF-8") from None
+    if not all(names):
+        raise InputError(f"{address} has an empty line: write the name of a class in each")
+    return names
+
+
 def _split(file: str) -> str:
-    for split, words in (("test", "test|t10k"), ("validation", "val")):
-        if re.search(words, file.rpartition("/")[2], re.IGNORECASE):
+    """The split that a file's name says, in whole words."""
+    words = re.split(r"[^a-z0-9]+", file.rpartition("/")[2].lower())
+    for split, known in WORDS.items():
+        if any(known.fullmatch(word) for word in words):
             return split
     return "train"
 
 
 def _only(
-    name: str, source: str, split: str, kind: str, found: Mapping[tuple[str, str], Sequence[str]]
+    source: str, split: str, kind: str, found: Mapping[tuple[str, str], Sequence[str]]
 ) -> str:
     files = found.get((split, kind), ())
-    named = [file for file in files if name.lower() in file.lower()] if len(files) > 1 else files
-    if len(named) == 1:
-        return named[0]
+    if len(files) == 1:
+        return files[0]
     if not files:
         raise InputError(f"{source} holds no IDX file with the {kind} of {split}")
     raise InputError(
@@ -161,8 +178,12 @@ def _labelled(
     for split, (pixels, labels) in streams.items():
         shape, kind = _header(labels, f"{source}: labels of {split}", (1, 2))
         own = _values(labels, shape, kind, f"{source}: labels of {split}")
+        if 0 in shape[1:]:
+            raise InputError(f"{source}: labels of {split} have no column")
         values[split] = own if own.ndim == 1 else own[:, 0]
         shape, kind = _header(pixels, f"{source}: images of {split}", (3, 4))
+        if 0 in shape[1:]:
+            raise InputError(f"{source}: images of {split} have no pixels")
         if kind != "u1":
             raise InputError(f"{source}: images of {split} are {kind}: a byte a pixel is needed")
         if shape[0] != len(own):

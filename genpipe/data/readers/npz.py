@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -36,17 +37,19 @@ def read_npz(address: str) -> Labelled:
     content = storage.read_bytes(address)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            wanted = {*UNDIVIDED, *chain.from_iterable(KEYS.values()), "class_names"}
+            found = file.files
+            arrays = {name: file[name] for name in found if name in wanted}
     except Exception as error:  # NumPy and zipfile raise anything of a damaged file
         raise InputError(f"{address} can't be read as an .npz file: {error}") from None
     keys = KEYS if "x_train" in arrays else {"train": UNDIVIDED}
     keys = {split: pair for split, pair in keys.items() if pair[0] in arrays}
     if not keys or any(labels not in arrays for _, labels in keys.values()):
         raise InputError(
-            f"{address} holds {', '.join(sorted(arrays)) or 'nothing'}: expected x_train, y_train "
+            f"{address} holds {', '.join(sorted(found)) or 'nothing'}: expected x_train, y_train "
             "(and x_test, y_test), or images, labels"
         )
-    names = [str(name) for name in arrays["class_names"]] if "class_names" in arrays else None
+    names = _names(address, arrays["class_names"]) if "class_names" in arrays else None
     images = {split: _images(address, pair, arrays) for split, pair in keys.items()}
     values = {split: arrays[pair[1]].reshape(-1) for split, pair in keys.items()}
     class_names, labels = number_classes(values, names, address)
@@ -56,6 +59,16 @@ def read_npz(address: str) -> Labelled:
         lambda: blocks_of({s: (partial(_cut, images[s]), labels[s]) for s in images}),
         {"source": address},
     )
+
+
+def _names(address: str, names: np.ndarray) -> list[str]:
+    if names.ndim != 1 or names.dtype.kind not in "SU":
+        raise InputError(
+            f"{address}: class_names is {names.dtype} of shape {names.shape}; expected text of "
+            "shape (classes,)"
+        )
+    text = np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names
+    return [str(name) for name in text]
 
 
 def _images(address: str, keys: tuple[str, str], arrays: Mapping[str, np.ndarray]) -> np.ndarray:

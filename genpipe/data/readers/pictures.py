@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 GREY = ("1", "L", "LA", "La")
+MOST_PIXELS = 50_000_000
 
 
 def open_picture(file: Path | BinaryIO) -> Image:
@@ -31,6 +32,8 @@ def open_picture(file: Path | BinaryIO) -> Image:
 
     try:
         with Image.open(file) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise ValueError(f"it has more than {MOST_PIXELS:,} pixels")
             picture = ImageOps.exif_transpose(opened)
             picture.load()
     except Exception as error:  # Pillow raises anything of a damaged file

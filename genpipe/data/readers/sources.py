@@ -67,6 +67,11 @@ def open_source(name: str, source: str, fit: Fit, cache: Path, tracker: Tracker)
     if source == "tfds":
         prepared = _find_prepared(name, cache) or find_prepared(name, cache)
         if not prepared.exists():
+            if prepared.by_hand:
+                raise InputError(
+                    f"data set {name!r} has to be downloaded by hand: prepare it with TensorFlow "
+                    f"Datasets in {cache} first"
+                )
             if prepared.url:
                 check_reachable(prepared.url)
             tracker.say(f"{name}: downloading from {prepared.host}")
@@ -78,15 +83,22 @@ def open_source(name: str, source: str, fit: Fit, cache: Path, tracker: Tracker)
     tracker.note(f"{name}: taken from {source}")
     if name in DATASETS:
         return published_images(name, read_published(name, source), source)
-    return _open_place(name, source, fit)
+    return _open_place(name, source, fit, tracker)
 
 
-def _open_place(name: str, source: str, fit: Fit) -> Labelled:
+def _open_place(name: str, source: str, fit: Fit, tracker: Tracker) -> Labelled:
     """Images of users, of whatever kind they are."""
     if source.endswith(".npz"):
         return read_npz(source)
-    files = [file.name for file in storage.scan(source)]
-    if pictures := [file for file in files if is_picture(file)]:
+    _refuse_links(source)
+    scanned = storage.scan(source)
+    files = [file.name for file in scanned]
+    if pictures := [file for file in scanned if is_picture(file.name)]:
+        if len(pictures) < len(files):
+            others = [file for file in files if not is_picture(file)]
+            tracker.note(
+                f"{len(others):,} files are no pictures of a class: left out {_few(others)}"
+            )
         return read_folders(source, pictures, fit)
     if found := [file for file in files if is_idx(file)]:
         return read_idx(name, source, found)
@@ -96,6 +108,18 @@ def _open_place(name: str, source: str, fit: Fit) -> Labelled:
         f"{source} holds no images that can be read (pictures in a folder for each class, IDX "
         f"files, or one .npz file): found {_few(files)}"
     )
+
+
+def _refuse_links(source: str) -> None:
+    """Refuse folders that are symlinks: they are not followed, and their images would be missing.
+
+    Raises:
+        InputError: names the first.
+    """
+    for pattern in () if storage.is_remote(source) else ("*", "*/*"):
+        for path in Path(source).glob(pattern):
+            if path.is_symlink() and path.is_dir():
+                raise InputError(f"{path} is a symlink to a folder: put the images there")
 
 
 def _few(files: Sequence[str]) -> str:
@@ -129,7 +153,7 @@ def _find_prepared(name: str, cache: Path) -> PreparedDataset | None:
 
 def _prepared(prepared: PreparedDataset, source: str, tracker: Tracker) -> Labelled:
     tracker.note(f"{prepared.name}: taken from {prepared.folder}, where TFDS prepared it")
-    return prepared.labelled(source)
+    return prepared.labelled(source, tracker)
 
 
 def check_reachable(url: str, seconds: float = SECONDS_TO_ANSWER) -> None:

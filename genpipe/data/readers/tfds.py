@@ -49,6 +49,7 @@ class PreparedDataset:
         version: the data set's version in TFDS, such as ``3.0.1``.
         folder: where TFDS keeps it. It is there only when it is complete.
         url: one of the addresses that TFDS downloads it from; empty where it registers none.
+        by_hand: whether somebody has to download it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class PreparedDataset:
     version: str
     folder: Path
     url: str
+    by_hand: bool
 
     @property
     def host(self) -> str:
@@ -106,11 +108,12 @@ class PreparedDataset:
                 raise
             raise explained from error
 
-    def labelled(self, source: str) -> Labelled:
+    def labelled(self, source: str, tracker: Tracker) -> Labelled:
         """The images that TFDS prepared, in the splits it has of ours.
 
         Args:
             source: what ``dataset.json`` calls the source.
+            tracker: is told of a split without labels, which is left out.
 
         Raises:
             StepError: what TFDS prepared is damaged; from the blocks too.
@@ -132,9 +135,9 @@ class PreparedDataset:
             "tfds_version": version("tensorflow-datasets"),
             "tfds_dataset_version": self.version,
         }
-        return Labelled(names, sizes, lambda: self._blocks(builder, sizes), facts)
+        return Labelled(names, sizes, lambda: self._blocks(builder, sizes, tracker), facts)
 
-    def _blocks(self, builder: Any, sizes: Mapping[str, int]) -> Iterator[Block]:
+    def _blocks(self, builder: Any, sizes: Mapping[str, int], tracker: Tracker) -> Iterator[Block]:
         import tensorflow_datasets as tfds
 
         # Images of several sizes can't be stacked.
@@ -150,6 +153,10 @@ class PreparedDataset:
                 )
                 end = 0
                 for batch in tfds.as_numpy(batches):
+                    if (batch["label"] < 0).any():  # so TFDS marks what nobody labelled
+                        tracker.note(f"{self.name}: its {split} images have no labels: left out")
+                        end = size
+                        break
                     end += len(batch["label"])
                     yield Block(split, np.asarray(batch["image"], np.uint8), batch["label"])
                 if end != size:
@@ -194,8 +201,7 @@ def find_prepared(name: str, cache: Path) -> PreparedDataset:
     """Look up what TFDS knows of a data set, without touching the network or the cache.
 
     Raises:
-        InputError: TFDS has none of that name, or one that is no set of labelled images, or one
-            that somebody has to download by hand.
+        InputError: TFDS has none of that name, or one that is no set of labelled images.
     """
     import tensorflow_datasets as tfds
 
@@ -223,16 +229,12 @@ def find_prepared(name: str, cache: Path) -> PreparedDataset:
             f"{', '.join(builder.info.features)}"
         )
     folder = cache / Path(str(builder.data_path)).relative_to(NOWHERE)
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS and not folder.is_dir():
-        raise InputError(
-            f"data set {name!r} has to be downloaded by hand: prepare it with TensorFlow Datasets "
-            f"in {cache} first"
-        )
     return PreparedDataset(
         name,
         cache,
         version=str(builder.version),
         folder=folder,
+        by_hand=bool(builder.MANUAL_DOWNLOAD_INSTRUCTIONS),
         url=DATASETS[name].example_url
         if name in DATASETS
         else min(builder.url_infos or (), default=""),

@@ -339,7 +339,7 @@ def test_the_report_says_what_ran(run: Run) -> None:
     for fact in (
         "nightly-7",
         "MNIST: 55,000 train, 5,000 validation, 10,000 test",
-        "Autoencoder 10 epochs (its source: 50); VAE 10 epochs (its source: 30); DCGAN 10 steps",
+        "Autoencoder 10 epochs (published: 50); VAE 10 epochs (published: 30); DCGAN 10 steps",
         "99.21% test accuracy",
         "0.1.0",
         "The VAE uses no more than 14 units",

@@ -54,6 +54,36 @@ def test_a_shift_warns(after: Contents, which: str) -> None:
     assert "(above 0.2)" in str(drift)
 
 
+def test_chance_does_not_warn_where_classes_are_many_and_images_few() -> None:
+    """Ten images a class: two draws of one distribution are 0.19 apart."""
+    classes = "".join(chr(0x4E00 + number) for number in range(200))
+    random = np.random.default_rng(0)
+    before, after = (
+        Contents(
+            np.arange(first, first + 2000).astype(np.uint64),
+            random.choice(list(classes), 2000),
+            random.normal(0.5, 0.1, 2000).astype(np.float32),
+        )
+        for first in (0, 5000)
+    )
+
+    drift = Drift.between(before, after)
+
+    assert drift.class_shift == pytest.approx(0.2, abs=0.04)
+    assert not drift.warns
+
+
+def test_images_in_another_class_are_counted() -> None:
+    before = contents(1000)
+    classes = np.where(before.digests < 40, "b", before.classes)
+    after = Contents(before.digests, classes, before.brightness)
+
+    drift = Drift.between(before, after)
+
+    assert (drift.added, drift.removed, drift.relabelled) == ({}, {}, 20)
+    assert "20 in another class" in str(drift)
+
+
 def test_the_index_is_that_of_the_literature() -> None:
     first, second = np.array([500, 500]), np.array([400, 600])
     expected = (0.4 - 0.5) * np.log(0.4 / 0.5) + (0.6 - 0.5) * np.log(0.6 / 0.5)

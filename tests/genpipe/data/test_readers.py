@@ -267,6 +267,77 @@ def test_a_set_of_tfds_with_images_of_several_sizes(tmp_path: Path) -> None:
     assert (again.digest, again.info["source"]) == (made.digest, "prepared")
 
 
+def test_a_split_of_tfds_without_labels_is_left_out(tmp_path: Path) -> None:
+    """As the test split of ImageNet: TFDS has -1 for the label."""
+    import tensorflow_datasets as tfds
+
+    class Unlabelled(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+        MANUAL_DOWNLOAD_INSTRUCTIONS = "Ask the authors."
+
+        def _info(self) -> Any:
+            features = {
+                "image": tfds.features.Image(shape=(8, 8, 1)),
+                "label": tfds.features.ClassLabel(num_classes=2),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
+            )
+
+        def _split_generators(self, dl_manager: Any) -> Any:
+            return {"train": self._generate_examples(300), "test": self._generate_examples(40)}
+
+        def _generate_examples(self, count: int) -> Any:
+            for key in range(count):
+                image = drawn(1, (8, 8, 1), seed=1000 * count + key)[0]
+                yield key, {"image": image, "label": key % 2 if count == 300 else -1}
+
+    with pytest.raises(InputError, match="'unlabelled' has to be downloaded by hand"):
+        read("tfds", tmp_path, "unlabelled")
+    config = tfds.download.DownloadConfig(manual_dir=tmp_path, try_download_gcs=False)
+    builder = Unlabelled(data_dir=str(tmp_path / "cache"))
+    builder.download_and_prepare(download_dir=tmp_path / "downloads", download_config=config)
+
+    made = read("auto", tmp_path, "unlabelled")
+
+    assert made.info["own_splits"] == ["train"]
+    assert sum(made.size(split) for split in SPLITS) == 300
+
+
+def test_what_is_no_picture_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pictures(tmp_path / "in")
+    (folder / "loose.png").write_bytes(b"no class")
+    (folder / "cat" / "raw.heic").write_bytes(b"unknown")
+
+    read(folder, tmp_path)
+
+    assert "2 files are no pictures of a class: left out cat/raw.heic, loose.png" in (
+        capsys.readouterr().out
+    )
+
+
+def test_pictures_of_a_megabyte_each_are_read_some_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pictures(tmp_path / "in")
+    asked: list[int] = []
+    read_files = storage.read_files
+
+    def counted(uri: str, names: Any) -> dict[str, bytes]:
+        asked.append(len(names))
+        return read_files(uri, names)
+
+    monkeypatch.setattr(storage, "read_files", counted)
+    monkeypatch.setattr("genpipe.data.readers.folders.BYTES_A_BLOCK", 2000)
+
+    made = read(folder, tmp_path)
+
+    assert sum(made.size(split) for split in SPLITS) == sum(asked) == 300
+    assert max(asked) < 30
+
+
 # ---- splits that stand
 
 
@@ -430,6 +501,103 @@ def test_classes_beside_splits_are_refused(tmp_path: Path) -> None:
     (folder / "test" / "eel").mkdir()
     (folder / "test" / "1.png").rename(folder / "test" / "eel" / "1.png")
     refused(folder, tmp_path, "test has the class eel, which train lacks")
+
+
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        (("test/a", "val/a"), "has a folder test and none called train"),
+        (("one/a", "two/b"), r"lie two folders deep, such as one/a/0\.png"),
+    ],
+)
+def test_folders_of_splits_under_other_names_are_no_classes(
+    tmp_path: Path, folders: tuple[str, ...], told: str
+) -> None:
+    for name in folders:
+        (tmp_path / "in" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "in" / name / "0.png")
+
+    refused(tmp_path / "in", tmp_path, told)
+
+
+def test_a_folder_that_is_a_link_is_not_skipped_silently(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "in")
+    (folder / "cat").rename(tmp_path / "cat")
+    (folder / "cat").symlink_to(tmp_path / "cat")
+
+    refused(folder, tmp_path, "in/cat is a symlink to a folder")
+
+
+def test_splits_that_are_called_sets_are_splits(tmp_path: Path) -> None:
+    made = read(pictures(tmp_path / "in", splits=("training_set", "test_set")), tmp_path)
+
+    assert (made.size("test"), len(made.class_names)) == (300, 3)
+
+
+def test_files_of_another_set_are_not_taken_and_words_are_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, count in (("own-train", COUNT), ("aa-train", COUNT), ("aa-test", 50)):
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(idx(drawn(count)))
+        labels = labels_of(count).astype("u1")
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels))
+    assert read(folder, tmp_path).info["own_splits"] == ["train"]
+
+    for path in list(folder.iterdir()):
+        if path.name.startswith("own-train"):
+            path.rename(folder / path.name.replace("own-train", "medieval-contest"))
+        else:
+            path.unlink()
+    assert read(folder, tmp_path / "b").info["own_splits"] == ["train"]
+
+
+def test_classes_have_one_order_whatever_the_hashes(tmp_path: Path) -> None:
+    for label in ("1", "01", "001", "b"):
+        below = tmp_path / "in" / label
+        below.mkdir(parents=True)
+        for name, image in enumerate(drawn(100, seed=len(label) + ord(label[-1]))):
+            Image.fromarray(image).save(below / f"{name}.png")
+
+    assert read(tmp_path / "in", tmp_path).class_names == ("001", "01", "1", "b")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"images": drawn(0), "labels": labels_of(0)}, "has no images to train on"),
+        ({"class_names": np.array("abcd")}, r"class_names is <U4 of shape \(\)"),
+        ({"class_names": np.array([["a", "b"]])}, "class_names is <U1 of shape"),
+        ({"class_names": np.array(["a", "b", "c", "\n"])}, r"class '\\n': give it a name"),
+        ({"images": drawn(shape=(3, 32, 32))}, "32 channels: 1 or 3 are needed"),
+    ],
+)
+def test_arrays_of_other_forms(tmp_path: Path, arrays: dict[str, Any], told: str) -> None:
+    given = {"images": drawn(), "labels": labels_of(COUNT), **arrays}
+    np.savez(tmp_path / "own.npz", **given)
+
+    refused(tmp_path / "own.npz", tmp_path, told)
+    if "channels" in told:
+        refused(tmp_path / "own.npz", tmp_path, "with 1 or 3 channels", fit=Fit.parse("32", 0))
+
+
+def test_names_of_classes_in_bytes_are_text(tmp_path: Path) -> None:
+    names = np.array([b"ant", b"bee", b"cat", b"dog"])
+    np.savez(tmp_path / "own.npz", images=drawn(), labels=labels_of(COUNT), class_names=names)
+
+    assert read(tmp_path / "own.npz", tmp_path).class_names == ("ant", "bee", "cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(b"a\n\nb\nc\nd\n", "has an empty line"), (b"\xff", "no text in UTF-8")]
+)
+def test_a_bad_list_of_classes(tmp_path: Path, content: bytes, told: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "images-idx3-ubyte").write_bytes(idx(drawn()))
+    (folder / "labels-idx1-ubyte").write_bytes(idx(labels_of(COUNT).astype("u1")))
+    (folder / "classes.txt").write_bytes(content)
+
+    refused(folder, tmp_path, told)
 
 
 @pytest.mark.parametrize(
