@@ -100,10 +100,10 @@ Examples:
     "--channels", type=int, help="Make images grey (1) or coloured (3). Default: as they are."
 )
 @click.option(
-    "--skip-bad", type=int, help="How many pictures that can't be read to leave out. Default 0."
+    "--skip-bad", type=int, help="How many pictures that can't be read to leave out. Default: 0."
 )
 @budgets
-@click.option("--seed", type=int, help="Seed of weights, order and noise. Default 0.")
+@click.option("--seed", type=int, help="Seed of weights, order and noise. Default: 0.")
 @click.option(
     "--seeds",
     type=Listing(int),

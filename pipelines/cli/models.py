@@ -64,7 +64,7 @@ def of_a_model(command: Any) -> Any:
 
 
 with_resize = click.option(
-    "--resize", is_flag=True, help="Bring pictures of another size to the model's."
+    "--resize", is_flag=True, help="Resize pictures to the model's size."
 )
 
 

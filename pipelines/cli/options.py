@@ -92,7 +92,7 @@ with_tag = click.option(
 
 
 no_cache = click.option(
-    "--no-cache", is_flag=True, help="Take no step from the cache of earlier runs."
+    "--no-cache", is_flag=True, help="Run every step again; don't use the cache of earlier runs."
 )
 
 
