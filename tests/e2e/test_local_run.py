@@ -544,7 +544,13 @@ def test_every_command_of_the_pages_runs(command, place, run, mnist_cache, clust
     if arguments[0] == "run":
         chosen = re.search(r"--families (\S+)", words)
         named = chosen[1].split(",") if chosen else FAMILIES[:2] if "--quick" in words else FAMILIES
-        arguments += [*budgets(*named), "--param", "vae.epochs=1"]
+        told = shlex.join(budgets(*named))
+        if "--source" in words:
+            told = told.replace("--source wheel", "")
+        if "vae.epochs=" in words:  # a parameter may be given once
+            told = told.replace("--vae-epochs 1", "")
+            arguments = [re.sub(r"^vae\.epochs=.*", "vae.epochs=1", one) for one in arguments]
+        arguments += shlex.split(told)
         arguments += [] if "--latent-sizes" in words else ["--latent-sizes", "2"]
     if arguments[0] == "train":
         arguments += ["--epochs", "1"]
