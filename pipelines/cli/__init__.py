@@ -28,7 +28,7 @@ Start here:
   genpipe run              all three families at latent sizes 2, 10 and 100
                            (about 9 minutes on 2 cores)
   genpipe run --full       each model trained for as long as in its original publication
-                           (about an hour)
+                           (about 40 minutes)
   genpipe report           leaderboard, curves and samples of the latest run, in the terminal
   genpipe submit --help    the same on a cluster
 """

@@ -134,7 +134,7 @@ Examples:
     "--full",
     is_flag=True,
     help="Train each family for as long as the published example it follows (autoencoder 50 "
-    "epochs, VAE 30 epochs, DCGAN 4,000 steps): better scores, about an hour on 2 cores.",
+    "epochs, VAE 30 epochs, DCGAN 4,000 steps): better scores, about 40 minutes on 2 cores.",
 )
 @click.option(
     "--name",
