@@ -63,9 +63,7 @@ def of_a_model(command: Any) -> Any:
     return command
 
 
-with_resize = click.option(
-    "--resize", is_flag=True, help="Resize pictures to the model's size."
-)
+with_resize = click.option("--resize", is_flag=True, help="Resize pictures to the model's size.")
 
 
 @click.command(epilog=SAMPLE_EXAMPLES)
