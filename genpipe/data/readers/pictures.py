@@ -94,10 +94,14 @@ def _read(
 def _read_array(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     try:
         images: np.ndarray = np.load(path, allow_pickle=False)
-    except Exception as error:  # NumPy raises anything of a damaged header
-        raise InputError(f"{path} can't be read as an array: {error}") from None
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except Exception:  # NumPy raises anything of a damaged header
+        raise InputError(f"{path} is not a plain NumPy array: np.save writes one") from None
     if images.ndim == 3:
         images = images[..., None]
+    if not images.size:
+        raise InputError(f"{path} holds no images")
     if images.dtype != np.uint8 or images.shape[1:] != shape:
         raise InputError(
             f"{path} holds {images.dtype} of shape {images.shape}: the model reads uint8 of shape "

@@ -60,9 +60,22 @@ def test_an_array_of_another_kind_is_refused(tmp_path: Path, array: np.ndarray) 
         read_pictures([tmp_path / "a.npy"], GREY)
 
 
-@pytest.mark.parametrize("name", ["broken.png", "broken.npy"])
-def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("broken.png", "can't be read as a picture"), ("broken.npy", "is not a plain NumPy array")],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, name: str, told: str) -> None:
     (tmp_path / name).write_bytes(b"\x89PNG of no kind")
 
-    with pytest.raises(InputError, match=f"{name} can't be read as"):
+    with pytest.raises(InputError, match=f"{name} {told}"):
         read_pictures([tmp_path / name], GREY)
+
+
+def test_arrays_that_hold_nothing_or_objects_are_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "none.npy", np.zeros((0, 8, 6), np.uint8))
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+
+    with pytest.raises(InputError, match=r"none\.npy holds no images"):
+        read_pictures([tmp_path / "none.npy"], GREY)
+    with pytest.raises(InputError, match=r"objects\.npy is not a plain NumPy array"):
+        read_pictures([tmp_path / "objects.npy"], GREY)
