@@ -302,7 +302,7 @@ def read_yaml(path: Path, kind: str, form: str) -> Mapping[Any, Any]:
     if len(content) > LARGEST_FILE:
         raise InputError(f"{path}: it is larger than {LARGEST_FILE:,} bytes")
     try:
-        found = yaml.load(content.decode(), _Loader)
+        found = _Loader(content.decode()).get_single_data()
     except (UnicodeDecodeError, yaml.reader.ReaderError):
         raise InputError(f"{path} is not a text file") from None
     except yaml.MarkedYAMLError as error:
