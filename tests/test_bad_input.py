@@ -817,7 +817,7 @@ def test_a_bad_argument_of_a_step(
         ("WANDB_FINISH_TIMEOUT", "nan", "WANDB_FINISH_TIMEOUT is nan: give seconds, as 20"),
         ("WANDB_FINISH_TIMEOUT", "-1", "WANDB_FINISH_TIMEOUT is -1: give seconds, as 20"),
         ("WANDB_FINISH_TIMEOUT", "1e999", "WANDB_FINISH_TIMEOUT is inf: give seconds, as 20"),
-        ("GENPIPE_LOGS", "/dev/null/logs", "Not a directory: '/dev/null/logs'"),
+        ("GENPIPE_LOGS", "/dev/null/logs", "can't write to /dev/null/logs: Not a directory"),
         ("GENPIPE_CHECKPOINT_SECONDS", "-5", "must be a number above 0, got '-5'"),
         ("GENPIPE_CHECKPOINTS", "gs://", "names no bucket"),
     ],

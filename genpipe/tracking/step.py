@@ -138,7 +138,7 @@ def open_step(
         if logs:
             _send_output_to(Path(logs) / f"{name}.log")
     except OSError as error:
-        problem = StepError(f"{error}: the step can't write where it is to")
+        problem = StepError(f"the step can't write to {error.filename}: {error.strerror}")
     progress = Progress(name, events)
     began = time.monotonic()
     progress.event("start", folder=str(folder.parent))

@@ -27,6 +27,8 @@ from pipelines.settings import TRAIN
 LAST_LINES = 25
 SECONDS_BETWEEN_LINES = 30.0
 FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
+# Characters of a line of progress before its facts.
+BAR_AND_NAME = 60
 
 
 def shorter_budgets(parameters: Parameters) -> list[str]:
@@ -81,6 +83,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
         transient=True,
         disable=not console.is_terminal,
     )
+    room = console.width - BAR_AND_NAME if console.is_terminal else 0
     shown: dict[str, TaskID] = {}
     last_line: dict[str, float] = {}
     with bars:
@@ -90,7 +93,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
                 last_line[step.name] = time.monotonic()
                 console.print(f"  {step.name:<24} started")
             elif what == "progress":
-                facts = _facts(step.progress)
+                facts = _facts(step.progress, room)
                 if step.name in shown:
                     bars.update(
                         shown[step.name],
@@ -237,8 +240,8 @@ def _end_line(step: StepState) -> str:
     return f"{name} [red]failed[/red] after {format_seconds(step.seconds)}"
 
 
-def _facts(progress: dict[str, Any], *, rate_only: bool = False) -> str:
-    """Rate, time left and newest losses of a progress event."""
+def _facts(progress: dict[str, Any], room: int = 0, *, rate_only: bool = False) -> str:
+    """Rate, time left and newest losses of a progress event, as many as there is room for."""
     if not progress:
         return ""
     parts = [f"{progress['rate']:,.0f} images/s"]
@@ -247,6 +250,8 @@ def _facts(progress: dict[str, Any], *, rate_only: bool = False) -> str:
         parts += [
             f"{name} {progress[name]:.4g}" for name in FACTS_SHOWN if progress.get(name) is not None
         ]
+    while room and len(parts) > 1 and len("  ".join(parts)) > room:
+        parts.pop()
     return "  ".join(parts)
 
 
