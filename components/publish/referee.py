@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -76,12 +76,13 @@ class Referee:
         """
         if measured_on is not None:
             self._check_measurable(measured_on)
-        compare = (
-            self._compare_samples
-            if family.compared_by == "frechet_distance"
-            else self._compare_losses
-        )
-        found = compare(family, champion, challenger, anew=measured_on is not None)
+        splits = SPLITS[:1] if measured_on is None else SPLITS
+        if family.compared_by == "frechet_distance":
+            found, *test = self._compare_samples(champion, challenger, splits)
+        else:
+            found, *test = self._compare_losses(family.compared_by, champion, challenger, splits)
+        for anew in test:
+            found = replace(found, champion_test=anew.champion, challenger_test=anew.challenger)
         share = family.promotion_margin if self.margin is None else self.margin
         return replace(found, margin=share * abs(found.champion), data=self.dataset.digest)
 
@@ -99,35 +100,27 @@ class Referee:
             raise NotMeasurableError("the champion's images were made or divided by another rule")
 
     def _compare_samples(
-        self,
-        family: FamilySpec,
-        champion: Mapping[str, str],
-        challenger: Mapping[str, Path],
-        *,
-        anew: bool,
-    ) -> Comparison:
+        self, champion: Mapping[str, str], challenger: Mapping[str, Path], splits: Sequence[str]
+    ) -> list[Comparison]:
         judge, image = SavedModel(self.judge), np.dtype((np.uint8, self.dataset.image_shape))
         samples = [
             judge_features(judge, _read_array(side["samples"], "samples.npy", image))
             for side in (champion, challenger)
         ]
-        found, *test = (
+        return [
             compare_samples(judge_features(judge, self.dataset.images(split)), *samples)
-            for split in (SPLITS if anew else SPLITS[:1])
-        )
-        return _with_test(found, *test)
+            for split in splits
+        ]
 
     def _compare_losses(
         self,
-        family: FamilySpec,
+        metric: str,
         champion: Mapping[str, str],
         challenger: Mapping[str, Path],
-        *,
-        anew: bool,
-    ) -> Comparison:
-        splits = SPLITS if anew else SPLITS[:1]
-        new = [_read_array(challenger["evaluation"], f"{s}_losses.npy", LOSS) for s in splits]
-        if anew:
+        splits: Sequence[str],
+    ) -> list[Comparison]:
+        new = [_read_array(challenger["evaluation"], f"{one}_losses.npy", LOSS) for one in splits]
+        if splits == SPLITS:
             metadata = read_document(challenger["evaluation"] / "metrics.json")
             old = self._measure(champion["model"], int(metadata.get("seed", 0)))
         else:
@@ -137,9 +130,7 @@ class Referee:
                 f"cannot compare: the champion's evaluation at {champion['evaluation']} covers "
                 f"{len(old[0])} validation images, the new model's covers {len(new[0])}"
             )
-        return _with_test(
-            *(compare_losses(family.compared_by, *pair) for pair in zip(old, new, strict=True))
-        )
+        return [compare_losses(metric, *pair) for pair in zip(old, new, strict=True)]
 
     def _measure(self, address: str, seed: int) -> list[np.ndarray]:
         """What the images of each split cost a published model with an encoder."""
@@ -154,12 +145,6 @@ class Referee:
             except InputError as error:  # it is damaged
                 told = str(error).replace(folder, address)
                 raise StepError(f"the champion can't be measured: {told}") from None
-
-
-def _with_test(found: Comparison, test: Comparison | None = None) -> Comparison:
-    if test is None:
-        return found
-    return replace(found, champion_test=test.champion, challenger_test=test.challenger)
 
 
 def _read_array(place: Path | str, name: str, kind: np.dtype) -> np.ndarray:

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 IMAGE = os.environ["GENPIPE_TEST_IMAGE"]
@@ -101,6 +102,25 @@ def test_several_seeds_run_in_containers(place, first):
     board = json.loads((place / "runs/seeds/leaderboard.json").read_text())
     assert [row["cell_seed"] for row in board["cells"]] == [0, 1] * len(CELLS)
     assert {row["status"] for row in board["over_seeds"]} == {"complete"}
+
+
+def test_images_in_one_file_are_read_in_a_container_and_changed_ones_again(place, first):
+    """``fingerprint`` and ``ingest`` see the file; nothing may write to it."""
+
+    def run(name, seed):
+        random = np.random.default_rng(seed)
+        images = random.integers(0, 256, (600, 8, 8, 3), np.uint8)
+        np.savez(place / "own.npz", images=images, labels=np.arange(600) % 3)
+        command = [*RUN[:6], "--dataset", "own", "--source", "own.npz", "--families", "vae"]
+        command += ["--latent-sizes", "2", "--vae-epochs", "1", "--name", name]
+        command += ["--param", "judge_epochs=1", "--param", "samples=64"]
+        result = subprocess.run(command, cwd=place, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+        data = json.loads((place / "runs" / name / "ingest/data/dataset.json").read_text())
+        assert data["image_shape"] == [8, 8, 3]
+        return data["digest"]
+
+    assert run("own", 0) != run("changed", 1)
 
 
 def test_an_interrupted_run_leaves_no_container(place, first):

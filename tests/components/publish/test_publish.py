@@ -218,6 +218,18 @@ def test_a_champion_of_other_data_is_measured_anew_by_its_samples(
 ) -> None:
     make("run-1", {"dcgan": 20.0}).publish(shelf)
     other = make("run-2", {"dcgan": lightness}, seed=2, data="sha256:other")
+    lighter = {"train": 0.0, "validation": 0.0, "test": 15.0}  # no two splits that decide alike
+    arrays = {split: (images(by, 7), np.zeros(300, np.uint8)) for split, by in lighter.items()}
+    shutil.rmtree(other.root / "data")
+    (other.root / "data").mkdir()
+    names = tuple("0123456789")
+    write_dataset(other.root / "data", arrays, name="mnist", class_names=names, facts={})
+    features = [
+        judge_features(SavedModel(other.root / "judge"), drawn)
+        for drawn in (images(0, 7), images(15, 7), images(20, 1), images(lightness, 2))
+    ]
+    on_validation = compare_samples(features[0], *features[2:])
+    on_test = compare_samples(features[1], *features[2:])
 
     (decision,) = other.publish(shelf).values()
 
@@ -225,9 +237,13 @@ def test_a_champion_of_other_data_is_measured_anew_by_its_samples(
     compared = decision.comparison
     assert compared
     assert compared.data == open_dataset(other.root / "data").digest
-    assert (compared.champion_test, compared.challenger_test) == pytest.approx(
-        (compared.champion, compared.challenger)  # the splits of a made run are the same images
+    assert (compared.champion, compared.challenger) == pytest.approx(
+        (on_validation.champion, on_validation.challenger)
     )
+    assert (compared.champion_test, compared.challenger_test) == pytest.approx(
+        (on_test.champion, on_test.challenger)
+    )
+    assert compared.champion_test != pytest.approx(compared.champion, rel=0.1)
     assert "both measured on the new data" in str(decision)
     assert Decision.parse(decision.to_bytes()) == decision
 
