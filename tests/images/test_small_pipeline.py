@@ -37,16 +37,21 @@ def in_container(*command: str) -> str:
     """What a command prints in a container of the image, as nobody in particular."""
     import docker
 
-    output = docker.from_env().containers.run(
+    container = docker.from_env().containers.run(
         IMAGE,
         list(command),
-        remove=True,
+        detach=True,
         read_only=True,
         tmpfs={"/tmp": ""},
         user="54321:54321",
         network_mode="host",
     )
-    return output.decode()
+    try:
+        # Only then: podman has lost the output of a container that it removed at its end by itself.
+        assert container.wait()["StatusCode"] == 0, container.logs().decode()
+        return container.logs(stderr=False).decode()
+    finally:
+        container.remove()
 
 
 @pytest.fixture(scope="module")
