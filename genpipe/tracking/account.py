@@ -8,7 +8,11 @@ of them or in ``~/.netrc``.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +40,12 @@ ADVICE = {
     "base_url": "give a full address such as https://api.wandb.ai",
 }
 INVALID_PROJECT = re.compile(r"Invalid project name (.+): cannot contain")
+# How wandb tells that its service got no answer, the rest of the process that asks, and its word
+# for a key that was taken.
+_SILENT = "did not respond in time"
+_SECONDS_TO_START = 30
+_TAKEN = "taken"
+_ASKING = "import sys; from genpipe.tracking.account import ask; ask(int(sys.argv[1]))"
 # A part of an address. wandb holds projects to this rule, and leaves entities to its server.
 ENTITY = re.compile(r"[^/\\#?%:\s]{1,128}")
 
@@ -128,16 +138,37 @@ def reach(account: Account, seconds: int) -> None:
     Raises:
         StepError: it does not; the message names the server and the reason.
     """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        # A process of its own: wandb's service may ask a silent server on and on, and whoever
+        # started it waits for its end.
+        asking = [sys.executable, "-P", "-c", _ASKING, str(seconds)]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            limit = seconds + _SECONDS_TO_START
+            quiet = subprocess.DEVNULL
+            subprocess.run(asking, stdin=quiet, stdout=said, stderr=quiet, timeout=limit)
+        said.seek(0)
+        answer = said.read()
+    if answer == _TAKEN:
+        return
+    reason = " ".join(answer.split()) or _SILENT
+    reason = reason.removeprefix(f"Failed to verify credentials with {account.host}: ")
+    silent = reason.removeprefix("Failed to execute API request: ")
+    if _SILENT in silent:
+        silent = f"no answer within {seconds} seconds"
+    told = reason if silent == reason else f"it could not be reached ({silent})"
+    raise StepError(f"W&B at {account.host}: {told}")
+
+
+def ask(seconds: int) -> None:
+    """The process that asks: prints what came out, and ends without waiting for wandb's service."""
     import wandb
 
     try:
         wandb.Api(timeout=seconds)
+        print(_TAKEN, end="", flush=True)
     except Exception as error:
-        reason = " ".join(str(error).split())
-        reason = reason.removeprefix(f"Failed to verify credentials with {account.host}: ")
-        silent = reason.removeprefix("Failed to execute API request: ")
-        told = reason if silent == reason else f"it could not be reached ({silent})"
-        raise StepError(f"W&B at {account.host}: {told}") from None
+        print(error, flush=True)
+    os._exit(0)
 
 
 def _find_login(host: str) -> Any:
