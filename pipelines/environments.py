@@ -86,6 +86,8 @@ class Environment(Section):
         volumes: that steps mount. A path of ``source``, ``publish_to`` or ``checkpoint_root`` must
             lie in one: all else that a pod writes is gone with it.
         wandb: where the steps log.
+        notify: whether W&B tells of a run that failed, by a step at its end. It puts all other
+            steps one level down on KFP's page. Where it is left out: if the steps log online.
         checkpoint_root: address that training writes checkpoints to and a pod that is tried again
             goes on from, ``gs://`` or a path in the pods; none are written where it is missing.
         checkpoint_seconds: time between two checkpoints at least.
@@ -120,6 +122,7 @@ class Environment(Section):
     shared_memory: Memory | None = None
     volumes: list[Volume] = Field(default_factory=list)
     wandb: Wandb = Wandb()
+    notify: bool | None = None
     checkpoint_root: (
         Annotated[
             str, matching(r"(gs:/)?/\S+", "write gs://BUCKET/PREFIX, or a path in the steps' pods")
@@ -244,6 +247,11 @@ class Environment(Section):
 
         images = {"cpu": tagged(self.images.cpu), "gpu": tagged(self.images.gpu)}
         return self.model_copy(update={"images": self.images.model_copy(update=images)})
+
+    @property
+    def notifies(self) -> bool:
+        """Whether W&B tells of a run that failed."""
+        return bool(self.wandb.secret_name) if self.notify is None else self.notify
 
     def on_gpu(self, step: str) -> bool:
         """Whether a step runs on the GPU pool."""

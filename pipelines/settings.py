@@ -26,8 +26,10 @@ from pipelines.quantities import CPU, Memory, amount
 
 STEPS = (
     *("fingerprint", "ingest", "judge", "train", "evaluate", "sample", "compare"),
-    "publish",
+    *("publish", "notify"),
 )
+# Steps that leave nothing in most runs.
+OPTIONAL = ("fingerprint", "notify")
 # The step that a GPU is worth its node for; the judge learns in seconds on CPUs.
 TRAIN = "train"
 # What the newest run is called, here and on a cluster.

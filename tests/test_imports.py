@@ -17,7 +17,7 @@ FILES = sorted(
 )
 STEPS = (
     *("fingerprint", "ingest", "judge", "train", "evaluate", "sample", "compare"),
-    "publish",
+    *("publish", "notify"),
 )
 # Of the library: each room imports from those before it, and from the modules in none. Cells are of
 # families, so these come before all; their models read no data and log nothing.

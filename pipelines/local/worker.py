@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from genpipe.tracking.account import find_account
 from pipelines.parameters import Parameters
 
 CACHE_HIT = re.compile(r"Task \S+ cache hit \(key=([0-9a-f]+)\)")
@@ -54,7 +55,8 @@ def _work(folder: Path, store: Path, image: str, cache: str) -> None:
     parameters = Parameters.checked(values)
     compiled = folder / "pipeline.yaml"
     environment = container_environment(image) if image else local_environment()
-    compile_to(compiled, environment, parameters)
+    online = find_account().mode == "online"
+    compile_to(compiled, environment.model_copy(update={"notify": online}), parameters)
     # The run's own: kfp tells runs apart by the time they start alone.
     outputs = store / "outputs" / folder.name
     outputs.mkdir(parents=True, exist_ok=True)

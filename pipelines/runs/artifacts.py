@@ -23,7 +23,7 @@ from genpipe.documents import parse_document
 from genpipe.errors import InputError
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.step import step_name
-from pipelines.settings import STEPS
+from pipelines.settings import OPTIONAL, STEPS
 
 EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Beside the steps' folders in a local run, and beside the artifacts in a step's.
@@ -162,7 +162,7 @@ def show_run(uri: str, steps: Sequence[Step]) -> None:
             branch.add(f"[cyan]{escape(artifact)}[/cyan]  {size}{count}")
     console.print(tree)
     there = {step.kind for step in steps}
-    missing = [kind for kind in STEPS[1:] if kind not in there]  # all but `fingerprint`
+    missing = [kind for kind in STEPS if kind not in {*there, *OPTIONAL}]
     if missing and storage.is_remote(uri):
         console.print(
             f"no artifacts of {', '.join(missing)}: not run, not ended yet, or taken from the "

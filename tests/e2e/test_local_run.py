@@ -641,15 +641,21 @@ def test_a_diverged_cell_is_a_row_of_the_leaderboard_and_no_failure(place, run, 
     assert (folder / "report.html").is_file()
 
 
-def test_a_failing_step_shows_its_last_lines_and_its_log(place, mnist_cache):
+def test_a_failing_step_shows_its_last_lines_and_its_log_and_is_told_of_once(place, mnist_cache):
     source = place / "archives"
     source.mkdir()
     (source / "train-images-idx3-ubyte.gz").write_bytes(b"not an archive")
-    result = genpipe(place, mnist_cache, "run", *SMALL, "--source", str(source), "--name", "broken")
+    told = ("run", *SMALL, "--source", str(source), "--name", "broken")
+    with fake_wandb() as server:
+        logged = {"WANDB_MODE": "online", "WANDB_BASE_URL": server.url, "NO_PROXY": "127.0.0.1"}
+        result = genpipe(place, mnist_cache, *told, **logged)
     assert result.returncode == 1
     assert "ingest failed" in result.stdout
     assert str(Path("runs", "broken", "logs", "ingest.log")) in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
+    (alert,) = server.asked("NotifyScriptableRunAlert")
+    assert (alert["title"], alert["severity"]) == ("A run has failed", "WARN")
+    assert alert["text"].startswith("broken has failed: ")
 
 
 def test_what_comes_from_the_cache_is_logged_where_the_run_logs(place, run, mnist_cache, tracked):
@@ -671,6 +677,7 @@ def test_what_comes_from_the_cache_is_logged_where_the_run_logs(place, run, mnis
         server.operations.clear()
         again = genpipe(place, mnist_cache, "run", *ONE, "--name", "online-2", **logged)
         assert again.returncode == 0, again.stdout + again.stderr
+        assert not server.asked("NotifyScriptableRunAlert")
         assert not {opened["name"] for opened in server.asked("UpsertBucket")} & set(first)
 
     made_before = {"ingest", "judge", "train-vae-2", "evaluate-vae-2", "sample-vae-2"}

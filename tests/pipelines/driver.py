@@ -18,7 +18,7 @@ FITTING = {
     int: {"NUMBER_INTEGER", "NUMBER_DOUBLE"},
     float: {"NUMBER_INTEGER", "NUMBER_DOUBLE"},
     list: {"LIST"},
-    dict: {"STRUCT"},
+    dict: {"STRUCT", "TASK_FINAL_STATUS"},
 }
 
 
@@ -84,6 +84,8 @@ def _drive(
 def _value(one: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
     if "runtimeValue" in one:
         return one["runtimeValue"]["constant"]
+    if "taskFinalStatus" in one:
+        return {"state": "COMPLETE"}
     return values[one["componentInputParameter"]]
 
 

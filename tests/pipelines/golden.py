@@ -38,6 +38,12 @@ def documents(text: str | bytes) -> tuple[Any, ...]:
     return tuple(yaml.load_all(text, Loader=yaml.CSafeLoader))
 
 
+def steps_of(spec: Any) -> Any:
+    """The DAG of the steps: the root, or the one that the exit handler is of."""
+    inside: Any = spec["components"].get("comp-exit-handler-1")
+    return (inside or spec["root"])["dag"]
+
+
 def golden() -> str:
     """The golden pipeline, compiled now; without the adapters' sources, which git shows anyway."""
     parts = deepcopy(documents(compiled(GOLDEN_ENVIRONMENT)))

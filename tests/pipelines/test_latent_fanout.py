@@ -10,7 +10,7 @@ from genpipe.errors import InputError
 from pipelines.environments import Environment, local_environment
 from pipelines.latent_fanout import build, compile_to
 from pipelines.parameters import QUICK, Parameters, full_budgets
-from tests.pipelines.golden import GOLDEN, compiled, documents, golden
+from tests.pipelines.golden import GOLDEN, compiled, documents, golden, steps_of
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_on_a_cluster_the_first_step_looks_at_the_place_to_publish_to(tmp_path):
         file = tmp_path / "pipeline.yaml"
         compile_to(file, Environment.read(environment), Parameters(publish_to=publish_to))
         spec = documents(file.read_text())[0]
-        task = spec["root"]["dag"]["tasks"]["ingest"]
+        task = steps_of(spec)["tasks"]["ingest"]
         container = spec["deploymentSpec"]["executors"]["exec-ingest"]["container"]
         return task, {one["name"]: one["value"] for one in container.get("env", [])}
 
@@ -96,6 +96,22 @@ def test_a_source_that_may_change_is_looked_at_before_it_is_read(tmp_path):
     assert not tasks["fingerprint"]["cachingOptions"]
     assert tasks["ingest"]["cachingOptions"]
     assert tasks["fingerprint"]["inputs"]["parameters"]["days"]["runtimeValue"]["constant"] == 0
+
+
+def test_a_run_that_fails_is_told_of_where_the_steps_log_online(tmp_path):
+    def outermost(environment, notify):
+        file = tmp_path / "pipeline.yaml"
+        told = Environment.read(environment).model_copy(update={"notify": notify})
+        compile_to(file, told)
+        return documents(file.read_text())[0]["root"]["dag"]["tasks"]
+
+    for environment, notify in (("gke-gpu", None), ("cluster-cpu", True)):
+        tasks = outermost(environment, notify)
+        assert set(tasks) == {"exit-handler-1", "notify"}
+        assert tasks["notify"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+        assert not tasks["notify"]["cachingOptions"]
+    for environment, notify in (("cluster-cpu", None), ("gke-gpu", False)):
+        assert "publish" in outermost(environment, notify)
 
 
 def test_the_arguments_of_the_pipeline_are_the_parameters():

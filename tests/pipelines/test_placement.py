@@ -18,7 +18,7 @@ from pipelines.latent_fanout import compile_to
 from pipelines.parameters import Parameters
 from pipelines.placement import variables
 from pipelines.settings import STEPS, TRAIN
-from tests.pipelines.golden import documents
+from tests.pipelines.golden import documents, steps_of
 
 CLUSTERS = ("cluster-cpu", "gke-gpu")
 # Step: image, CPU request and limit, memory request and limit, accelerators.
@@ -32,6 +32,7 @@ TABLE = {
         sample             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         compare            genpipe-cpu:t  500m 2  1Gi 2Gi  -
         publish            genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        notify             genpipe-cpu:t  500m 2  1Gi 2Gi  -
     """,
     "gke-gpu": """
         fingerprint        genpipe-cpu:t  500m 2  1Gi 2Gi  -
@@ -42,6 +43,7 @@ TABLE = {
         sample             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         compare            genpipe-cpu:t  500m 2  1Gi 2Gi  -
         publish            genpipe-cpu:t  500m 2  1Gi 2Gi  -
+        notify             genpipe-cpu:t  500m 2  1Gi 2Gi  -
     """,
 }
 SELECTOR = {
@@ -99,6 +101,7 @@ def tasks(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 @pytest.fixture(scope="module", params=CLUSTERS)
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     environment = Environment.read(request.param).with_tag("t")
+    environment = environment.model_copy(update={"notify": True})  # so that it has all steps
     return environment, compiled(tmp_path_factory.mktemp("compiled"), environment)
 
 
@@ -281,7 +284,7 @@ def test_a_container_hands_its_step_the_inputs_whatever_else_is_in_its_arguments
 
 def test_loops_are_as_wide_as_the_environment_says(cluster: Any) -> None:
     environment, text = cluster
-    loops = documents(text)[0]["root"]["dag"]["tasks"].items()
+    loops = steps_of(documents(text)[0])["tasks"].items()
     widths = [
         task["iteratorPolicy"]["parallelismLimit"] for name, task in loops if "for-loop" in name
     ]

@@ -10,14 +10,7 @@ import pytest
 from components.fingerprint import step
 from genpipe import storage
 from genpipe.data.readers.fingerprint import fingerprint
-
-
-class Output:
-    """A KFP output artifact."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.uri = str(path), path.as_uri()
-        self.metadata: dict[str, object] = {}
+from tests.components.output import Output
 
 
 @pytest.fixture(params=["folder", "bucket", "s3_bucket"])
