@@ -18,7 +18,7 @@ import trustme
 from genpipe import surroundings
 from genpipe.data.dataset import Dataset
 from genpipe.tracking.account import Account
-from pipelines.local.run import cache_for
+from pipelines.local.cache import cache_for
 from tests.recording_proxy import recording_proxy
 
 GENPIPE = Path(sys.executable).with_name("genpipe")

@@ -165,6 +165,7 @@ class Training:
         """What the bits of the training depend on."""
         return {
             **self.settings.to_dict(),
+            **variables_of_results(),
             "family": self.family.name,
             "data digest": self.dataset.digest,
             "precision": self.model.compute_dtype,

@@ -6,9 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from genpipe.errors import InputError, shown
 from pipelines.cli.options import (
@@ -30,6 +31,9 @@ from pipelines.cli.options import (
     with_tag,
 )
 
+if TYPE_CHECKING:
+    from pipelines.local.run import LocalRun
+
 RUN_EXAMPLES = """
 \b
 Examples:
@@ -41,6 +45,7 @@ Examples:
   genpipe run --param vae.epochs=40 --param vae.beta=4 --name long-vae
   genpipe run --dataset flowers --source ~/flowers --image-size 32     your own images
   genpipe run --runner docker --image genpipe-cpu:3f2a91c      in containers, as on a cluster
+  genpipe run --resume latest                   go on after Ctrl-C, a crash or a failure
 """
 
 
@@ -152,7 +157,17 @@ Examples:
 )
 @click.option("--image", help="Image of --runner docker; `make images` builds one.")
 @no_cache
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Go on with a run that was stopped, killed or failed, with its own settings: its name or "
+    "folder, or latest. Finished steps come from the cache, a training goes on from its last "
+    "checkpoint.",
+)
+@click.pass_context
 def run(
+    context: click.Context,
+    resume: str | None,
     quick: bool,
     full: bool,
     no_cache: bool,
@@ -170,6 +185,20 @@ def run(
     printed. Needs no server and no account. Steps with unchanged code and inputs are taken from
     the cache (--no-cache to disable).
     """
+    if resume is not None:
+        for option in context.command.params:
+            source = context.get_parameter_source(option.name or "")
+            if source is ParameterSource.COMMANDLINE and option.name not in ("resume", "runs"):
+                told = option.opts[0]
+                raise InputError(f"--resume goes on with the run's own settings: leave out {told}")
+        from pipelines.local.resume import resume as resumed
+        from pipelines.preflight import check_local
+
+        local_run = resumed(resume, runs)
+        check_local(local_run.parameters)
+        _run(local_run, quick=False)
+        return
+
     from pipelines.environments import local_environment
     from pipelines.local.run import LocalRun, new_name
     from pipelines.parameters import QUICK, Parameters, full_budgets
@@ -200,8 +229,6 @@ def run(
 
     check_local(parameters)
 
-    from pipelines.console.local_run import show_outcome, show_run, what_is_left
-
     local_run = LocalRun(
         runs,
         new_name() if name is None else name,
@@ -209,13 +236,20 @@ def run(
         image=image or "",
         caching=not no_cache,
     )
+    _run(local_run, quick=quick)
+
+
+def _run(local_run: LocalRun, *, quick: bool) -> None:
+    """Start a run and show it to its end, and exit with the status that says how it ended."""
+    from pipelines.console.local_run import show_outcome, show_run, what_is_left
+
     try:
         succeeded = show_run(local_run, quick=quick)
     except KeyboardInterrupt:
         click.echo("\nStopping the running steps ...", err=True)
         local_run.stop()
         local_run.collect()
-        click.echo(what_is_left(local_run, named=name is not None, cached=not no_cache), err=True)
+        click.echo(what_is_left(local_run), err=True)
         sys.exit(EXIT_INTERRUPTED)
     show_outcome(local_run, succeeded)
     if not succeeded:

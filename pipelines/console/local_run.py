@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,8 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
     console = open_console()
     cells = _count(len(run.parameters.cells), "cell")
     families = ", ".join(find_family(name).label for name in run.parameters.families)
-    console.print(f"[bold]genpipe run {run.name}[/bold]")
+    again = ", which goes on" if run.goes_on else ""
+    console.print(f"[bold]genpipe run {run.name}[/bold]{again}")
     console.print(
         f"  {families} at {_listed('latent size', run.parameters.latent_sizes)} on "
         f"{run.parameters.dataset}"
@@ -154,24 +156,22 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
         console.print("      the published models")
 
 
-def what_is_left(run: LocalRun, *, named: bool, cached: bool) -> str:
-    """What to say of a run that was stopped: what of it there is, and how to go on.
-
-    Args:
-        run: the run.
-        named: whether its name was given, so that the next one needs another.
-        cached: whether the next run takes the finished steps from the cache.
-    """
+def what_is_left(run: LocalRun) -> str:
+    """What to say of a run that was stopped: what of it there is, and how to go on."""
     folder = _shown(run.folder)
     finished = len(run.finished)
-    if not finished:
-        return f"Stopped. No step had finished. Logs: {folder / 'logs'}"
-    outputs = "its output is" if finished == 1 else "their outputs are"
-    told = f"Stopped. {_count(finished, 'step')} had finished; {outputs} in {folder}."
-    if not cached:
-        return told
-    again = "Run the same command again" + (" under another --name" if named else "")
-    return f"{told} {again}: finished steps come from the cache."
+    told = f"No step had finished. Logs: {folder / 'logs'}"
+    if finished:
+        outputs = "its output is" if finished == 1 else "their outputs are"
+        told = f"{_count(finished, 'step')} had finished; {outputs} in {folder}."
+    return f"Stopped. {told}\n{_how_to_go_on(run)}"
+
+
+def _how_to_go_on(run: LocalRun) -> str:
+    return (
+        f"To go on: genpipe run --resume {shlex.quote(str(_shown(run.folder)))}\n"
+        "(finished steps are not run again, and trainings go on from their last checkpoints)"
+    )
 
 
 def _show_times(console: Console, run: LocalRun) -> None:
@@ -215,6 +215,7 @@ def _show_failure(console: Console, run: LocalRun) -> None:
     folder = escape(str(_shown(run.folder)))
     finished = f"The finished steps are in {folder}" if run.finished else "No step finished"
     console.print(f"\n  {finished}. Logs: {folder}/logs", soft_wrap=True)
+    console.print(textwrap.indent(_how_to_go_on(run), "  "), markup=False, soft_wrap=True)
 
 
 def _show_tail(console: Console, log: Path, known: tuple[str, ...] = ()) -> None:

@@ -25,6 +25,7 @@ LABEL = "genpipe.run"
 # What a step reads of its surroundings (see genpipe.tracking); all else stays outside.
 PASSED_ON = (
     *("GENPIPE_EVENTS", "GENPIPE_LOGS", "GENPIPE_RUN", "TF_CPP_MIN_LOG_LEVEL"),
+    *("GENPIPE_CHECKPOINTS", "GENPIPE_CHECKPOINT_SECONDS"),
     *("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_ENTITY"),
     *("WANDB_RUN_GROUP", "WANDB_FINISH_TIMEOUT", "WANDB_INSECURE_DISABLE_SSL"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),

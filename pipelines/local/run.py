@@ -6,7 +6,7 @@ worker is a process of its own so that kfp's output goes to a file, and so that 
 with all the steps it started.
 
     runs/<name>/            what people look at: a folder for each step and cell, the report,
-                            the leaderboard, logs/ and wandb/
+                            the leaderboard, logs/ and wandb/; until it is done, checkpoints/ too
     runs/.kfp/              what kfp.local made, and its cache; run folders hold copies of it, so
                             either may be changed or deleted and leaves the other as it is
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -30,16 +29,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from genpipe.errors import InputError, StepError, shown
-from genpipe.surroundings import variables_of_results
-from genpipe.tracking.account import OF_ONE_RUN, Account, find_account
+from genpipe.tracking.account import OF_ONE_RUN, find_account
+from pipelines.local.cache import cache_for, folder_of
 from pipelines.parameters import Parameters
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 GRACE_SECONDS = 5.0
+# What a run was started with beside its parameters, so that `resume` starts it again as it was.
+RECORD = "run.json"
+CHECKPOINTS = "checkpoints"
+# One takes 0.1 to 0.2 s, and the demo's cells train for 40 s to 3 minutes.
+SECONDS_BETWEEN_CHECKPOINTS = 15
 
 
 @dataclass
@@ -75,9 +79,11 @@ class LocalRun:
         image: container image that the steps run in, as ``containers.find_image`` names it; empty
             for processes of this machine.
         caching: whether steps may come from the cache of earlier runs, and go into it.
+        goes_on: what W&B knows the run by, if it began already and is to go on (see ``resume``).
 
     Attributes:
         account: where the steps log on W&B.
+        goes_on: whether it began already.
 
     Raises:
         InputError: the name can't be a folder's, the run exists already, or wandb refuses one of
@@ -93,17 +99,28 @@ class LocalRun:
         *,
         image: str = "",
         caching: bool = True,
+        goes_on: str = "",
     ) -> None:
         self.name = checked_name(name)
         self.account = find_account()
         self.folder = runs.absolute() / name
         self.parameters = parameters
         self.image = image
-        self._cache = cache_for(self.account) if caching else ""
+        self.goes_on = bool(goes_on)
+        # Names come again; what W&B knows a step's run by does not.
+        self._record: dict[str, Any] = {
+            "id": goes_on or uuid4().hex,
+            "image": image,
+            "caching": caching,
+        }
+        # One of its own serves it alone, when it goes on.
+        self._cache = cache_for(self.account) if caching else f"outputs/{name}/cache"
         self.steps: dict[str, StepState] = {}
         self.peak_memory = 0
         self.seconds = 0.0
         self._store = runs.absolute() / ".kfp"
+        if goes_on:
+            return
         try:
             self.folder.mkdir(parents=True)
             self.logs.mkdir()
@@ -140,40 +157,45 @@ class LocalRun:
         """Compile the pipeline and start the worker.
 
         Raises:
-            StepError: the run's folder can't be written; it is gone then.
+            InputError: the run is being worked on already.
+            StepError: the run's folder can't be written; a new one is gone then.
         """
         self._began = time.monotonic()
         self._events = self.logs / "events.jsonl"
-        arguments = json.dumps(self.parameters.to_dict(), indent=2) + "\n"
+        documents = {"arguments.json": self.parameters.to_dict(), RECORD: self._record}
         try:
-            self._events.touch()
-            (self.folder / "arguments.json").write_text(arguments)
+            log = (self.logs / "kfp.log").open("ab")
+            self._lock(log)
+            self._events.write_text("")
+            for name, content in documents.items():
+                (self.folder / name).write_text(json.dumps(content, indent=2) + "\n")
         except OSError as error:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.goes_on:
+                shutil.rmtree(self.folder, ignore_errors=True)
             raise StepError(
                 f"cannot write {self.folder}: {error.strerror}: check the path and the space left"
             ) from None
+        # Libraries leave files there, and a step that is killed can't clear up.
+        self._temporary = tempfile.TemporaryDirectory(prefix="genpipe-", ignore_cleanup_errors=True)
         environment = {
             **{name: value for name, value in os.environ.items() if name not in OF_ONE_RUN},
             "GENPIPE_EVENTS": str(self._events),
             "GENPIPE_LOGS": str(self.logs),
             "WANDB_RUN_GROUP": self.name,
-            # Names come again; what W&B knows a step's run by does not.
-            "GENPIPE_RUN": uuid4().hex,
+            "GENPIPE_RUN": self._record["id"],
+            "GENPIPE_CHECKPOINT_SECONDS": os.environ.get(
+                "GENPIPE_CHECKPOINT_SECONDS", str(SECONDS_BETWEEN_CHECKPOINTS)
+            ),
             **(self.account.variables() if self.image else {}),
             # Of the worker and the steps it starts. The folder that the user stands in may have
             # packages of its own called pipelines or components.
             "PYTHONSAFEPATH": "1",
-            # kfp's shell commands take a folder that is not there as it is.
-            "TMPDIR": tempfile.gettempdir(),
+            "TMPDIR": self._temporary.name,
             "PYTHONUNBUFFERED": "1",
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         }
         worker = [sys.executable, "-m", "pipelines.local.worker"]
-        with (self.logs / "kfp.log").open("wb") as log:
-            # The worker holds the lock for as long as it lives: so ``genpipe runs`` knows.
-            with contextlib.suppress(OSError):  # of a file system that has no locks
-                fcntl.flock(log, fcntl.LOCK_EX)
+        with log:
             self._worker = subprocess.Popen(
                 [*worker, str(self.folder), str(self._store), self.image, self._cache],
                 stdin=subprocess.PIPE,
@@ -182,6 +204,15 @@ class LocalRun:
                 env=environment,
                 start_new_session=True,
             )
+
+    def _lock(self, log: BinaryIO) -> None:
+        """Take the lock that the worker then holds for as long as it lives."""
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"run {self.name!r} is running") from None
+        except OSError:  # of a file system that has no locks
+            pass
 
     def follow(self) -> Iterator[tuple[StepState, str]]:
         """Yield each step as its state changes, with what happened, until the worker ends.
@@ -211,7 +242,10 @@ class LocalRun:
         self.seconds = time.monotonic() - self._began
         # kfp takes a container that is gone before it asks for the exit status to have ended well.
         succeeded = self._worker.wait() == 0 and not self.failed
-        if not succeeded:
+        self._temporary.cleanup()
+        if succeeded:
+            shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+        else:
             self._note("failed")
         return succeeded
 
@@ -220,6 +254,10 @@ class LocalRun:
         if not hasattr(self, "_worker"):
             return  # it was not started yet
         self._note("interrupted")
+        self._end_worker()
+        self._temporary.cleanup()
+
+    def _end_worker(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self._worker.pid, number)
@@ -284,7 +322,7 @@ class LocalRun:
     def _take(self, event: dict[str, Any]) -> Iterator[tuple[StepState, str]]:
         if event["event"] == "cached":
             for entry in (self._store / self._cache).glob(f"{event['key']}*.json"):
-                folder = _folder_of(json.loads(entry.read_text()))
+                folder = folder_of(json.loads(entry.read_text()))
                 record = json.loads((folder / "step.json").read_text()) if folder else None
                 if record:
                     state = StepState(record["step"], "cached", record["seconds"], folder=folder)
@@ -321,21 +359,6 @@ class LocalRun:
         self.peak_memory = max(self.peak_memory, total)
 
 
-def cache_for(account: Account) -> str:
-    """The cache of earlier steps that a run may take from.
-
-    kfp's key of a step holds its code and its input. Results of other variables are others, and
-    what was made without a W&B run is not for runs that log.
-    """
-    variables = variables_of_results()
-    parts = ["cache"]
-    if account.mode == "disabled":
-        parts.append("disabled")
-    if variables:
-        parts.append(hashlib.sha256(json.dumps(variables).encode()).hexdigest()[:16])
-    return "-".join(parts)
-
-
 def checked_name(name: str) -> str:
     """A name that a run, its folder and its run on a cluster may have.
 
@@ -353,13 +376,3 @@ def checked_name(name: str) -> str:
 def new_name() -> str:
     """A name for a run: when it began, and a few letters that no other run has."""
     return f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-
-
-def _folder_of(outputs: dict[str, Any]) -> Path | None:
-    """The folder that holds a cached step's outputs; any of its artifacts lies in it."""
-    for output in outputs.values():
-        if isinstance(output, dict) and output.get("uri"):
-            folder = Path(output["uri"]).parent
-            if (folder / "step.json").is_file():
-                return folder
-    return None

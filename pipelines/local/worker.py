@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from genpipe.tracking.account import find_account
+from pipelines.local.run import CHECKPOINTS
 from pipelines.parameters import Parameters
+from pipelines.settings import TRAIN
 
 CACHE_HIT = re.compile(r"Task \S+ cache hit \(key=([0-9a-f]+)\)")
 
@@ -55,6 +57,10 @@ def _work(folder: Path, store: Path, image: str, cache: str) -> None:
     parameters = Parameters.checked(values)
     compiled = folder / "pipeline.yaml"
     environment = container_environment(image) if image else local_environment()
+    # A training goes on from no checkpoint of other code; in a step's own variables the folder
+    # would be a part of its cache key.
+    checkpoints = folder / CHECKPOINTS / environment.image(TRAIN).rpartition(":")[2]
+    os.environ["GENPIPE_CHECKPOINTS"] = str(checkpoints)
     online = find_account().mode == "online"
     compile_to(compiled, environment.model_copy(update={"notify": online}), parameters)
     # The run's own: kfp tells runs apart by the time they start alone.
@@ -65,8 +71,8 @@ def _work(folder: Path, store: Path, image: str, cache: str) -> None:
         if image
         else local.SubprocessRunner(use_venv=False),
         pipeline_root=str(outputs),
-        enable_caching=bool(cache),
-        cache_root=str(store / (cache or "cache")),
+        enable_caching=True,
+        cache_root=str(store / cache),
     )
     components.load_component_from_file(str(compiled))(**parameters.arguments())
 
@@ -80,13 +86,18 @@ def _containers(image: str, folder: Path, outputs: Path, parameters: Parameters)
         os._exit(128 + signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end)
-    logs = folder / "logs"
+    logs, checkpoints = folder / "logs", folder / CHECKPOINTS
+    checkpoints.mkdir(exist_ok=True)
     source, target = (Path(at) for at in (parameters.source, parameters.publish_to))
     return docker_runner(
         image,
         folder.name,
-        writable=[outputs, logs, logs / "events.jsonl"],
-        mounted=[logs, *([target] if target.is_absolute() and target.is_dir() else [])],
+        writable=[outputs, logs, logs / "events.jsonl", checkpoints],
+        mounted=[
+            logs,
+            checkpoints,
+            *([target] if target.is_absolute() and target.is_dir() else []),
+        ],
         # What a step takes from the cache lies in an earlier run's outputs.
         readable=[outputs.parent, *([source] if source.is_absolute() and source.exists() else [])],
     )

@@ -27,7 +27,7 @@ from pipelines.settings import OPTIONAL, STEPS
 
 EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Beside the steps' folders in a local run, and beside the artifacts in a step's.
-NOT_STEPS = ("logs", "wandb")
+NOT_STEPS = ("checkpoints", "logs", "wandb")
 NOT_ARTIFACTS = ("executor_output.json", "step.json")
 # The files that name a cell; a larger one is not ours, and not worth reading for a listing.
 METADATA = ("model/model.json", "evaluation/metrics.json", "samples/metrics.json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -58,26 +57,25 @@ def _began(folder: Path) -> float:
 def _summary(folder: Path) -> ListedRun:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     began = datetime.fromtimestamp(_began(folder))
-    events = _events(folder)
     path = folder / "leaderboard.json"
     try:
         board = parse_leaderboard(path.read_bytes(), str(path))
     except (OSError, InputError):
-        state = _state(folder, events, "interrupted")
+        state = state_of(folder)
         ended = sum(
             event["event"] == "cached" or (event["event"] == "end" and event["status"] == "done")
-            for event in events
+            for event in _events(folder)
         )
         done = f"{ended} step{'' if ended == 1 else 's'}"
         return ListedRun(folder.name, began, state, done, (), size)
     complete = sum(row["status"] == Status.COMPLETE for row in board["cells"])
     best = tuple(Cell(family, latent_size).name for family, latent_size in board["best"].items())
     done = f"{complete} of {len(board['cells'])} cells"
-    return ListedRun(folder.name, began, _state(folder, events, "finished"), done, best, size)
+    return ListedRun(folder.name, began, state_of(folder), done, best, size)
 
 
-def _state(folder: Path, events: Sequence[Mapping[str, Any]], otherwise: str) -> str:
-    """What a run's worker and its events say of its state."""
+def state_of(folder: Path) -> str:
+    """A run's state (see ``ListedRun``), by its worker, its events and what it left."""
     try:
         with (folder / "logs" / "kfp.log").open("rb") as log:
             fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -85,9 +83,13 @@ def _state(folder: Path, events: Sequence[Mapping[str, Any]], otherwise: str) ->
         return "running"
     except OSError:  # no log, or no locks
         pass
+    events = _events(folder)
     ends = [event["event"] for event in events if event["event"] in ("failed", "interrupted")]
-    failed = any(event["event"] == "end" and event["status"] == "failed" for event in events)
-    return ends[-1] if ends else "failed" if failed else otherwise
+    if ends:
+        return str(ends[-1])
+    if any(event["event"] == "end" and event["status"] == "failed" for event in events):
+        return "failed"
+    return "finished" if (folder / "leaderboard.json").is_file() else "interrupted"
 
 
 def _events(folder: Path) -> list[dict[str, Any]]:

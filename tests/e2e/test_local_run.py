@@ -477,6 +477,7 @@ ELSEWHERE = {
     "run --dataset shapes": "tests/genpipe/data/test_readers.py",
     "run --dataset cifar10": "tests/genpipe/data/test_readers.py",
     "run --runner docker --image": "tests/images",
+    "run --resume": "tests/e2e/test_resume.py",
     "artifacts list RUN --environment": "tests/pipelines/runs/test_artifacts.py",
     "artifacts pull RUN --environment": "tests/pipelines/runs/test_artifacts.py",
     "report RUN --environment": "tests/pipelines/runs/test_unfinished.py",
