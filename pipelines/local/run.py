@@ -164,17 +164,20 @@ class LocalRun:
         self._events = self.logs / "events.jsonl"
         documents = {"arguments.json": self.parameters.to_dict(), RECORD: self._record}
         try:
-            log = (self.logs / "kfp.log").open("ab")
-            self._lock(log)
-            self._events.write_text("")
-            for name, content in documents.items():
-                (self.folder / name).write_text(json.dumps(content, indent=2) + "\n")
+            with (self.logs / "kfp.log").open("ab") as log:
+                self._lock(log)
+                self._events.write_text("")
+                for name, content in documents.items():
+                    (self.folder / name).write_text(json.dumps(content, indent=2) + "\n")
+                self._start_worker(log)
         except OSError as error:
             if not self.goes_on:
                 shutil.rmtree(self.folder, ignore_errors=True)
             raise StepError(
                 f"cannot write {self.folder}: {error.strerror}: check the path and the space left"
             ) from None
+
+    def _start_worker(self, log: BinaryIO) -> None:
         # Libraries leave files there, and a step that is killed can't clear up.
         self._temporary = tempfile.TemporaryDirectory(prefix="genpipe-", ignore_cleanup_errors=True)
         environment = {
@@ -195,15 +198,14 @@ class LocalRun:
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         }
         worker = [sys.executable, "-m", "pipelines.local.worker"]
-        with log:
-            self._worker = subprocess.Popen(
-                [*worker, str(self.folder), str(self._store), self.image, self._cache],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
+        self._worker = subprocess.Popen(
+            [*worker, str(self.folder), str(self._store), self.image, self._cache],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
 
     def _lock(self, log: BinaryIO) -> None:
         """Take the lock that the worker then holds for as long as it lives."""
