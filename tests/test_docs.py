@@ -31,13 +31,17 @@ def commands(page: str) -> Iterator[list[str]]:
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True) if line.startswith("genpipe ") else []
             if words:
-                ends = [words.index(word) for word in ("&&", "||", "|", "<<") if word in words]
+                ends = [
+                    words.index(word)
+                    for word in ("&&", "||", "|", "<<", ">", ">>")
+                    if word in words
+                ]
                 yield [word.strip("[]") for word in words[1 : min(ends, default=None)]]
 
 
 def parse(command: click.Command, arguments: list[str]) -> None:
     """As the command would read them, without a call."""
-    if isinstance(command, click.Group) and arguments[0] in command.commands:
+    if isinstance(command, click.Group) and arguments and arguments[0] in command.commands:
         parse(command.commands[arguments[0]], arguments[1:])
     else:
         command.make_context(command.name, arguments)

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 
 import click
 
 from genpipe.errors import InputError, expected_message
 from pipelines.cli.artifacts import artifacts
 from pipelines.cli.champions import champions
-from pipelines.cli.cluster import follow, list_runs, logs, retry, stop, submit
+from pipelines.cli.cluster import follow, logs, retry, stop, submit
+from pipelines.cli.completion import completion
 from pipelines.cli.local import compile_pipeline, list_parameters, run, train
 from pipelines.cli.models import encode, reconstruct, sample
 from pipelines.cli.options import EXIT_FAILURE, EXIT_USAGE
 from pipelines.cli.results import compare, leaderboard, report
+from pipelines.cli.runs import list_runs
 from pipelines.cli.schedule import schedule
 from pipelines.cli.wandb import wandb
 
@@ -34,20 +37,41 @@ Start here:
 """
 
 
+COMMANDS: Mapping[str, Sequence[click.Command]] = {
+    "Run on this machine": (run, train, list_parameters),
+    "Look at runs": (list_runs, report, leaderboard, compare, artifacts, wandb),
+    "Models": (sample, encode, reconstruct, champions),
+    "Clusters": (submit, follow, logs, stop, retry, schedule, compile_pipeline),
+    "This command": (completion,),
+}
+
+
+class Sections(click.Group):
+    """A group whose help lists its commands by what they are for."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's, a section for each kind."""
+        for title, commands in COMMANDS.items():
+            limit = formatter.width - 6 - max(map(len, self.commands))
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(one.name or "", one.get_short_help_str(limit)) for one in commands]
+                )
+
+
 @click.group(
-    epilog=START, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=Sections,
+    epilog=START,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="genpipe")
 def main() -> None:
     """Train, schedule and inspect generative models on Kubeflow Pipelines."""
 
 
-for command in (
-    *(run, compile_pipeline, list_parameters, train, submit, follow, logs, stop, retry, list_runs),
-    *(leaderboard, report, compare, sample, encode, reconstruct),
-    *(schedule, artifacts, champions, wandb),
-):
-    main.add_command(command)
+for commands in COMMANDS.values():
+    for command in commands:
+        main.add_command(command)
 
 
 def entry_point() -> None:

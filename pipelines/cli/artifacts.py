@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.options import browse, of_a_run
+from pipelines.cli.options import browse, chosen_run, of_a_run, output_format, print_json
 
 ARTIFACTS_LIST_EXAMPLES = """
 \b
@@ -49,7 +49,8 @@ def artifacts() -> None:
 
 @artifacts.command("list", epilog=ARTIFACTS_LIST_EXAMPLES)
 @of_a_run
-def list_artifacts(run: str, runs: Path, environment: str | None) -> None:
+@output_format
+def list_artifacts(run: str, runs: Path, environment: str | None, output: str) -> None:
     """List a run's steps, cells and artifacts, with sizes and metrics.
 
     RUN is a local run's name or folder, a run's address (gs://, s3://, minio://), or with
@@ -57,10 +58,13 @@ def list_artifacts(run: str, runs: Path, environment: str | None) -> None:
     latest on that cluster.
     """
     from pipelines.runs.artifacts import read_run, show_run
-    from pipelines.runs.find import find_run
 
-    uri = find_run(run, runs, environment).uri
-    show_run(uri, read_run(uri))
+    uri = chosen_run(run, runs, environment).uri
+    steps = read_run(uri)
+    if output == "json":
+        print_json({"run": uri, "steps": [step.to_dict() for step in steps]})
+    else:
+        show_run(uri, steps)
 
 
 @artifacts.command("pull", epilog=ARTIFACTS_PULL_EXAMPLES)
@@ -84,9 +88,8 @@ def pull_artifacts(
     STEP is a step's name (evaluate-vae-10), its kind (evaluate) or a cell (vae-10). Default: all.
     """
     from pipelines.runs.artifacts import choose, pull, read_run
-    from pipelines.runs.find import find_run
 
-    uri = find_run(run, runs, environment).uri
+    uri = chosen_run(run, runs, environment).uri
     count = pull(uri, choose(read_run(uri), steps), output)
     click.echo(f"{output}: {count} files, whole")
 
@@ -101,6 +104,5 @@ def open_artifacts(run: str, runs: Path, environment: str | None) -> None:
     latest on that cluster.
     """
     from pipelines.runs.artifacts import fetch_report
-    from pipelines.runs.find import find_run
 
-    browse(fetch_report(find_run(run, runs, environment).uri))
+    browse(fetch_report(chosen_run(run, runs, environment).uri))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from pipelines.cli.options import output_format, print_json
+
 LIST = "  genpipe champions list gs://my-bucket/published\n"
 HISTORY = "  genpipe champions history gs://my-bucket/published vae\n"
 ROLLBACK = """\
@@ -26,27 +28,37 @@ def champions() -> None:
 
 @champions.command("list", epilog=EXAMPLES + LIST)
 @click.argument("target", metavar="REGISTRY")
-def list_champions(target: str) -> None:
+@output_format
+def list_champions(target: str, output: str) -> None:
     """List the champion of each family.
 
     REGISTRY is the model registry that runs publish to (--publish-to): a folder or gs:// prefix.
     """
-    from pipelines.console.champions import open_target, show_champions
+    from pipelines.console.champions import champion_facts, open_target, show_champions
 
-    show_champions(open_target(target))
+    found = open_target(target)
+    if output == "json":
+        print_json({"champions": [champion_facts(champions) for champions in found]})
+    else:
+        show_champions(found)
 
 
 @champions.command("history", epilog=EXAMPLES + HISTORY)
 @click.argument("target", metavar="REGISTRY")
 @click.argument("family", required=False, default="")
-def champions_history(target: str, family: str) -> None:
+@output_format
+def champions_history(target: str, family: str, output: str) -> None:
     """List every decision, for one FAMILY or for all.
 
     REGISTRY is the model registry that runs publish to (--publish-to): a folder or gs:// prefix.
     """
-    from pipelines.console.champions import open_target, show_history
+    from pipelines.console.champions import decision_facts, decisions_of, open_target, show_history
 
-    show_history(open_target(target, family))
+    decisions = decisions_of(open_target(target, family))
+    if output == "json":
+        print_json({"decisions": [decision_facts(decision) for decision in decisions]})
+    else:
+        show_history(decisions)
 
 
 @champions.command("rollback", epilog=EXAMPLES + ROLLBACK)

@@ -1,11 +1,10 @@
-"""Commands of a cluster: submit, follow, logs, stop, retry; and runs, there or here."""
+"""Commands of a cluster: submit, follow, logs, stop, retry."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,8 +22,6 @@ from pipelines.cli.options import (
     of_families,
     on_environment,
     option_of,
-    print_table,
-    runs_folder,
     target_of,
     wait_limit,
     warn,
@@ -84,15 +81,6 @@ RETRY_EXAMPLES = """
 \b
 Examples:
   genpipe retry 20260101-120000-ab12 --environment cluster-cpu
-"""
-
-
-RUNS_EXAMPLES = """
-\b
-Examples:
-  genpipe runs                                          those of this machine
-  genpipe runs --environment cluster-cpu
-  genpipe runs --environment gke-gpu --limit 50
 """
 
 
@@ -245,68 +233,6 @@ def retry(run: str, environment: str) -> None:
     client, found = _cluster_run(environment, run)
     runs.retry(client, found)
     click.echo(f"retrying {found.display_name}  {found.run_id}")
-
-
-@click.command("runs", epilog=RUNS_EXAMPLES)
-@click.option(
-    "--environment",
-    metavar="FILE",
-    help="List the runs of this cluster's experiment, not those of this machine.",
-)
-@runs_folder
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Number of runs to list.",
-)
-def list_runs(environment: str | None, runs: Path, limit: int) -> None:
-    """List the newest runs, of this machine or of a cluster."""
-    if environment:
-        _list_cluster_runs(environment, limit)
-        return
-    from pipelines.runs.listing import list_local_runs
-
-    rows = [
-        (
-            run.name,
-            run.state,
-            f"{run.began:%Y-%m-%d %H:%M}",
-            run.done,
-            f"{run.size / 1e6:,.0f} MB" if run.size >= 1e6 else "<1 MB",
-            ", ".join(run.best),
-        )
-        for run in list_local_runs(runs, limit)
-    ]
-    if rows:
-        print_table([("run", "state", "started", "done", "size", "best of each family"), *rows])
-    else:
-        click.echo(f"no runs yet in {runs}: `genpipe run --quick` makes one")
-
-
-def _list_cluster_runs(environment: str, limit: int) -> None:
-    from itertools import islice
-
-    from pipelines.cluster.api import connect
-    from pipelines.cluster.runs import list_runs
-    from pipelines.environments import Environment
-
-    target = Environment.read(environment)
-    rows = [
-        (
-            run.display_name,
-            run.run_id,
-            run.state or "",
-            f"{run.created_at.astimezone():%Y-%m-%d %H:%M}" if run.created_at else "",
-        )
-        for run in islice(list_runs(connect(target), target), limit)
-    ]
-    print_table(rows)
-    if not rows:
-        where = f"experiment {target.experiment} of {target.name}"
-        how = f"genpipe submit --environment {shlex.quote(environment)}"
-        click.echo(f"no runs yet in {where}: `{how}` starts one")
 
 
 def _cluster_run(environment: str, run: str) -> tuple[Any, Any]:

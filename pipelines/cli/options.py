@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,9 @@ from genpipe.errors import InputError, shown
 from genpipe.families.registry import all_families
 from genpipe.families.spec import TYPES, FamilySpec, Settings, describe
 from pipelines.settings import LATEST
+
+if TYPE_CHECKING:
+    from pipelines.runs.find import FoundRun
 
 EXIT_FAILURE = 1
 
@@ -176,6 +180,47 @@ def of_a_run(command: Any) -> Any:
     ):
         command = decorate(command)
     return command
+
+
+without_asking = click.option("--yes", is_flag=True, help="Don't ask; for scripts.")
+
+
+output_format = click.option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="json: for programs, as docs/scripting.md describes it.",
+)
+
+
+def chosen_run(run: str, runs: Path, environment: str | None) -> FoundRun:
+    """Find a run (see ``find_run``); of one that is not finished, say so and how to go on."""
+    from pipelines.runs.find import find_run
+
+    found = find_run(run, runs, environment)
+    if found.unfinished:
+        warn(found.unfinished)
+    return found
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask, unless ``yes`` is the answer already.
+
+    Raises:
+        InputError: there is nobody to ask.
+        click.Abort: the answer is no.
+    """
+    if yes:
+        return
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise InputError(f"{question} There is no terminal to ask on: add --yes")
+    click.confirm(question, abort=True)
+
+
+def print_json(document: Any) -> None:
+    """Print a document as JSON, and nothing else."""
+    click.echo(json.dumps(document, indent=2))
 
 
 def target_of(environment: str, tag: str | None) -> Any:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from pipelines.cli.options import browse, of_a_run, runs_folder
+from pipelines.cli.options import (
+    browse,
+    chosen_run,
+    of_a_run,
+    output_format,
+    print_json,
+    runs_folder,
+)
 
 LEADERBOARD_EXAMPLES = """
 \b
@@ -42,7 +49,8 @@ Examples:
 @click.command(epilog=LEADERBOARD_EXAMPLES)
 @of_a_run
 @click.option("--metrics", is_flag=True, help="Explain each metric.")
-def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) -> None:
+@output_format
+def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool, output: str) -> None:
     """Print only the leaderboard of a run.
 
     RUN is a local run's name or folder, the address of a run on a cluster (gs://, s3://, minio://),
@@ -52,9 +60,11 @@ def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool) ->
     from pipelines.console.leaderboard import print_leaderboard, show_metrics
     from pipelines.console.terminal import open_console
     from pipelines.runs.board import read_board
-    from pipelines.runs.find import find_run
 
-    board = read_board(find_run(run, runs, environment))
+    board = read_board(chosen_run(run, runs, environment))
+    if output == "json":
+        print_json(board)
+        return
     print_leaderboard(board, open_console(), explained=metrics)
     if metrics:
         show_metrics()
@@ -70,9 +80,7 @@ def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> N
     or with --environment its name or id; by default the latest. A run that failed or is still
     running shows the cells that have ended.
     """
-    from pipelines.runs.find import find_run
-
-    found = find_run(run, runs, environment)
+    found = chosen_run(run, runs, environment)
     if in_browser:
         from pipelines.runs.artifacts import fetch_report
 
@@ -110,9 +118,7 @@ def compare(
     Each RUN is a local run's name or folder, the address of a run on a cluster, or with
     --environment a run's name or id.
     """
-    from pipelines.runs.find import find_run
-
-    found = [find_run(run, runs, environment) for run in chosen]
+    found = [chosen_run(run, runs, environment) for run in chosen]
 
     from pipelines.console.comparison import check_comparable, comparison_page, show_comparison
     from pipelines.console.results import read_results

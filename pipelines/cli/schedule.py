@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.cli.options import no_preflight, on_environment, print_table, warn
+from pipelines.cli.options import (
+    no_preflight,
+    on_environment,
+    output_format,
+    print_json,
+    print_table,
+    warn,
+)
 
 if TYPE_CHECKING:
     from pipelines.cluster.schedules import Schedules
@@ -73,10 +81,13 @@ def apply_schedules(
 
 @schedule.command("list", epilog=SCHEDULE_EXAMPLES)
 @on_environment
-def list_schedules(environment: str) -> None:
+@output_format
+def list_schedules(environment: str, output: str) -> None:
     """List a cluster's schedules: next run, states of the last ones."""
     headings, *rows = _schedules(environment).overview()
-    if rows:
+    if output == "json":
+        print_json({"schedules": [_facts(row) for row in rows]})
+    elif rows:
         print_table([headings, *rows])
     else:
         click.echo("no schedules there: `genpipe schedule apply FILE` makes one")
@@ -129,6 +140,18 @@ def trigger(name: str, environment: str) -> None:
     cluster = _schedules(environment)
     run = cluster.trigger(cluster.named(name)[0])
     click.echo(f"started run {run.display_name} ({run.run_id})")
+
+
+def _facts(row: Sequence[str]) -> dict[str, Any]:
+    name, state, cron, following, version, last = ("" if text == "-" else text for text in row)
+    return {
+        "name": name,
+        "state": state,
+        "cron": cron,
+        "next_run": following or None,
+        "version": version,
+        "last_runs": last.split(),
+    }
 
 
 def _schedules(environment: str) -> Schedules:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from genpipe.tracking.account import SYNC_SECONDS
-from pipelines.cli.options import of_a_run
+from pipelines.cli.options import chosen_run, of_a_run
 
 WANDB_SYNC_EXAMPLES = """
 \b
@@ -39,8 +39,7 @@ def sync_wandb(run: str, runs: Path, environment: str | None, timeout: int) -> N
     --environment a run's name or id. Default: the latest local run, or with --environment the
     latest on that cluster.
     """
-    from pipelines.runs.find import find_run
     from pipelines.runs.wandb_sync import sync_wandb as sync
 
-    sent = sync(find_run(run, runs, environment).uri, timeout)
+    sent = sync(chosen_run(run, runs, environment).uri, timeout)
     click.echo(f"wandb sync went through {sent} runs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -57,11 +58,47 @@ def show_champions(all_of: Iterable[Champions]) -> None:
     open_console().print(table)
 
 
-def show_history(all_of: Iterable[Champions]) -> None:
-    """Print every decision, the oldest first, and which version is champion by it."""
-    console = open_console()
+def champion_facts(champions: Champions) -> dict[str, Any]:
+    """A family's champion as `genpipe champions list --output json` prints it."""
+    decision = champions.standing().decision
+    assert decision  # of `open_target`
+    metric = find_family(champions.family).compared_by
+    return {
+        "family": champions.family,
+        "cell": decision.cell.name,
+        "version": decision.champion,
+        "run": decision.run,
+        "metric": metric,
+        "value": _value(champions, decision.champion, metric),
+        "since": decision.when.isoformat(),
+        "outcome": decision.outcome.value,
+    }
+
+
+def decision_facts(decision: Decision) -> dict[str, Any]:
+    """A decision as `genpipe champions history --output json` prints it."""
+    return {
+        "when": decision.when.isoformat(),
+        "family": decision.family,
+        "cell": decision.cell.name,
+        "run": decision.run,
+        "outcome": decision.outcome.value,
+        "reason": decision.reason,
+        "champion": decision.champion,
+        "previous": decision.previous or None,
+    }
+
+
+def decisions_of(all_of: Iterable[Champions]) -> list[Decision]:
+    """Every decision, the oldest first."""
     decisions = [decision for champions in all_of for decision in champions.decisions()]
-    for decision in sorted(decisions, key=lambda decision: decision.id):
+    return sorted(decisions, key=lambda decision: decision.id)
+
+
+def show_history(decisions: Iterable[Decision]) -> None:
+    """Print decisions, and which version is champion by each."""
+    console = open_console()
+    for decision in decisions:
         run = f" ({decision.run})" if decision.run else ""
         console.print(f"{_when(decision)}  {escape(str(decision) + run)}", soft_wrap=True)
         console.print(f"    champion: {decision.champion}", style="dim")
@@ -86,10 +123,15 @@ def roll_back(target: str, family: str, version: str = "") -> Decision:
 def _metric(champions: Champions, version: str) -> str:
     metric = find_family(champions.family).compared_by
     try:
-        value = champions.metadata(version).get("metrics", {}).get(metric)
+        value = _value(champions, version, metric)
     except StepError as error:
         return str(error)
-    return f"{COMPARED_BY[metric]} {value:.5g}" if isinstance(value, (int, float)) else ""
+    return "" if value is None else f"{COMPARED_BY[metric]} {value:.5g}"
+
+
+def _value(champions: Champions, version: str, metric: str) -> float | None:
+    value = champions.metadata(version).get("metrics", {}).get(metric)
+    return value if isinstance(value, (int, float)) else None
 
 
 def _when(decision: Decision) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 from genpipe.surroundings import variables_of_results
 from genpipe.tracking.account import Account
 
+STORE = ".kfp"  # beside the runs' folders
+KEY_SHOWN = 12  # characters of an entry's key that kfp says when it takes the entry
+
 
 def cache_for(account: Account) -> str:
     """The cache of earlier steps that a run may take from.

@@ -34,7 +34,7 @@ from uuid import uuid4
 
 from genpipe.errors import InputError, StepError, shown
 from genpipe.tracking.account import OF_ONE_RUN, find_account
-from pipelines.local.cache import cache_for, folder_of
+from pipelines.local.cache import STORE, cache_for, folder_of
 from pipelines.parameters import Parameters
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -118,7 +118,7 @@ class LocalRun:
         self.steps: dict[str, StepState] = {}
         self.peak_memory = 0
         self.seconds = 0.0
-        self._store = runs.absolute() / ".kfp"
+        self._store = runs.absolute() / STORE
         if goes_on:
             return
         try:

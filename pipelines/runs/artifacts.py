@@ -65,6 +65,20 @@ class Step:
             for inner, file in files.items()
         }
 
+    def to_dict(self) -> dict[str, Any]:
+        """The step as `genpipe artifacts list --output json` prints it (docs/scripting.md)."""
+        return {
+            "name": self.name,
+            "step": self.kind,
+            "cell": self.cell.name if self.cell else None,
+            "status": self.status or None,
+            "metrics": dict(self.metrics),
+            "artifacts": [
+                {"name": name, "files": len(files), "bytes": size_of(files.values())}
+                for name, files in self.artifacts.items()
+            ],
+        }
+
 
 def size_of(files: Iterable[storage.File]) -> int:
     """Bytes of all files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from genpipe.cells import Cell
 from genpipe.errors import InputError, StepError
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
-from pipelines.runs.listing import newest_run
+from pipelines.runs.listing import newest_run, state_of
 from pipelines.settings import LATEST
 
 
@@ -26,11 +27,13 @@ class FoundRun:
         uri: where its artifacts lie.
         name: what people call it; empty where the address is all that is known.
         cells: that it was asked for; none where that is not known.
+        unfinished: what it is if it has not ended well, and the command for that.
     """
 
     uri: str
     name: str = ""
     cells: Sequence[Cell] = ()
+    unfinished: str = ""
 
 
 def find_run(run: str, runs: Path, environment: str | None) -> FoundRun:
@@ -62,7 +65,9 @@ def find_run(run: str, runs: Path, environment: str | None) -> FoundRun:
                 f"no run {run!r} here or in {runs}: give a run's name, its folder or its "
                 "address in a bucket; for one on a cluster, add --environment"
             )
-        return FoundRun(str(folder), folder.absolute().name, _local_cells(folder))
+        return FoundRun(
+            str(folder), folder.absolute().name, _local_cells(folder), _local_state(folder)
+        )
     return _find_on_cluster(run, environment)
 
 
@@ -76,7 +81,7 @@ def _find_on_cluster(run: str, environment: str) -> FoundRun:
             "(Kubeflow's default is minio://mlpipeline/v2/artifacts), or give the run's address"
         )
     root = _readable(root)
-    run_id, name, cells = _ask(target, run)
+    run_id, name, cells, state = _ask(target, run)
     from pipelines.latent_fanout import NAME
 
     address = storage.join(root, NAME, run_id)
@@ -85,11 +90,22 @@ def _find_on_cluster(run: str, environment: str) -> FoundRun:
         raise InputError(
             f"no artifacts at {address}: check the run's id; none of its steps may have ended yet"
         )
-    return FoundRun(address, name, cells)
+    return FoundRun(address, name, cells, _state_there(run_id, name, state, environment))
 
 
-def _ask(target: Environment, run: str) -> tuple[str, str, Sequence[Cell]]:
-    """The id of a run, its name and its cells, as the API knows them.
+def _state_there(run_id: str, name: str, state: str, environment: str) -> str:
+    """What to say of a run on a cluster that has not succeeded."""
+    from pipelines.cluster.runs import ENDED
+
+    if state in ("", "SUCCEEDED"):
+        return ""
+    command, what = ("retry", "runs what failed again") if state in ENDED else ("follow", "follows")
+    how = f"genpipe {command} {run_id} --environment {shlex.quote(environment)}"
+    return f"run {name} is {state.lower()}: `{how}` {what}"
+
+
+def _ask(target: Environment, run: str) -> tuple[str, str, Sequence[Cell], str]:
+    """The id of a run, its name, its cells and its state, as the API knows them.
 
     Without an answer an id is enough.
     """
@@ -98,15 +114,32 @@ def _ask(target: Environment, run: str) -> tuple[str, str, Sequence[Cell]]:
     from pipelines.cluster.runs import find_run as find_by_api
 
     if target.api is None:
-        return run, "", ()
+        return run, "", (), ""
     try:
         client = connect(target)
         found = find_by_api(client, target, run)
     except (StepError, InputError):
         with contextlib.suppress(ValueError):
-            return str(UUID(run)), "", ()
+            return str(UUID(run)), "", (), ""
         raise
-    return found.run_id, found.display_name, cells_of(found)
+    return found.run_id, found.display_name, cells_of(found), found.state or ""
+
+
+def _local_state(folder: Path) -> str:
+    """What to say of a local run that is not finished."""
+    if not (folder / "arguments.json").is_file():
+        return ""
+    name = folder.absolute().name
+    match state_of(folder):
+        case "finished":
+            return ""
+        case "running":
+            return f"run {name} is still running"
+        case "failed":
+            told = f"run {name} failed"
+        case _:
+            told = f"run {name} was stopped or killed"
+    return f"{told}: `genpipe run --resume {shlex.quote(str(folder))}` goes on with it"
 
 
 def _local_cells(folder: Path) -> Sequence[Cell]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ class ListedRun:
         name: of the run.
         began: when, in local time.
         state: ``running``, ``failed``, ``interrupted`` (or killed) or ``finished``.
-        done: ``8 of 9 cells``, or ``12 steps`` for a run without a leaderboard.
+        steps: how many have ended well.
+        cells: how many there are on its leaderboard; 0 without one.
+        complete: how many of these are complete.
         best: the best cells, ``vae-10``, one of each family.
         size: bytes of its folder.
     """
@@ -30,23 +33,46 @@ class ListedRun:
     name: str
     began: datetime
     state: str
-    done: str
+    steps: int
+    cells: int
+    complete: int
     best: tuple[str, ...]
     size: int
+
+    @property
+    def done(self) -> str:
+        """``8 of 9 cells``, or ``12 steps`` for a run without a leaderboard."""
+        if self.cells:
+            return f"{self.complete} of {self.cells} cells"
+        return f"{self.steps} step{'' if self.steps == 1 else 's'}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as `genpipe runs --output json` prints it (docs/scripting.md)."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "started": self.began.astimezone().isoformat(timespec="seconds"),
+            "steps": self.steps,
+            "cells": self.cells,
+            "complete": self.complete,
+            "best": list(self.best),
+            "bytes": self.size,
+        }
 
 
 def newest_run(runs: Path) -> Path | None:
     """The folder of the run that began last, if there is one."""
-    return max(_folders(runs), key=_began, default=None)
+    return max(run_folders(runs), key=_began, default=None)
 
 
 def list_local_runs(runs: Path, limit: int | None = None) -> list[ListedRun]:
     """The newest runs in a folder, the newest first; all of them without a limit."""
-    newest_first = sorted(_folders(runs), key=_began, reverse=True)
+    newest_first = sorted(run_folders(runs), key=_began, reverse=True)
     return [_summary(folder) for folder in newest_first[:limit]]
 
 
-def _folders(runs: Path) -> list[Path]:
+def run_folders(runs: Path) -> list[Path]:
+    """The folders of all runs in a folder."""
     return [path.parent for path in runs.glob("*/arguments.json")]
 
 
@@ -55,23 +81,26 @@ def _began(folder: Path) -> float:
 
 
 def _summary(folder: Path) -> ListedRun:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    began = datetime.fromtimestamp(_began(folder))
     path = folder / "leaderboard.json"
-    try:
+    cells, complete, best = 0, 0, tuple[str, ...]()
+    with contextlib.suppress(OSError, InputError):
         board = parse_leaderboard(path.read_bytes(), str(path))
-    except (OSError, InputError):
-        state = state_of(folder)
-        ended = sum(
+        cells = len(board["cells"])
+        complete = sum(row["status"] == Status.COMPLETE for row in board["cells"])
+        best = tuple(Cell(family, size).name for family, size in board["best"].items())
+    return ListedRun(
+        name=folder.name,
+        began=datetime.fromtimestamp(_began(folder)),
+        state=state_of(folder),
+        steps=sum(
             event["event"] == "cached" or (event["event"] == "end" and event["status"] == "done")
-            for event in _events(folder)
-        )
-        done = f"{ended} step{'' if ended == 1 else 's'}"
-        return ListedRun(folder.name, began, state, done, (), size)
-    complete = sum(row["status"] == Status.COMPLETE for row in board["cells"])
-    best = tuple(Cell(family, latent_size).name for family, latent_size in board["best"].items())
-    done = f"{complete} of {len(board['cells'])} cells"
-    return ListedRun(folder.name, began, state_of(folder), done, best, size)
+            for event in events_of(folder)
+        ),
+        cells=cells,
+        complete=complete,
+        best=best,
+        size=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    )
 
 
 def state_of(folder: Path) -> str:
@@ -83,7 +112,7 @@ def state_of(folder: Path) -> str:
         return "running"
     except OSError:  # no log, or no locks
         pass
-    events = _events(folder)
+    events = events_of(folder)
     ends = [event["event"] for event in events if event["event"] in ("failed", "interrupted")]
     if ends:
         return str(ends[-1])
@@ -92,7 +121,7 @@ def state_of(folder: Path) -> str:
     return "finished" if (folder / "leaderboard.json").is_file() else "interrupted"
 
 
-def _events(folder: Path) -> list[dict[str, Any]]:
+def events_of(folder: Path) -> list[dict[str, Any]]:
     """What the steps of a run said of themselves, and the run of its end."""
     try:
         lines = (folder / "logs" / "events.jsonl").read_text(encoding="utf-8").splitlines()

@@ -478,6 +478,7 @@ ELSEWHERE = {
     "run --dataset cifar10": "tests/genpipe/data/test_readers.py",
     "run --runner docker --image": "tests/images",
     "run --resume": "tests/e2e/test_resume.py",
+    "runs remove": "tests/pipelines/runs/test_removal.py",
     "artifacts list RUN --environment": "tests/pipelines/runs/test_artifacts.py",
     "artifacts pull RUN --environment": "tests/pipelines/runs/test_artifacts.py",
     "report RUN --environment": "tests/pipelines/runs/test_unfinished.py",
@@ -562,6 +563,8 @@ def test_every_command_of_the_pages_runs(command, place, run, mnist_cache, clust
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout
+    if "--output json" in words:
+        assert isinstance(json.loads(result.stdout), dict)
 
 
 def test_the_lines_of_the_docs_open_each_kind_of_file(place, run):

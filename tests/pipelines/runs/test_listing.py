@@ -126,3 +126,29 @@ def test_a_run_that_is_called_latest_is_that_one(runs: Path) -> None:
 def test_without_any_run_there_is_no_latest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no runs yet in"):
         find_run("latest", tmp_path, None)
+
+
+def test_as_json_nothing_else_is_printed(runs: Path, genpipe: Callable[..., Any]) -> None:
+    _, printed, error = genpipe("runs", "--runs", str(runs), "--output", "json")
+
+    stopped, whole = json.loads(printed)["runs"]
+    assert error == ""
+    assert {key: whole[key] for key in ("name", "state", "cells", "complete", "best")} == {
+        "name": "whole",
+        "state": "finished",
+        "cells": 3,
+        "complete": 2,
+        "best": ["vae-10"],
+    }
+    assert (stopped["state"], stopped["steps"]) == ("failed", 2)
+    assert stopped.keys() == whole.keys()
+
+
+@pytest.mark.parametrize("command", ["report", "leaderboard", "artifacts list", "wandb sync"])
+def test_a_run_that_did_not_finish_is_told_as_such_with_what_goes_on_with_it(
+    command: str, runs: Path, genpipe: Callable[..., Any]
+) -> None:
+    _, _, error = genpipe(*command.split(), "stopped", "--runs", str(runs))
+
+    how = f"`genpipe run --resume {runs / 'stopped'}` goes on with it"
+    assert error.splitlines()[0] == f"run stopped failed: {how}"
