@@ -181,6 +181,11 @@ class Environment(Section):
         in_a_volume = any(volume.holds(address, step) for volume in self.volumes)
         return bool(address) and (not address.startswith("/") or in_a_volume or self.api is None)
 
+    @property
+    def is_example(self) -> bool:
+        """Whether it is one that comes with the package, as it comes: nobody's own cluster."""
+        return any(Environment.read(file) == self for file in shipped_environments().glob("*.yaml"))
+
     def refuse_placeholders(self) -> None:
         """Refuse to use what a shipped file has where a user's own bucket goes.
 

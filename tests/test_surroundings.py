@@ -66,7 +66,7 @@ def weights(folder: Path) -> str:
 
 def config(folder: Path) -> Any:
     """What the training's W&B run has as its settings."""
-    (logged,) = folder.glob("runs/one/wandb/offline-run-*")
+    (logged,) = folder.glob("runs/one/wandb/*/offline-run-*")
     shown = call(folder, GENPIPE.with_name("wandb"), "leet", "inspect", "--json", logged)
     records = map(json.loads, shown.stdout.splitlines())
     opened = next(record["run"] for record in records if record["type"] == "run")

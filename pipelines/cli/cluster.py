@@ -16,6 +16,7 @@ from pipelines.cli.options import (
     EXIT_TIMED_OUT,
     WithParameters,
     combined,
+    confirm,
     force_promote,
     no_cache,
     no_preflight,
@@ -26,6 +27,7 @@ from pipelines.cli.options import (
     wait_limit,
     warn,
     with_tag,
+    without_asking,
 )
 
 SUBMIT_EXAMPLES = """
@@ -106,6 +108,7 @@ Examples:
 @no_preflight
 @click.option("--wait", is_flag=True, help="Wait for the run to end, and show its progress.")
 @wait_limit
+@without_asking
 def submit(
     environment: str,
     extra: Sequence[str],
@@ -117,6 +120,7 @@ def submit(
     no_preflight: bool,
     wait: bool,
     timeout: int | None,
+    yes: bool,
 ) -> None:
     """Run the pipeline on a cluster.
 
@@ -125,7 +129,8 @@ def submit(
 
     A pipeline is uploaded once, as a version named by its content; an unchanged one is not
     uploaded again. Access to the run's gs:// buckets is checked first, if this machine has
-    credentials.
+    credentials. For an environment that comes with the package and was not edited, it asks whether
+    that is your cluster.
     """
     from pipelines.parameters import Parameters
 
@@ -153,6 +158,13 @@ def submit(
     from pipelines.cluster.api import connect
     from pipelines.cluster.workflow import retry_warning
 
+    if target.api:
+        there = f"{target.api.host}, namespace {target.api.namespace}"
+        warn(f"to {target.name}: {there}, experiment {target.experiment}")
+        if target_of(environment, None).is_example:
+            confirm(
+                f"{environment} is an example that nobody has edited. Is this your cluster?", yes
+            )
     client = connect(target)
     run = runs.submit(client, target, parameters, name)
     click.echo(f"{run.display_name}  {run.run_id}")

@@ -52,7 +52,7 @@ def schedule() -> None:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Read the cluster's schedules, which must be in reach, and show what would be done.",
+    help="Show what would be done. Where the cluster can't be reached, check all that needs none.",
 )
 @no_preflight
 def apply_schedules(

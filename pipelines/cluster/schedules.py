@@ -232,7 +232,7 @@ def apply(
 
     Args:
         targets: of ``read_schedules``.
-        dry_run: send nothing, and say what would be done.
+        dry_run: send nothing, and say what would be done; where no API answers, what was checked.
 
     Yields:
         Lines on each schedule: what differs, and what was done.
@@ -241,11 +241,27 @@ def apply(
         StepError: an API refused or did not answer; applying again goes on from there.
     """
     clusters: list[Schedules] = []
+    silent: list[tuple[Environment, StepError]] = []
     for schedule, environment in targets:
         cluster = next((known for known in clusters if known.environment == environment), None)
+        reason = next((why for known, why in silent if known.api == environment.api), None)
+        if cluster is None and reason is None:
+            try:
+                cluster = Schedules(environment)
+                clusters.append(cluster)
+            except StepError as error:
+                if not dry_run:
+                    raise
+                reason = error
+                silent.append((environment, error))
         if cluster is None:
-            cluster = Schedules(environment)
-            clusters.append(cluster)
+            with tempfile.TemporaryDirectory() as folder:
+                parameters = schedule.parameters_in(environment)
+                compile_to(Path(folder) / "pipeline.yaml", environment, parameters)
+            following = next_run(schedule.cron, schedule.time_zone) if schedule.enabled else "off"
+            yield f"{schedule.name} in {environment.name}: valid and compiles, next run {following}"
+            yield f"  not compared with the cluster's schedules: {reason}"
+            continue
         planned = cluster.plan(schedule)
         yield f"{schedule.name} in {environment.name}: {planned.summary}"
         yield from (f"  {line}" for line in planned.differences)

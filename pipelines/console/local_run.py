@@ -141,10 +141,14 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
     console.print("\n[bold]Where to look[/bold]")
     console.print(f"  {folder}/report.html", soft_wrap=True)
     console.print("      the report: open it in a browser")
-    tracked = list((run.folder / "wandb").glob("offline-run-*"))
-    if tracked:
-        console.print(f"  wandb leet {folder}/wandb", soft_wrap=True)
-        console.print("      shows the W&B runs in the terminal")
+    tracked = sorted((run.folder / "wandb").glob("*/offline-run-*"))
+    # With curves, if there is one.
+    shown = next((at for at in tracked if at.parent.name.startswith(f"{TRAIN}-")), None)
+    if shown:
+        console.print(f"  wandb leet {folder}/wandb/{shown.parent.name}", soft_wrap=True)
+        console.print(
+            "      shows a W&B run in the terminal; wandb/ has a folder for each step and cell"
+        )
     if not all(map(marks_of, tracked)):
         console.print(f"  genpipe wandb sync {folder}", soft_wrap=True)
         console.print("      uploads the runs that are not on W&B yet, once you are logged in")

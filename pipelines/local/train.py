@@ -42,7 +42,8 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
         folder: of the run, which must not exist yet.
 
     Returns:
-        The model's folder, ``<folder>/train-vae-10/model``; W&B's run lies in ``<folder>/wandb``.
+        The model's folder, ``<folder>/train-vae-10/model``; W&B's run lies in
+        ``<folder>/wandb/train-vae-10``.
 
     Raises:
         InputError: the family or a setting is unknown or out of range, there is no data set,
@@ -90,7 +91,7 @@ def train(family: str, given: Mapping[str, Any], data: Path, folder: Path) -> Pa
     finally:
         # Where a local run has them too.
         for logged in (tracked / "wandb").glob("*/"):
-            shutil.copytree(logged, folder / "wandb" / logged.name, dirs_exist_ok=True)
+            shutil.copytree(logged, folder / "wandb" / step.name / logged.name, dirs_exist_ok=True)
         shutil.rmtree(tracked, ignore_errors=True)
     return step / "model"
 

@@ -17,8 +17,9 @@ from genpipe.tracking.account import SYNC_SECONDS, Account, find_account, has_ke
 from genpipe.tracking.run_log import LoggedRun, copy_run, log_of, read_run
 from genpipe.tracking.upload import mark_sent, marks_of, send
 
-# What of a bucket's files W&B's runs are: a folder each, and the files of their tables.
-LOGGED = re.compile(r"(?:^|/)wandb/((?:offline-run-[^/]+|data)/.+)$")
+# What of a bucket's files W&B's runs are: a folder each, and the files of their tables; in a copy
+# of a local run below their step's name.
+LOGGED = re.compile(r"(?:^|/)wandb/(?:[^/]+/)?((?:offline-run-[^/]+|data)/.+)$")
 TO_CHOOSE_BY = (".wandb", ".synced")
 SECONDS_FOR_AN_ANSWER = 10
 # What wandb says of each run that people want to read.

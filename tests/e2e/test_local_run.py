@@ -156,7 +156,7 @@ def test_the_terminal_ends_with_the_leaderboard_the_times_and_where_to_look(firs
     parts = ("Leaderboard of first", "Where the time went", "Where to look", "report.html")
     places = [first.stdout.index(part) for part in parts]
     assert places == sorted(places)
-    assert "wandb leet" in first.stdout
+    assert re.search(r"wandb leet runs/first/wandb/train-\w+-2$", first.stdout, re.M)
     assert "wandb sync" in first.stdout
 
 
@@ -220,7 +220,7 @@ def tracked(run):
     """The records of every W&B run, by its name."""
     wandb = Path(sys.executable).with_name("wandb")
     found = {}
-    for folder in (run / "wandb").glob("offline-run-*"):
+    for folder in (run / "wandb").glob("*/offline-run-*"):
         shown = subprocess.run(
             [wandb, "leet", "inspect", "--json", folder], capture_output=True, text=True, check=True
         )
@@ -279,7 +279,7 @@ def test_a_table_has_a_row_a_picture_and_what_it_is_grouped_by(run, tracked):
         item = {}
         for history in of(tracked[name], "history"):
             item |= history["item"]
-        (file,) = (run / "wandb").glob(f"*/files/{item[f'{key}.path']}")
+        (file,) = (run / "wandb").glob(f"*/*/files/{item[f'{key}.path']}")
         (kept,) = [
             artifact["manifest"]["contents"]
             for artifact in of(tracked[name], "artifact")

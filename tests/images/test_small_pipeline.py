@@ -81,7 +81,7 @@ def test_the_run_folder_is_as_without_containers(place, first):
     assert {cell["status"] for cell in board["cells"]} == {"complete"}
     assert {path.stem for path in (run / "logs").glob("*.log")} == STEPS | {"kfp"}
     # A run of every step, and one of every cell.
-    assert len(list((run / "wandb").glob("offline-run-*"))) == len(STEPS) + len(board["cells"])
+    assert len(list((run / "wandb").glob("*/offline-run-*"))) == len(STEPS) + len(board["cells"])
 
 
 def test_no_step_ran_as_root(place, first):

@@ -172,6 +172,19 @@ def test_the_shipped_environments_are_read_by_name_and_named_so() -> None:
         assert environment.name == path.stem
 
 
+def test_the_environment_of_the_page_for_a_first_cluster_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "first-cluster.md").read_text(encoding="utf-8")
+    content = page.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "mine.yaml").write_text(content)
+
+    environment = Environment.read(tmp_path / "mine.yaml")
+
+    assert environment.api
+    assert environment.api.authentication == "token"
+    assert not environment.is_example
+    assert Environment.read("cluster-cpu").is_example
+
+
 def test_training_runs_on_the_gpu_image_and_the_rest_on_the_cpu_image(tmp_path: Path) -> None:
     environment = Environment.read(write(tmp_path, {"gpu": {"count": 2}}))
 

@@ -200,7 +200,8 @@ def test_nothing_is_sent_to_a_cluster_whose_bucket_is_missing(
 
     status, _, errors = genpipe(*arguments, "--no-preflight")
 
-    assert (status, errors) == (0, "")
+    where = f"to fake: {api.url}, namespace team, experiment genpipe\n"
+    assert (status, errors) == (0, where if command == "submit" else "")
     assert len(api.runs if command == "submit" else api.recurring_runs) == 1
 
 

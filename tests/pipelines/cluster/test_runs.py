@@ -264,8 +264,9 @@ def test_a_cluster_that_retries_otherwise_than_the_environment_says_is_told(
     status, _, errors = genpipe("submit", "--environment", file, "--no-preflight")
 
     assert status == 0
-    assert (told in errors) if told else not errors
-    assert not told or errors.startswith("retries: on this cluster ")
+    _, *warnings = errors.splitlines()  # the first says where it is sent
+    assert (told in warnings[0]) if told else not warnings
+    assert not told or warnings[0].startswith("retries: on this cluster ")
 
 
 def test_latest_is_the_newest_run_of_the_experiment(api: FakeApi, client: kfp.Client) -> None:
@@ -273,3 +274,34 @@ def test_latest_is_the_newest_run_of_the_experiment(api: FakeApi, client: kfp.Cl
         started(api, client, name)
 
     assert find_run(client, api.environment(), "latest").display_name == "second"
+
+
+def test_where_a_run_is_sent_is_said_before(
+    api: FakeApi, file: str, genpipe: Callable[..., Any]
+) -> None:
+    _, _, errors = genpipe("submit", "--environment", file, "--no-preflight")
+
+    assert errors.splitlines()[0] == f"to fake: {api.url}, namespace team, experiment genpipe"
+
+
+def test_an_example_that_was_not_edited_is_asked_about(
+    api: FakeApi, genpipe: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    content = api.environment().model_dump(exclude_defaults=True)
+    for place in (shipped / "example.yaml", tmp_path / "copy.yaml"):
+        place.write_text(yaml.safe_dump(content))
+    (tmp_path / "edited.yaml").write_text(yaml.safe_dump({**content, "experiment": "mine"}))
+    monkeypatch.setattr("pipelines.environments.shipped_environments", lambda: shipped)
+    monkeypatch.chdir(tmp_path)
+
+    for name in ("example", "copy.yaml"):
+        status, _, errors = genpipe("submit", "--environment", name, "--tag", "3f2a91c")
+        assert status == 2
+        assert f"{name} is an example that nobody has edited. Is this your cluster? There" in errors
+        assert "add --yes" in errors
+    assert not api.runs
+    assert genpipe("submit", "--environment", "edited.yaml")[0] == 0
+    assert genpipe("submit", "--environment", "example", "--yes")[0] == 0
+    assert len(api.runs) == 2

@@ -534,3 +534,33 @@ def test_a_bad_file_in_a_folder_stops_all_before_anything_is_sent(
 
     assert isinstance(result.exception, InputError)
     assert api.requests == []
+
+
+def test_a_dry_run_where_no_cluster_answers_checks_what_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"host": "http://127.0.0.1:9", "namespace": "team"}
+    environment = Environment.model_validate(
+        {"name": "away", "api": there, "images": {"cpu": "genpipe-cpu:1"}}
+    )
+    # Not .yaml, so that it is not taken for a schedule.
+    (tmp_path / "away.txt").write_text(
+        yaml.safe_dump(environment.model_dump(exclude_defaults=True))
+    )
+    write(tmp_path, environment="away.txt")
+    write(tmp_path, "nightly.yml", name="nightly", environment="away.txt", enabled=False)
+    monkeypatch.chdir(tmp_path)
+
+    told = CliRunner().invoke(main, ["schedule", "apply", ".", "--dry-run"])
+
+    assert told.exit_code == 0, told.output
+    off, _, on, why = told.output.splitlines()
+    assert off == "nightly in away: valid and compiles, next run off"
+    assert on.startswith("weekly in away: valid and compiles, next run 20")
+    assert why.startswith("  not compared with the cluster's schedules: ")
+    assert "http://127.0.0.1:9" in why
+    with pytest.raises(StepError):
+        CliRunner().invoke(main, ["schedule", "apply", "."], catch_exceptions=False)
+    write(tmp_path, environment="away.txt", parameters={"latent_size": [2]})
+    with pytest.raises(InputError, match="latent_size"):
+        CliRunner().invoke(main, ["schedule", "apply", ".", "--dry-run"], catch_exceptions=False)
