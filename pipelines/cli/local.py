@@ -319,6 +319,7 @@ def train(family: str, data: str, name: str | None, runs: Path, **options: Any) 
     logs. W&B's sweep agent calls this command (it may spell options with underscores): see
     deploy/wandb.
     """
+    from pipelines.console.terminal import print_path
     from pipelines.local.run import checked_name, new_name
     from pipelines.local.train import train as train_model
 
@@ -334,4 +335,4 @@ def train(family: str, data: str, name: str | None, runs: Path, **options: Any) 
     except KeyboardInterrupt:
         click.echo("\ninterrupted; nothing was saved", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    click.echo(model)
+    print_path(model)

@@ -295,7 +295,9 @@ def browse(page: Path) -> None:
     """Open a page in the browser, and say where it is."""
     import webbrowser
 
-    click.echo(page)
+    from pipelines.console.terminal import print_path
+
+    print_path(page)
     if not webbrowser.open(page.as_uri()):
         click.echo("no browser on this machine: open that file in one elsewhere", err=True)
 

@@ -139,4 +139,6 @@ def compare(
     if in_browser:
         browse(page.absolute())
     else:
-        click.echo(page)
+        from pipelines.console.terminal import print_path
+
+        print_path(page)

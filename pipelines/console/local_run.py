@@ -20,7 +20,7 @@ from genpipe.tracking.account import DEFAULT_PROJECT
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.upload import marks_of
 from pipelines.console.leaderboard import show_leaderboard
-from pipelines.console.terminal import open_console
+from pipelines.console.terminal import link, open_console
 from pipelines.local.run import LocalRun, StepState
 from pipelines.parameters import Parameters
 from pipelines.settings import TRAIN
@@ -68,7 +68,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
         console.print(
             "  --quick trains only briefly, so scores are worse than those of a default run"
         )
-    console.print(f"  output folder: {escape(str(_shown(run.folder)))}")
+    console.print(f"  output folder: {link(run.folder, str(_shown(run.folder)))}", soft_wrap=True)
     if run.parameters.publish_to:
         target = _shown(Path(run.parameters.publish_to))
         where = run.parameters.publish_to if is_remote(run.parameters.publish_to) else target
@@ -139,7 +139,8 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
     _show_times(console, run)
     folder = escape(shlex.quote(str(_shown(run.folder))))
     console.print("\n[bold]Where to look[/bold]")
-    console.print(f"  {folder}/report.html", soft_wrap=True)
+    report = run.folder / "report.html"
+    console.print(f"  {link(report, str(_shown(report)))}", soft_wrap=True)
     console.print("      the report: open it in a browser")
     tracked = sorted((run.folder / "wandb").glob("*/offline-run-*"))
     # With curves, if there is one.
@@ -152,7 +153,7 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
     if not all(map(marks_of, tracked)):
         console.print(f"  genpipe wandb sync {folder}", soft_wrap=True)
         console.print("      uploads the runs that are not on W&B yet, once you are logged in")
-    console.print(f"  {folder}/<step>-<cell>/", soft_wrap=True)
+    console.print(f"  {link(run.folder, f'{_shown(run.folder)}/<step>-<cell>/')}", soft_wrap=True)
     console.print("      what each step made; logs/ has what each step printed")
     target = run.parameters.publish_to
     if target:
@@ -216,9 +217,9 @@ def _show_failure(console: Console, run: LocalRun) -> None:
     if not run.failed:
         console.print("[bold red]the pipeline failed before or between its steps[/bold red]")
         _show_tail(console, run.logs / "kfp.log")
-    folder = escape(str(_shown(run.folder)))
+    folder, logs = (link(path, str(_shown(path))) for path in (run.folder, run.logs))
     finished = f"The finished steps are in {folder}" if run.finished else "No step finished"
-    console.print(f"\n  {finished}. Logs: {folder}/logs", soft_wrap=True)
+    console.print(f"\n  {finished}. Logs: {logs}", soft_wrap=True)
     console.print(textwrap.indent(_how_to_go_on(run), "  "), markup=False, soft_wrap=True)
 
 
@@ -226,7 +227,7 @@ def _show_tail(console: Console, log: Path, known: tuple[str, ...] = ()) -> None
     """Print where a log is and its last lines, without those that begin with what is known."""
     text = log.read_text(encoding="utf-8", errors="replace")
     lines = [line for line in text.splitlines() if line and not line.startswith(known)]
-    place = escape(str(_shown(log)))
+    place = link(log, str(_shown(log)))
     if not lines:
         console.print(f"  log: {place}", soft_wrap=True)
         return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 PROSE_WIDTH = 92
 WIDTH_OFF_TERMINAL = 140
@@ -14,6 +16,16 @@ def open_console() -> Console:
     """The terminal; in a file or a pipe, lines are long enough for the leaderboard."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDTH_OFF_TERMINAL)
+
+
+def link(path: Path, text: str = "") -> str:
+    """Markup of a path: a link in terminals that have them, the text alone elsewhere."""
+    return f"[link={path.absolute().as_uri()}]{escape(text or str(path))}[/link]"
+
+
+def print_path(path: Path) -> None:
+    """Print a path on a line of its own."""
+    open_console().print(link(path), soft_wrap=True)
 
 
 def print_prose(console: Console, text: str, indent: int = 0) -> None:
