@@ -195,12 +195,19 @@ output_format = click.option(
 
 
 def chosen_run(run: str, runs: Path, environment: str | None) -> FoundRun:
-    """Find a run (see ``find_run``); of one that is not finished, say so and how to go on."""
+    """Find a run (see ``find_run``); if it is not finished, the command ends by saying so.
+
+    What the command refuses says so itself.
+    """
     from pipelines.runs.find import find_run
 
     found = find_run(run, runs, environment)
-    if found.unfinished:
-        warn(found.unfinished)
+
+    def say() -> None:
+        if found.unfinished and not sys.exception():
+            warn(found.unfinished)
+
+    click.get_current_context().call_on_close(say)
     return found
 
 

@@ -23,6 +23,7 @@ from genpipe.documents import parse_document
 from genpipe.errors import InputError
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.step import step_name
+from pipelines.runs.listing import what_is_unfinished
 from pipelines.settings import OPTIONAL, STEPS
 
 EXECUTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -263,9 +264,10 @@ def _no_steps(uri: str) -> InputError:
         return InputError(f"no steps of a run at {uri}: check the name or the address")
     if not Path(uri, "arguments.json").is_file():
         return InputError(f"{uri} is not a run's folder: it has no finished steps of a run")
+    told = what_is_unfinished(Path(uri)) or "name another run (`genpipe runs` lists them)"
     return InputError(
         f"run {Path(uri).absolute().name} has no finished steps: its logs are in "
-        f"{Path(uri, 'logs')}; name another run (`genpipe runs` lists them)"
+        f"{Path(uri, 'logs')}; {told}"
     )
 
 

@@ -73,7 +73,10 @@ def _board_so_far(run: FoundRun, steps: Sequence[Step]) -> dict[str, Any]:
                     found[part][step.cell] = folder / place
             files |= _files_of_the_run(step)
         if not any(found.values()):
-            raise InputError(f"no leaderboard at {run.uri}, and no cell has left anything yet")
+            told = f"; {run.unfinished}" if run.unfinished else ""
+            raise InputError(
+                f"no leaderboard at {run.uri}, and no cell has left anything yet{told}"
+            )
         storage.pull(run.uri, folder, files)
         results = read_results(
             run.cells,

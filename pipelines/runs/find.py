@@ -15,7 +15,7 @@ from genpipe.cells import Cell
 from genpipe.errors import InputError, StepError
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
-from pipelines.runs.listing import newest_run, state_of
+from pipelines.runs.listing import newest_run, what_is_unfinished
 from pipelines.settings import LATEST
 
 
@@ -66,7 +66,7 @@ def find_run(run: str, runs: Path, environment: str | None) -> FoundRun:
                 "address in a bucket; for one on a cluster, add --environment"
             )
         return FoundRun(
-            str(folder), folder.absolute().name, _local_cells(folder), _local_state(folder)
+            str(folder), folder.absolute().name, _local_cells(folder), what_is_unfinished(folder)
         )
     return _find_on_cluster(run, environment)
 
@@ -123,23 +123,6 @@ def _ask(target: Environment, run: str) -> tuple[str, str, Sequence[Cell], str]:
             return str(UUID(run)), "", (), ""
         raise
     return found.run_id, found.display_name, cells_of(found), found.state or ""
-
-
-def _local_state(folder: Path) -> str:
-    """What to say of a local run that is not finished."""
-    if not (folder / "arguments.json").is_file():
-        return ""
-    name = folder.absolute().name
-    match state_of(folder):
-        case "finished":
-            return ""
-        case "running":
-            return f"run {name} is still running"
-        case "failed":
-            told = f"run {name} failed"
-        case _:
-            told = f"run {name} was stopped or killed"
-    return f"{told}: `genpipe run --resume {shlex.quote(str(folder))}` goes on with it"
 
 
 def _local_cells(folder: Path) -> Sequence[Cell]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -119,6 +120,23 @@ def state_of(folder: Path) -> str:
     if any(event["event"] == "end" and event["status"] == "failed" for event in events):
         return "failed"
     return "finished" if (folder / "leaderboard.json").is_file() else "interrupted"
+
+
+def what_is_unfinished(folder: Path) -> str:
+    """What to say of a run that is not finished, and the command for that; else nothing."""
+    if not (folder / "arguments.json").is_file():
+        return ""
+    name = folder.absolute().name
+    match state_of(folder):
+        case "finished":
+            return ""
+        case "running":
+            return f"run {name} is still running"
+        case "failed":
+            told = f"run {name} failed"
+        case _:
+            told = f"run {name} was stopped or killed"
+    return f"{told}: `genpipe run --resume {shlex.quote(str(folder))}` goes on with it"
 
 
 def events_of(folder: Path) -> list[dict[str, Any]]:

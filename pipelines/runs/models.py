@@ -96,7 +96,8 @@ def _of_run(place: str, cell: str, runs: Path, environment: str | None) -> Found
     families = dict.fromkeys(one.family.name for one in trained.values())
     if cell in all_families() and cell not in families:
         known = ", ".join(families) or "nothing yet"
-        raise InputError(f"this run did not train {cell}: it trained {known}")
+        told = f"; {run.unfinished}" if run.unfinished else ""
+        raise InputError(f"this run did not train {cell}: it trained {known}{told}")
     if cell in all_families():
         board = read_board(run, steps)
         if cell not in board["best"]:
@@ -113,7 +114,8 @@ def _of_run(place: str, cell: str, runs: Path, environment: str | None) -> Found
         known = (
             f"choose from {', '.join(trained)}, or a family" if trained else "it trained none yet"
         )
-        raise InputError(f"no cell {cell!r} in this run: {known}")
+        told = f"; {run.unfinished}" if run.unfinished else ""
+        raise InputError(f"no cell {cell!r} in this run: {known}{told}")
     files: dict[str, storage.File] = {}
     for step in steps:
         if step.cell == trained[cell] and step.kind in ("train", "sample"):

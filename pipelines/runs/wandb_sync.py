@@ -19,7 +19,7 @@ from genpipe.tracking.upload import mark_sent, marks_of, send
 
 # What of a bucket's files W&B's runs are: a folder each, and the files of their tables; in a copy
 # of a local run below their step's name.
-LOGGED = re.compile(r"(?:^|/)wandb/(?:[^/]+/)?((?:offline-run-[^/]+|data)/.+)$")
+LOGGED = re.compile(r"(?:^|/)wandb/(?:[^/]+/)??((?:offline-run-[^/]+|data)/.+)$")
 TO_CHOOSE_BY = (".wandb", ".synced")
 SECONDS_FOR_AN_ANSWER = 10
 # What wandb says of each run that people want to read.
