@@ -15,15 +15,13 @@ from genpipe.errors import InputError
 from genpipe.metrics.references import read_references
 from genpipe.reporting.embedding import read_picture
 from genpipe.reporting.leaderboard import (
-    Result,
-    best_results,
     leaderboard_document,
     leaderboard_table,
-    read_results,
     step_metrics,
     write_leaderboard,
 )
 from genpipe.reporting.report import render_report
+from genpipe.reporting.results import Result, best_results, read_results
 from genpipe.tracking import Picture, Tracker
 
 

@@ -305,6 +305,8 @@ SAMPLERS = {
     "fitted_gaussian": ("fitted Gaussian", "a Gaussian fitted to the codes of the training images"),
     "mixture": ("mixture", "a mixture of Gaussians fitted to the codes of the training images"),
 }
+# All samplers, by what tables call them. Those of N(0, I) have metrics without a prefix.
+SAMPLER_TITLES = {"normal": "N(0, I)", **{name: title for name, (title, _) in SAMPLERS.items()}}
 # The baselines that are shown with the cells' metrics.
 REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 _OF_SAMPLERS = (
@@ -353,6 +355,11 @@ METRICS: dict[str, Metric] = {
 }
 
 _COUNTS = ("units", "classes", "images", "epochs", "steps")
+
+
+def metric_of_sampler(name: str, sampler: str) -> str:
+    """The name of a metric of samples from a sampler: ``mixture_frechet_distance``."""
+    return f"{sampler}_{name}" if sampler in SAMPLERS else name
 
 
 def format_metric(name: str, value: float | int | None) -> str:

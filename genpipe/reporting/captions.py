@@ -16,7 +16,7 @@ from genpipe.metrics.bootstrap import mean_interval
 from genpipe.metrics.registry import METRICS, format_metric
 from genpipe.metrics.samples import COVERED_SHARE
 from genpipe.reporting.curves import points_of
-from genpipe.reporting.leaderboard import Result, best_results, file_of
+from genpipe.reporting.results import Result, best_results, file_of
 
 NAMED = 10  # classes in a sentence
 

@@ -21,7 +21,7 @@ from genpipe.reporting.charts import (
     thin_out,
     training_chart,
 )
-from genpipe.reporting.leaderboard import Result, several_seeds, state_of
+from genpipe.reporting.results import Result, several_seeds, state_of
 
 
 @dataclass(frozen=True)

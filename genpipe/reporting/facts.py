@@ -10,7 +10,8 @@ from genpipe.cells import Status
 from genpipe.families.registry import all_families
 from genpipe.families.spec import FamilySpec
 from genpipe.metrics.registry import format_metric
-from genpipe.reporting.leaderboard import Result, finite_numbers, split_sizes
+from genpipe.reporting.leaderboard import split_sizes
+from genpipe.reporting.results import Result, finite_numbers
 from genpipe.tracking.progress import format_seconds
 
 DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}

@@ -26,7 +26,8 @@ from genpipe.reporting.curves import latent_size_charts, training_curves
 from genpipe.reporting.embedding import embed_pictures
 from genpipe.reporting.explorer.page import explorer, explorers_that_fit
 from genpipe.reporting.facts import data_rows, facts, families_of
-from genpipe.reporting.leaderboard import (
+from genpipe.reporting.palette import looks, marker
+from genpipe.reporting.results import (
     Result,
     best_results,
     file_of,
@@ -35,7 +36,6 @@ from genpipe.reporting.leaderboard import (
     several_seeds,
     state_of,
 )
-from genpipe.reporting.palette import looks, marker
 from genpipe.reporting.templates import open_template
 
 # The KFP page fetches a report whole, so it stays below 2 MB. What pictures leave of that is the

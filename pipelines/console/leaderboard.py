@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 from rich.console import Console
@@ -23,11 +23,11 @@ COLUMNS = {
     "pca_mean_squared_error": "PCA's",
     "total_loss": "loss",
     "frechet_distance": "FD",
-    "mixture_frechet_distance": "FD mix",
     "precision": "prec",
     "coverage": "cover",
     "classes_covered": "classes",
     "largest_class_share": "largest",
+    "mixture_frechet_distance": "FD mix",
     "train_seconds": "trained",
     "images_per_second": "images/s",
 }
@@ -43,12 +43,12 @@ MEANINGS = {
     "MSE": "reconstruction error on the test split, lower is better",
     "PCA's": "that of as many principal components",
     "loss": "pixels x MSE + KL on the test split, lower is better",
-    "FD": "Fréchet distance of samples and test images, lower is better",
-    "FD mix": "that of samples from a mixture fitted to the codes, not from N(0, I)",
+    "FD": "Fréchet distance of samples from N(0, I) and test images, lower is better",
     "prec": "share of the samples that look real, higher is better",
     "cover": "share of the test images with a sample near them, higher is better",
     "classes": "classes found among the samples, more is better",
     "largest": "share of the commonest of them",
+    "FD mix": "FD of samples from a mixture fitted to the codes, not from N(0, I)",
 }
 # Where the terminal is too narrow for all, these are left out, the first first.
 LEFT_OUT_FIRST = (
@@ -82,6 +82,16 @@ class _Reference(BaseModel):
     metrics: dict[str, int | float | None]
 
 
+class _Verdict(BaseModel):
+    purpose: Literal["reconstruction", "samples", "compromise"]
+    family: Annotated[str, AfterValidator(lambda name: find_family(name).name)]
+    latent_size: int
+    sampler: Literal["", "normal", "fitted_gaussian", "mixture"] = ""
+    value: float
+    half_width: float = 0.0
+    reason: str = ""
+
+
 class _Leaderboard(BaseModel):
     """What is shown of ``leaderboard.json``."""
 
@@ -91,6 +101,7 @@ class _Leaderboard(BaseModel):
     best: dict[str, int]
     over_seeds: list[_Row] = []
     best_seeds: dict[str, int] = {}
+    verdicts: list[_Verdict] = []
     references: dict[str, _Reference] = {}
     unfinished: bool = False
 
@@ -182,6 +193,7 @@ def print_leaderboard(
     shown, left_out = _fit(headings, rows, console.width)
     title = "What has ended of" if board.get("unfinished") else "Leaderboard of"
     console.print(f"[bold]{title} {escape(str(board['run']))}[/bold]", soft_wrap=True)
+    _print_verdicts(board.get("verdicts", ()), console)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index in shown:
         is_text = headings[index] in ("  model", "curve", "units", "")
@@ -211,6 +223,20 @@ def print_leaderboard(
         print_prose(console, f"The last {rows_told}, for comparison, {compared}.")
     if not explained:
         print_prose(console, "`genpipe leaderboard RUN --metrics` says what each metric is.")
+
+
+def _print_verdicts(verdicts: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print which model is best for what, a line each."""
+    from genpipe.reporting.verdicts import LABELS, name_of, number
+
+    models = [name_of(Cell.parse(one), one["sampler"]) for one in verdicts]
+    width = max(map(len, models), default=0)
+    for verdict, model in zip(verdicts, models, strict=True):
+        purpose = verdict["purpose"]
+        told = f"{LABELS[purpose]} {number(verdict['value'], verdict['half_width'])}"
+        print_prose(console, f"best {purpose:<14}  {model:<{width}}  {told}", indent=21)
+    if verdicts:
+        console.print()
 
 
 def _deciding(best: Mapping[str, int]) -> str:

@@ -13,7 +13,8 @@ from genpipe.documents import read_document
 from genpipe.errors import InputError
 from genpipe.metrics.references import FILE as REFERENCES
 from genpipe.metrics.references import read_references
-from genpipe.reporting.leaderboard import leaderboard_document, read_results
+from genpipe.reporting.leaderboard import leaderboard_document
+from genpipe.reporting.results import read_results
 from pipelines.console.leaderboard import parse_leaderboard
 from pipelines.runs.artifacts import Step, read_run
 from pipelines.runs.find import FoundRun

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from genpipe.documents import parse_document
 from genpipe.families.spec import FamilySpec
-from genpipe.reporting.leaderboard import Result, file_of
+from genpipe.reporting.results import Result, file_of
 from genpipe.reporting.templates import open_template
 
 FOLDER = Path(__file__).parent

@@ -16,15 +16,12 @@ from genpipe.errors import InputError, StepError
 from genpipe.families.registry import all_families
 from genpipe.metrics.registry import METRICS, format_metric
 from genpipe.reporting.leaderboard import (
-    Result,
-    best_results,
     leaderboard_document,
     leaderboard_table,
-    over_seeds,
-    read_results,
     step_metrics,
     write_leaderboard,
 )
+from genpipe.reporting.results import Result, best_results, over_seeds, read_results
 
 DATASET = {"name": "mnist", "digest": "sha256:1", "splits": {"test": {"size": 10000}}}
 AE_2, AE_10 = Cell("autoencoder", 2), Cell("autoencoder", 10)
@@ -232,6 +229,7 @@ def test_the_document_has_exactly_the_declared_shape() -> None:
             },
         ],
         "best": {"autoencoder": 2},
+        "verdicts": [],
         "references": {},
     }
 

@@ -18,8 +18,9 @@ from genpipe.cells import Cell, Status
 from genpipe.families.registry import all_families, find_family
 from genpipe.metrics.registry import METRICS
 from genpipe.reporting.images import write_png
-from genpipe.reporting.leaderboard import Result, leaderboard_table
+from genpipe.reporting.leaderboard import leaderboard_table
 from genpipe.reporting.report import TABLE_METRICS, render_report
+from genpipe.reporting.results import Result
 
 DATASET = {"name": "mnist", "digest": "sha256:1", "splits": {"test": {"size": 10000}}}
 JUDGE = {"family": "judge", "metrics": {"test_accuracy": 0.9921}}

@@ -16,11 +16,12 @@ from rich.console import Console
 
 from genpipe import storage
 from genpipe.cells import Cell, Status
-from genpipe.reporting import leaderboard
 from genpipe.reporting.images import write_png
+from genpipe.reporting.leaderboard import leaderboard_document
+from genpipe.reporting.results import Result as Outcome
 from pipelines.cli import main
 from pipelines.console.comparison import comparison_page, show_comparison
-from pipelines.console.leaderboard import print_leaderboard
+from pipelines.console.leaderboard import parse_leaderboard, print_leaderboard
 from pipelines.console.results import read_results, show_report
 from pipelines.runs.find import FoundRun
 
@@ -91,7 +92,7 @@ def test_report_shows_figures_curves_and_samples_of_every_cell(here: Path) -> No
     assert row.split() == ["vae", "2", "█▃▁", "0.0400", "100.00", "10", "20.0%", "best"]
     (first, *_) = [line for line in shown.output.splitlines() if "latent 2" in line]
     assert first.split() == ["latent", "2", "latent", "10"]
-    assert shown.output.count("samples from N(0, I)") == 3
+    assert shown.output.count(": samples from N(0, I)") == 3
     assert shown.output.count("\u28ff") >= 4
 
 
@@ -297,9 +298,35 @@ def test_the_legend_says_what_makes_a_cell_the_best_of_its_family(tmp_path: Path
     assert "on the validation split: lowest MSE (Autoencoder), lowest FD (DCGAN) `" in said
 
 
+def test_the_terminal_says_first_which_model_is_best_for_what() -> None:
+    results = [
+        Outcome(
+            Cell("autoencoder", 10),
+            Status.COMPLETE,
+            metrics={"mean_squared_error": 0.015, "mixture_frechet_distance": 10.0},
+            intervals={"mixture_frechet_distance": (9.2, 10.8)},
+        ),
+        Outcome(Cell("dcgan", 2), Status.COMPLETE, metrics={"frechet_distance": 65.0}),
+    ]
+    told = io.StringIO()
+
+    board = parse_leaderboard(json.dumps(leaderboard_document("mine", {}, results)).encode(), "x")
+    print_leaderboard(board, Console(file=told, width=100))
+
+    _, first, second, empty, heading, *_ = told.getvalue().splitlines()
+    assert " ".join(first.split()) == (
+        "best reconstruction Autoencoder 10 mean squared error 0.0150"
+    )
+    assert " ".join(second.split()) == (
+        "best samples Autoencoder 10, mixture Fréchet distance 10.00 ± 0.80"
+    )
+    assert empty == ""
+    assert heading.split()[:2] == ["model", "latent"]
+
+
 def test_of_several_seeds_the_terminal_shows_means_and_their_spread() -> None:
     results = [
-        leaderboard.Result(
+        Outcome(
             Cell("vae", 2, seed),
             Status.COMPLETE,
             metrics={"validation_total_loss": loss, "total_loss": loss, "active_units": 2 - seed},
@@ -308,7 +335,7 @@ def test_of_several_seeds_the_terminal_shows_means_and_their_spread() -> None:
     ]
     told = io.StringIO()
 
-    board = leaderboard.leaderboard_document("mine", {}, results)
+    board = leaderboard_document("mine", {}, results)
     print_leaderboard(board, Console(file=told, width=200))
 
     [row] = [line for line in told.getvalue().splitlines() if line.startswith("  vae")]

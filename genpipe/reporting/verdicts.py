@@ -1,0 +1,174 @@
+"""Which model is best, and for what: across families, each of which chooses its own best.
+
+A family chooses its best latent size by a metric of its own, on the validation split
+(``best_results``). Here models of all families are compared by what they share: metrics of the
+test split, and of samples those of the sampler that serves a model best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from genpipe.cells import Cell, Status
+from genpipe.families.spec import COMPARED_BY
+from genpipe.metrics.registry import (
+    SAMPLER_TITLES,
+    format_metric,
+    format_spread,
+    metric_of_sampler,
+)
+from genpipe.reporting.results import Result, over_seeds
+
+ERROR, DISTANCE = "mean_squared_error", "frechet_distance"
+REBUILT_DISTANCE = "reconstruction_frechet_distance"
+
+
+LABELS = {
+    "reconstruction": COMPARED_BY[ERROR],
+    "samples": COMPARED_BY[DISTANCE],
+    "compromise": "mean of two Fréchet distances",
+}
+AMONG = {
+    "reconstruction": "models that rebuild images",
+    "samples": "models, each with its best sampler",
+    "compromise": "models that do both",
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one model is compared by.
+
+    Args:
+        result: the model's cell.
+        value: the smaller, the better.
+        reach: half of its 95% interval; of several trainings their standard deviation; 0 where
+            that is not known.
+        sampler: where its samples' codes are drawn from, a name in ``SAMPLERS`` or ``normal``;
+            empty where no samples are compared.
+    """
+
+    result: Result
+    value: float
+    reach: float
+    sampler: str = ""
+
+    @property
+    def name(self) -> str:
+        """The model, and the sampler where it is not N(0, I): ``Autoencoder 10, mixture``."""
+        return name_of(self.result.cell, self.sampler)
+
+    @property
+    def text(self) -> str:
+        """``10.27 ± 0.84``."""
+        return number(self.value, self.reach)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The best model of a run for one purpose.
+
+    Args:
+        purpose: a name in ``LABELS``, which says what is compared.
+        score: of the best model.
+        reason: why it is best, as a sentence.
+    """
+
+    purpose: str
+    score: Score
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``leaderboard.json`` holds of it."""
+        score = self.score
+        return {
+            "purpose": self.purpose,
+            **score.result.cell.identity,
+            "sampler": score.sampler,
+            "value": score.value,
+            "half_width": score.reach,
+            "reason": self.reason,
+        }
+
+
+def name_of(cell: Cell, sampler: str) -> str:
+    """A model with the sampler that its codes are drawn from, where there is one."""
+    return f"{cell.title}, {SAMPLER_TITLES[sampler]}" if sampler else cell.title
+
+
+def number(value: float, reach: float) -> str:
+    """A score as people read it: ``10.27 ± 0.84``."""
+    text = format_metric("", value)
+    return f"{text} ± {format_spread('', value, reach)}" if reach else text
+
+
+def find_verdicts(results: Sequence[Result]) -> list[Verdict]:
+    """The best reconstruction, the best samples and the best compromise of a run's models.
+
+    - Reconstruction: the lowest mean squared error.
+    - Samples: the lowest Fréchet distance over all models and all samplers that were measured.
+    - Compromise: the lowest mean of two Fréchet distances, of the reconstructions and of the
+      samples of the model's best sampler. Both are measured in the judge's features, so neither
+      needs a weight.
+
+    All three are of the test split. Of models trained with several seeds the mean counts.
+
+    Returns:
+        In this order; without those that no complete model has the metrics for.
+    """
+    complete = [one for one in over_seeds(results) if one.status == Status.COMPLETE]
+    scores = {
+        "reconstruction": _scores(complete, ERROR),
+        "samples": [score for one in complete if (score := best_samples(one))],
+        "compromise": [score for one in complete if (score := _compromise(one))],
+    }
+    return [_verdict(purpose, own) for purpose, own in scores.items() if own]
+
+
+def _verdict(purpose: str, scores: Sequence[Score]) -> Verdict:
+    first, *others = sorted(scores, key=lambda score: score.value)
+    reason = f"It has the lowest {LABELS[purpose]}"
+    if purpose == "compromise":
+        drawn_name = metric_of_sampler(DISTANCE, first.sampler)
+        rebuilt, drawn = (
+            format_metric(name, first.result.metrics[name])
+            for name in (REBUILT_DISTANCE, drawn_name)
+        )
+        reason += f" ({rebuilt} for its reconstructions, {drawn} for its samples)"
+    if others:
+        second = others[0]
+        reason += f" of the {len(scores)} {AMONG[purpose]}. {second.name} "
+        apart = second.value - first.value > math.hypot(first.reach, second.reach)
+        reason += f"comes second with {second.text}" if apart else f"may be as good: {second.text}"
+    return Verdict(purpose, first, f"{reason}.")
+
+
+def best_samples(result: Result) -> Score | None:
+    """The Fréchet distance of a model's samples from the sampler with the lowest one."""
+    scores = [
+        score
+        for sampler in SAMPLER_TITLES
+        for score in _scores([result], metric_of_sampler(DISTANCE, sampler), sampler)
+    ]
+    return min(scores, key=lambda score: score.value, default=None)
+
+
+def _scores(results: Sequence[Result], name: str, sampler: str = "") -> list[Score]:
+    scores = []
+    for result in results:
+        value = result.metrics.get(name)
+        if value is not None:
+            low, high = result.intervals.get(name, (0.0, 0.0))
+            scores.append(Score(result, float(value), (high - low) / 2, sampler))
+    return scores
+
+
+def _compromise(result: Result) -> Score | None:
+    rebuilt, drawn = _scores([result], REBUILT_DISTANCE), best_samples(result)
+    if not rebuilt or drawn is None:
+        return None
+    reach = math.hypot(rebuilt[0].reach, drawn.reach) / 2
+    return Score(result, (rebuilt[0].value + drawn.value) / 2, reach, drawn.sampler)
