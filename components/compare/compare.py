@@ -37,6 +37,8 @@ def compare(
     leaderboard: Path,
     report: Path,
     tracker: Tracker,
+    date: str = "",
+    commit: str = "",
 ) -> dict[str, Any]:
     """Write a run's leaderboard and report from what its cells made.
 
@@ -51,6 +53,8 @@ def compare(
         leaderboard: folder that gets ``leaderboard.json`` and ``leaderboard.csv``.
         report: file that gets the self-contained HTML page.
         tracker: gets the table ``leaderboard``, the page ``report`` and the summary's metrics.
+        date: when that is, for the report.
+        commit: of the code, for the report.
 
     Returns:
         The scalars that runs are compared by. In ``leaderboard.json`` a cell that left nothing
@@ -74,6 +78,8 @@ def compare(
         results=results,
         references=references,
         class_means=data / CLASS_MEANS,
+        date=date,
+        commit=commit,
     )
     write_leaderboard(leaderboard, document, results)
     report.parent.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from genpipe.cells import read_cell
+from genpipe.code import commit
 from genpipe.outputs import Artifact, log_metrics
 from genpipe.tracking import open_step
 
@@ -54,6 +56,8 @@ def run(
             leaderboard=Path(leaderboard.path),
             report=Path(report.path),
             tracker=tracker,
+            date=f"{datetime.now(UTC):%-d %B %Y}",
+            commit=commit(),
         )
         for kind, artifacts in made.items():
             for one in artifacts:

@@ -201,6 +201,7 @@ def _variational_losses(
     """
     losses, divergences = sampled_losses(saved, images, z_mean, z_log_var, seed)
     totals = losses + divergences
+    beta = saved.metadata.get("settings", {}).get("beta", 1.0)
     bounds = likelihood.importance_weighted_bounds(
         functools.partial(decode, saved), images, z_mean, z_log_var, seed=seed
     )
@@ -209,6 +210,7 @@ def _variational_losses(
         "reconstruction_loss": float(losses.mean()),
         "kl_divergence": float(divergences.mean()),
         "total_loss": float(totals.mean()),
+        "training_objective": float((losses + beta * divergences).mean()),
         "elbo": -float(totals.mean()) - constant,
         "importance_weighted_bound": float(bounds.mean()),
         "active_units": latent.active_units(z_mean),

@@ -118,6 +118,7 @@ class FamilySpec:
     Attributes:
         name: in cells, files and parameters: ``vae``.
         label: in prose: ``VAE``.
+        purpose: what its best latent size is best for: ``reconstruction``.
         settings: its ``Settings``, one field per setting.
         build: makes the untrained model of settings for images of a shape (height, width,
             channels), a ``keras.Model`` (docs/extending.md says what the training asks of it).
@@ -152,6 +153,7 @@ class FamilySpec:
 
     name: str
     label: str
+    purpose: str = ""
     settings: type[Settings]
     build: Callable[[Any, ImageShape], keras.Model]
     decoder: str

@@ -11,6 +11,9 @@ import numpy as np
 
 from genpipe.tracking.progress import format_seconds
 
+# Words that keep their capital within a sentence.
+NAMES = ("Fréchet",)
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -29,6 +32,13 @@ class Metric:
     better: str
     meaning: str
     reference: str = ""
+
+    @property
+    def within(self) -> str:
+        """What it is called within a sentence."""
+        first = self.label.partition(" ")[0]
+        named = first in NAMES or first.isupper()
+        return self.label if named else self.label[0].lower() + self.label[1:]
 
     @property
     def about(self) -> str:
@@ -73,11 +83,20 @@ _FIGURES: dict[str, Metric] = {
         "Kingma and Welling 2013, arXiv:1312.6114, appendix B",
     ),
     "total_loss": Metric(
-        "Total loss",
+        "Negative ELBO at beta 1",
         "",
         "lower",
-        "Reconstruction loss plus KL divergence: what a VAE with beta = 1 minimises.",
+        "Reconstruction loss plus KL divergence, both with weight 1: minus the ELBO, less a "
+        "constant. It is what a VAE with beta = 1 minimises, and measures every other beta alike.",
         "Kingma and Welling 2013, arXiv:1312.6114",
+    ),
+    "training_objective": Metric(
+        "Training objective",
+        "",
+        "lower",
+        "Reconstruction loss plus beta times KL divergence: what the VAE minimises. It compares "
+        "only models of one beta; at beta = 1 it is the negative ELBO.",
+        "Higgins et al. 2017, beta-VAE",
     ),
     "elbo": Metric(
         "ELBO",
@@ -360,6 +379,12 @@ _COUNTS = ("units", "classes", "images", "epochs", "steps")
 def metric_of_sampler(name: str, sampler: str) -> str:
     """The name of a metric of samples from a sampler: ``mixture_frechet_distance``."""
     return f"{sampler}_{name}" if sampler in SAMPLERS else name
+
+
+def codes_from(sampler: str) -> str:
+    """Where the codes of samples come from: ``codes from a mixture``."""
+    article = "a " if sampler in SAMPLERS else ""
+    return f"codes from {article}{SAMPLER_TITLES[sampler]}"
 
 
 def format_metric(name: str, value: float | int | None) -> str:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from genpipe.cells import Status
-from genpipe.documents import parse_document
 from genpipe.families.spec import FamilySpec
 from genpipe.metrics.bootstrap import mean_interval
-from genpipe.metrics.registry import METRICS, format_metric
+from genpipe.metrics.registry import METRICS, format_metric, metric_of_sampler
 from genpipe.metrics.samples import COVERED_SHARE
 from genpipe.reporting.curves import points_of
-from genpipe.reporting.results import Result, best_results, file_of
+from genpipe.reporting.results import Result, best_results, file_of, read_step
 
 NAMED = 10  # classes in a sentence
 
 
 def lead(best: Result, results: Sequence[Result]) -> str:
-    """By how much the best cell of a family leads the next, as a sentence; empty if it is alone.
+    """By how much the best cell of a family leads the second best, in a sentence.
 
     With the 95% interval of the difference. Where the cells have encoders it is that of a mean
     over the validation images, each of which both have rebuilt; else it comes from both metrics'
     own. Of cells that were trained with several seeds it is the standard deviation of the
     difference of two trainings.
+
+    Returns:
+        The sentence; empty if the cell is alone.
     """
     name = best.cell.family.deciding[0]
     others = [
@@ -41,22 +41,23 @@ def lead(best: Result, results: Sequence[Result]) -> str:
     own = best.metrics.get(name)
     if not others or own is None:
         return ""
-    value, following = min(others, key=lambda other: other[0])
+    value, second = min(others, key=lambda other: other[0])
     text = format_metric(name, value - own)
-    losses = [
-        _read_losses(result) if not result.trainings else None for result in (best, following)
-    ]
+    losses = [_read_losses(result) if not result.trainings else None for result in (best, second)]
     if losses[0] is not None and losses[1] is not None and losses[0].shape == losses[1].shape:
         low, high = mean_interval(losses[1] - losses[0])
         reach = (high - low) / 2
     else:
-        both = [result.intervals.get(name, (0.0, 0.0)) for result in (best, following)]
+        both = [result.intervals.get(name, (0.0, 0.0)) for result in (best, second)]
         reach = math.hypot(*((high - low) / 2 for low, high in both))
     if reach:
         text += f" ± {reach:.{len(text.partition('.')[2])}f}"
-        if value - own <= reach:
-            return f"no better than latent size {following.cell.latent_size} beyond chance ({text})"
-    return f"{text} below latent size {following.cell.latent_size}, the next"
+    metric = METRICS[name.removeprefix("validation_")].within
+    told = f"On the validation split its {metric} is {text} lower than at latent size "
+    told += str(second.cell.latent_size)
+    if reach and value - own <= reach:
+        return f"{told}, which may be chance."
+    return f"{told}, the second best."
 
 
 def _read_losses(result: Result) -> np.ndarray | None:
@@ -70,44 +71,55 @@ def _read_losses(result: Result) -> np.ndarray | None:
     return losses.astype(np.float64) if whole else None
 
 
-def samples_caption(result: Result, class_names: Sequence[str], prefix: str = "") -> str:
-    """What the judge saw in the samples of a cell."""
-    covered = result.metrics.get(f"{prefix}classes_covered")
-    if covered is None:
+def samples_caption(result: Result, class_names: Sequence[str], sampler: str = "normal") -> str:
+    """What the judge sees in the samples of a cell, in sentences."""
+    distance, covered, share, confidence = (
+        format_metric(name, result.metrics.get(metric_of_sampler(name, sampler)))
+        for name in (
+            *("frechet_distance", "classes_covered"),
+            *("largest_class_share", "mean_confidence"),
+        )
+    )
+    if not covered:
         return ""
-    confidence = format_metric("mean_confidence", result.metrics.get(f"{prefix}mean_confidence"))
-    share = format_metric("largest_class_share", result.metrics.get(f"{prefix}largest_class_share"))
-    distance = format_metric("frechet_distance", result.metrics.get(f"{prefix}frechet_distance"))
-    missing = "" if prefix else _missing_classes(result, class_names)
     what = "digits" if all(name.isdecimal() for name in class_names) else "classes"
-    seen = f"{format_metric('classes_covered', covered)} of {len(class_names)} {what}{missing}"
-    told = f"{seen}, largest share {share}, confidence {confidence}"
-    told += "" if prefix else _least_covered(result, class_names)
-    return f"Fréchet distance {distance}; {told}" if distance else told
+    told = [
+        f"Fréchet distance {distance}." if distance else "",
+        f"The judge finds {covered} of {len(class_names)} {what} in them, the most frequent in "
+        f"{share}, with a mean confidence of {confidence}.",
+    ]
+    if sampler == "normal":
+        told += [_missing_classes(result, class_names), _least_covered(result, class_names)]
+    return " ".join(filter(None, told))
 
 
 def _missing_classes(result: Result, class_names: Sequence[str]) -> str:
-    """The classes that hardly any sample shows, as `` (hardly a 4, 5)``."""
-    shares = _read(result.samples).get("class_shares") or ()
+    """The classes that hardly any sample shows, in a sentence."""
+    shares = read_step(result.samples).get("class_shares") or ()
+    least = COVERED_SHARE / len(class_names)
     try:
         named = zip(class_names, shares, strict=False)
-        missing = [name for name, share in named if share < COVERED_SHARE / len(class_names)]
+        missing = [name for name, share in named if share < least]
     except TypeError:  # no list, or not of numbers
         return ""
+    if not missing:
+        return ""
+    *others, last = missing
     if len(missing) > NAMED:
-        missing = [*missing[:NAMED], f"and {len(missing) - NAMED} more"]
-    return f" (hardly a {', '.join(missing)})" if missing else ""
+        others, last = missing[:NAMED], f"{len(missing) - NAMED} more"
+    each = f"{', '.join(others)} and {last}" if others else last
+    return f"Missing, each in fewer than {least:.1%} of them: {each}."
 
 
 def _least_covered(result: Result, class_names: Sequence[str]) -> str:
-    """The class with the lowest coverage, as ``; least covered: 8, 3.1%``."""
-    coverage = _read(result.samples).get("class_coverage") or ()
+    """The class with the lowest coverage, in a sentence."""
+    coverage = read_step(result.samples).get("class_coverage") or ()
     try:
         named = zip(class_names, coverage, strict=False)
         share, name = min((float(share), name) for name, share in named)
     except (TypeError, ValueError):  # no list, an empty one, or not of numbers
         return ""
-    return f"; least covered: {name}, {format_metric('coverage', share)}"
+    return f"Coverage is lowest for {name}: {format_metric('coverage', share)}."
 
 
 def areas_caption(result: Result) -> str:
@@ -120,21 +132,13 @@ def areas_caption(result: Result) -> str:
         return ""
     gaps = result.metrics.get("gap_share")
     holes = f"; {format_metric('gap_share', gaps)} of it holds no code" if gaps is not None else ""
-    return f"A class holds {smallest} to {largest} of the plane that the codes take up{holes}"
+    return f"Each class holds {smallest} to {largest} of the plane that the codes take up{holes}."
 
 
 def metric_of(result: Result, name: str) -> str:
     """A metric of a cell with its name."""
     text = format_metric(name, result.metrics.get(name))
     return f"{METRICS[name].label} {text}" if text else ""
-
-
-def _read(folder: Path | None) -> dict[str, Any]:
-    """A step's ``metrics.json``; empty where there is none that can be read."""
-    try:
-        return parse_document((folder / "metrics.json").read_bytes()) if folder else {}
-    except (OSError, ValueError):
-        return {}
 
 
 def active_units(family: FamilySpec, results: Sequence[Result]) -> str:

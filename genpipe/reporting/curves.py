@@ -191,14 +191,6 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
             False,
             with_sampler("frechet_distance", "mixture", "mixture"),
         ),
-        (
-            "How real the samples look",
-            "The judge's mean confidence in samples over the latent size; higher is better.",
-            "Dashed: codes drawn from a Gaussian fitted to the training codes. High confidence is "
-            "worth little where few classes are covered.",
-            True,
-            with_sampler("mean_confidence", "fitted_gaussian", "fitted Gaussian"),
-        ),
     ]
     drawn = []
     for title, label, caption, share, series in charts:

@@ -17,11 +17,20 @@ from genpipe.tracking.progress import format_seconds
 DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
 
 
+def data_title(dataset: Mapping[str, Any]) -> str:
+    """What people call a data set."""
+    name = str(dataset.get("name", "unknown data"))
+    return DATA_TITLES.get(name, name)
+
+
 def facts(
-    dataset: Mapping[str, Any], judge: Mapping[str, Any], results: Sequence[Result]
+    dataset: Mapping[str, Any],
+    judge: Mapping[str, Any],
+    results: Sequence[Result],
+    commit: str = "",
 ) -> list[tuple[str, str]]:
     """What ran, as (name, value)."""
-    name = str(dataset.get("name", "unknown"))
+    title = data_title(dataset)
     splits = ", ".join(f"{size:,} {title}" for title, size in split_sizes(dataset).items())
     families = families_of(results)
     sizes = sorted({result.cell.latent_size for result in results})
@@ -29,7 +38,7 @@ def facts(
     accuracy = finite_numbers(judge.get("metrics", {})).get("test_accuracy")
     seconds = [float(result.metrics.get("train_seconds") or 0) for result in results]
     told = [
-        ("Data set", f"{DATA_TITLES.get(name, name)}: {splits}" if splits else name),
+        ("Data set", f"{title}: {splits}" if splits else title),
         ("Data digest", str(dataset.get("digest", "unknown"))[:19]),
         ("Model families", ", ".join(family.label for family in families)),
         ("Latent sizes", ", ".join(str(size) for size in sizes)),
@@ -41,6 +50,7 @@ def facts(
             "genpipe",
             _distinct(result.facts.get("version") for result in results) or _package_version(),
         ),
+        ("Commit", commit),
     ]
     return [(term, value) for term, value in told if value]
 

@@ -1,11 +1,15 @@
-"""How pages tell families apart: by a colour and a shape, so that none is told by colour alone."""
+"""How pages look, and how they tell families apart: by a colour and a shape, never by one alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
 
 from genpipe.families.registry import all_families
+from genpipe.reporting.templates import open_template
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,12 @@ LOOKS = (
 def looks() -> Mapping[str, Look]:
     """The look of each family, by its name, which is its class in a page's style sheet."""
     return {name: LOOKS[number % len(LOOKS)] for number, name in enumerate(all_families())}
+
+
+def style_sheet() -> Markup:
+    """The style sheet that all pages on runs share."""
+    template = open_template(Path(__file__).with_name("page.css.j2"))
+    return Markup(template.render(looks=looks()))
 
 
 def marker(style: str, x: float, y: float) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genpipe.cells import Cell, Status
-from genpipe.documents import read_document
+from genpipe.documents import parse_document, read_document
 from genpipe.errors import InputError, StepError
 from genpipe.families.registry import all_families
 from genpipe.families.spec import FamilySpec
@@ -253,3 +253,11 @@ def state_of(result: Result) -> str:
     if result.status == Status.COMPLETE:
         return ""
     return f"{result.status.value.capitalize()}: {result.reason}"
+
+
+def read_step(folder: Path | None) -> dict[str, Any]:
+    """A step's ``metrics.json``; empty where there is none that can be read."""
+    try:
+        return parse_document((folder / "metrics.json").read_bytes()) if folder else {}
+    except (OSError, ValueError):
+        return {}

@@ -316,6 +316,11 @@ class LocalRun:
         ):
             if source.is_file():
                 shutil.copy2(source, self.folder / name)
+        from genpipe.reporting.report import in_run_folder
+
+        report = self.folder / "report.html"
+        if report.is_file():
+            report.write_text(in_run_folder(report.read_text("utf-8")), "utf-8")
 
     def _note(self, how: str) -> None:
         """Write to the run's events how it ended, if not well."""

@@ -45,6 +45,7 @@ def build(settings: AutoencoderSettings, image_shape: ImageShape) -> keras.Model
 FAMILY = FamilySpec(
     name="autoencoder",
     label="Autoencoder",
+    purpose="reconstruction",
     settings=AutoencoderSettings,
     build=build,
     encoder="encoder",

@@ -42,6 +42,7 @@ def build(settings: DCGANSettings, image_shape: ImageShape) -> keras.Model:
 FAMILY = FamilySpec(
     name="dcgan",
     label="DCGAN",
+    purpose="samples from N(0, I)",
     settings=DCGANSettings,
     build=build,
     decoder="generator",

@@ -44,6 +44,7 @@ def build(settings: VAESettings, image_shape: ImageShape) -> keras.Model:
 FAMILY = FamilySpec(
     name="vae",
     label="VAE",
+    purpose="the likelihood of images",
     settings=VAESettings,
     build=build,
     encoder="encoder",

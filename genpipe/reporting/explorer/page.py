@@ -10,7 +10,6 @@ from typing import Any
 from markupsafe import Markup
 
 from genpipe.documents import parse_document
-from genpipe.families.spec import FamilySpec
 from genpipe.reporting.results import Result, file_of
 from genpipe.reporting.templates import open_template
 
@@ -36,15 +35,17 @@ def empty_page(title: str, reason: str) -> str:
     return open_template(FOLDER / "page.html.j2").render(title=title, cell=None, reason=reason)
 
 
-def explorer(cells: Sequence[Mapping[str, Any]]) -> Markup:
+def explorer(cells: Sequence[Mapping[str, Any]], opened: str = "") -> Markup:
     """The explorer of one or several cells, as a part of a page.
 
     Args:
         cells: what ``decode_planes`` makes of them, in the order to choose from.
+        opened: name of the cell that it opens on; empty for the first.
     """
     return Markup(
         open_template(FOLDER / "explorer.html.j2").render(
             cells=cells,
+            opened=opened,
             style=Markup((FOLDER / "explorer.css").read_text(encoding="utf-8")),
             script=Markup((FOLDER / "explorer.js").read_text(encoding="utf-8")),
         )
@@ -68,15 +69,23 @@ def cells_that_fit(cells: Sequence[Mapping[str, Any]], room: int) -> list[Mappin
 
 
 def explorers_that_fit(
-    results: Sequence[Result], best: Mapping[FamilySpec, Result], room: int
+    results: Sequence[Result], matter: Sequence[Result], room: int
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
     """The explorers that the page has room for, and the names of the cells it has none for.
 
-    The best of each family come first, then the small ones; the page shows them in its own order.
+    Args:
+        results: all cells, in the order to show them.
+        matter: the cells that come first, the first first; after them come the small ones.
+        room: how many bytes they may take.
     """
     cells = [cell for result in results if (cell := _read_explorer(result))]
-    first = {result.best_training.cell.name for result in best.values()}
-    order = sorted(cells, key=lambda cell: (cell["cell"] not in first, len(json.dumps(cell))))
+    first = [result.best_training.cell.name for result in matter]
+
+    def place(cell: Mapping[str, Any]) -> tuple[int, int]:
+        name = cell["cell"]
+        return first.index(name) if name in first else len(first), len(json.dumps(cell))
+
+    order = sorted(cells, key=place)
     fit = {cell["cell"] for cell in cells_that_fit(order, room)}
     return (
         [cell for cell in cells if cell["cell"] in fit],

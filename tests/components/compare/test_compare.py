@@ -163,7 +163,7 @@ def run(tmp_path: Path) -> Run:
 class Page(HTMLParser):
     """What a test asks of a page: its tags with attributes, its text, whether tags are paired."""
 
-    VOID = ("meta", "img", "path", "rect", "circle", "polyline")
+    VOID = ("meta", "img", "br", "path", "rect", "circle", "polyline")
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -215,7 +215,9 @@ def test_the_best_cell_of_each_family_is_marked_in_words(run: Run) -> None:
     html = run.compare()
 
     assert run.leaderboard["best"] == {"autoencoder": 100, "vae": 2, "dcgan": 2}
-    marked = re.findall(r'<tr class=best><th scope="row">(\d+)<span class="badge best">best<', html)
+    marked = re.findall(
+        r'<tr class=best><th scope="row">.*</span>(\d+)<span class="badge best">', html
+    )
     assert marked == ["100", "2", "2"]
 
 
@@ -226,7 +228,7 @@ def test_the_plots_have_a_marker_for_every_complete_cell(run: Run) -> None:
 
     page = Page(run.compare())
 
-    tips = re.findall(r"(Autoencoder|VAE|DCGAN), latent size (\d+): 80.0%", page.text)
+    tips = re.findall(r"(Autoencoder|VAE|DCGAN), latent size (\d+): 4.5<?", page.text)
     assert tips == [
         (name, str(size))
         for name, sizes in (
@@ -383,7 +385,7 @@ def _luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_contrasts_with_what_it_stands_on_as_wcag_aa_asks(scheme: int) -> None:
-    template = Path(report_module.__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    template = Path(report_module.__file__).with_name("page.css.j2").read_text(encoding="utf-8")
     roots = re.findall(r":root \{(.*?)\n\s*\}", template, re.S)
     colours = dict(re.findall(r"--([\w-]+): (#\w{6})", roots[scheme]))
     colours |= {str(number): (look.light, look.dark)[scheme] for number, look in enumerate(LOOKS)}

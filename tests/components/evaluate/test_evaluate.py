@@ -40,6 +40,7 @@ METRICS = {
     "vae": SHARED
     | {"smallest_class_area_share", "largest_class_area_share", "gap_share"}
     | {"reconstruction_loss", "kl_divergence", "total_loss", "elbo", "active_units"}
+    | {"training_objective"}
     | {"importance_weighted_bound", "validation_total_loss"},
     "dcgan": {
         *("discriminator_accuracy_real", "discriminator_accuracy_generated"),
@@ -240,6 +241,7 @@ def test_the_total_loss_of_a_vae_is_the_sum_of_its_parts(
     assert metrics["kl_divergence"] == pytest.approx(divergence.mean(), rel=1e-4)
     parts = metrics["reconstruction_loss"] + metrics["kl_divergence"]
     assert metrics["total_loss"] == pytest.approx(parts)
+    assert metrics["training_objective"] == pytest.approx(parts)  # at beta = 1
     assert metrics["elbo"] == pytest.approx(-parts - 392 * np.log(np.pi))
     noise = np.random.default_rng(0).standard_normal(z_mean.shape, np.float32)
     sampled = z_mean + np.exp(z_log_var / 2) * noise

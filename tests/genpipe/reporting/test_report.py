@@ -19,8 +19,9 @@ from genpipe.families.registry import all_families, find_family
 from genpipe.metrics.registry import METRICS
 from genpipe.reporting.images import write_png
 from genpipe.reporting.leaderboard import leaderboard_table
-from genpipe.reporting.report import TABLE_METRICS, render_report
+from genpipe.reporting.report import in_run_folder, render_report
 from genpipe.reporting.results import Result
+from genpipe.reporting.tables import SAMPLER_METRICS, TABLE_METRICS
 
 DATASET = {"name": "mnist", "digest": "sha256:1", "splits": {"test": {"size": 10000}}}
 JUDGE = {"family": "judge", "metrics": {"test_accuracy": 0.9921}}
@@ -68,6 +69,7 @@ EVALUATION: dict[str, dict[str, float]] = {
         "reconstruction_loss": 37.5,
         "kl_divergence": 3.7,
         "total_loss": 41.2,
+        "training_objective": 41.2,
         "elbo": -489.9,
         "importance_weighted_bound": -488.1,
         "active_units": 2,
@@ -127,25 +129,59 @@ def test_intervals_and_what_gives_figures_a_scale_stand_in_the_leaderboard() -> 
         run="run-1", dataset=DATASET, judge=JUDGE, results=[result], references=references
     )
 
-    assert "<td>4.50<br><small" in html
-    assert "±0.25</small>" in html
+    assert re.search(r">4.50<br> <small[^>]*>±0.25</small>", html)
     assert "±0.00004</small>" in html
-    assert re.search(r"Noise</th>(\s*<td>.*</td>)*\s*<td>403.00</td>", html)
+    assert re.search(r"Noise</th>(\s*<td.*</td>)*\s*<td[^>]*>403.00</td>", html)
     assert "For scale" not in report([result])
 
 
-def test_samples_of_each_sampler_are_shown_beside_those_of_n_0_i(tmp_path: Path) -> None:
+def test_the_best_model_for_each_purpose_stands_first_with_its_sampler() -> None:
+    mixed = complete(Cell("autoencoder", 10), mixture_frechet_distance=3.25)
+    drawn = complete(Cell("dcgan", 2), frechet_distance=9.0)
+
+    html = report([mixed, drawn])
+
+    first = html[html.index('id="verdicts"') : html.index("Best of each family")]
+    titles = re.findall(r'<p class="question">(.*)</p>\n.*</span>(.*)</p>', first)
+    assert titles == [
+        ("Best reconstruction", "Autoencoder 10"),
+        ("Best samples", "Autoencoder 10"),
+        ("Best compromise", "Autoencoder 10"),
+    ]
+    assert '<strong class="number">3.25</strong>, codes from a mixture' in first
+    assert "DCGAN 2, N(0, I) comes second with 9.00." in first
+
+
+def test_a_row_of_the_leaderboard_has_the_metrics_of_one_sampler(tmp_path: Path) -> None:
+    cell = complete(
+        Cell("vae", 2), frechet_distance=9.0, mixture_frechet_distance=3.25, mixture_precision=0.91
+    )
+
+    html = report([cell])
+
+    row = html[html.index('<th scope="row">') :]
+    row = row[: row.index("</tr>")]
+    values = dict(re.findall(r'<td data-label="([^"]*)">([^<]*)', row))
+    assert values["Codes from"] == "mixture"
+    assert (values["Fréchet distance"], values["Precision"]) == ("3.25", "91.0%")
+
+
+def test_the_samples_of_the_best_sampler_stand_before_the_others(tmp_path: Path) -> None:
     html = report([complete(Cell("vae", 2), tmp_path, mixture_frechet_distance=3.25)])
 
-    first = html.index("<h4>Codes drawn from N(0, I)</h4>")
-    second = html.index("<h4>Codes drawn from a mixture of Gaussians fitted to the codes")
-    assert "Fréchet distance 4.50" in html[first:second]
-    assert "Fréchet distance 3.25" in html[second:]
+    first = html.index("<h4>Latent size 2, codes from a mixture</h4>")
+    second = html.index("<h4>Codes from N(0, I)</h4>")
+    assert "Fréchet distance 3.25." in html[first:second]
+    assert "Fréchet distance 4.50." in html[second:]
+    assert "Samples of VAE 2, codes from a mixture: Fréchet distance 3.25" in html[:first]
 
 
 def test_a_figure_that_the_page_shows_is_documented() -> None:
     families = all_families().values()
-    shown = {name for family in families for name in family.shown} | {*TABLE_METRICS}
+    shown = {name for family in families for name in family.shown} | {
+        *TABLE_METRICS,
+        *SAMPLER_METRICS,
+    }
 
     assert shown <= METRICS.keys()
 
@@ -241,6 +277,10 @@ def test_a_browser_shows_the_report_without_a_word_on_its_console(tmp_path: Path
     # Grids, those of fitted Gaussians and mixtures, reconstructions, the worst of them, scatters,
     # and the cards'.
     assert document.count("<img") == 3 + 2 + 2 + 2 + 2 + 2 + 3
+    # Every link of the page leads to a place in it.
+    targets = set(re.findall(r'href="#([^"]+)"', document))
+    assert targets
+    assert targets <= set(re.findall(r'\bid="([^"]+)"', document))
 
 
 def with_explorer(result: Result, folder: Path, **changes: Any) -> Result:
@@ -267,7 +307,7 @@ def test_the_explorer_shows_the_cells_that_there_is_room_for_and_names_the_other
 
     assert len(html) < 2_000_000
     # The best VAE goes before a small one, and leaves room for one, but not for another large one.
-    titles = re.findall(r'<option value="\d">([^<]+)</option>', html)
+    titles = re.findall(r'<option value="\d"[^>]*>([^<]+)</option>', html)
     assert titles == ["VAE 2", "VAE 100", "DCGAN 3"]
     assert "<code>evaluate-dcgan-2/evaluation/explorer.html</code>" in html
 
@@ -301,7 +341,7 @@ def test_the_best_cell_is_told_with_its_lead_and_how_sure_that_is(tmp_path: Path
         ]
     )
 
-    [(lead, reach)] = re.findall(r"([\d.]+) ± ([\d.]+) below latent size 2, the next", html)
+    [(lead, reach)] = re.findall(r"([\d.]+) ± ([\d.]+) lower than at latent size 2, the s", html)
     assert float(lead) == pytest.approx((apart - losses).mean(), rel=0.01)
     # Both have seen the same images: what counts is how the difference varies, not the losses.
     assert float(reach) == pytest.approx(1.96 * (apart - losses).std() / 20, rel=0.15)
@@ -319,7 +359,7 @@ def test_a_lead_that_may_be_chance_is_no_lead(tmp_path: Path) -> None:
         ]
     )
 
-    assert "no better than latent size 10 beyond chance (0.0010 ±" in html
+    assert re.search(r"is 0.0010 ± [\d.]+ lower than at latent size 10, which may be ch", html)
 
 
 def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
@@ -331,8 +371,9 @@ def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
 
     html = report([replace(complete(Cell("dcgan", 2)), samples=tmp_path)])
 
-    assert "9 of 10 digits (hardly a 0, 9), largest share" in html
-    assert "; least covered: 1, 3.1%" in html
+    assert "The judge finds 9 of 10 digits in them" in html
+    assert "Missing, each in fewer than 1.0% of them: 0 and 9." in html
+    assert "Coverage is lowest for 1: 3.1%." in html
 
 
 @pytest.mark.parametrize("coverage", [None, [], ["much"], 3, [None]])
@@ -341,7 +382,7 @@ def test_a_coverage_that_is_none_is_left_out(coverage: object, tmp_path: Path) -
 
     cell = replace(complete(Cell("dcgan", 2)), samples=tmp_path)
 
-    assert "least covered" not in report([cell])
+    assert "Coverage is lowest" not in report([cell])
 
 
 def test_the_curves_over_the_latent_size_have_their_intervals() -> None:
@@ -376,6 +417,53 @@ def test_the_lead_of_a_dcgan_is_as_sure_as_both_distances_are() -> None:
     ]
 
     assert (
-        "Fréchet distance, validation split: 2.00 ± 0.50 below latent size 10, the next"
-        in report(cells)
+        "On the validation split its Fréchet distance is 2.00 ± 0.50 lower than at latent size 10, "
+        "the second best." in report(cells)
     )
+
+
+def with_settings(result: Result, **settings: Any) -> Result:
+    """The result of a training with these settings, and the others as by default."""
+    return replace(result, facts={"seed": 0, "settings": settings})
+
+
+def test_settings_that_differ_from_the_defaults_stand_at_the_top() -> None:
+    plain = with_settings(complete(Cell("autoencoder", 2)), epochs=11, precision="auto")
+    other = with_settings(complete(Cell("vae", 2)), epochs=11, beta=4.0, precision="float32")
+
+    html = report([plain, other])
+
+    top = html[: html.index("<nav")]
+    assert "<strong>precision float32 instead of auto, vae.beta 4.0 instead of 1.0<" in top
+    assert "training settings as by default" in report([plain])
+
+
+def test_the_page_says_how_to_train_the_same_models_again() -> None:
+    cell = with_settings(complete(Cell("vae", 2)), beta=4.0)
+    dataset = {**DATASET, "name": "own", "source": "/my photos", "image_shape": [32, 32, 3]}
+    dataset["image_rule"] = "scaled by Lanczos resampling to fit 32 x 32 pixels"
+
+    html = render_report(
+        run="r", dataset=dataset, judge={"settings": {"epochs": 1}}, results=[cell]
+    )
+
+    command = html[html.index("<pre><code>") + 11 : html.index("</code></pre>")]
+    assert command.replace("&#39;", "'") == (
+        "genpipe run --dataset own --source '/my photos' --image-size 32x32 --families vae "
+        "--latent-sizes 2 --seed 0 --param vae.beta=4.0 --param judge_epochs=1"
+    )
+
+
+def test_the_training_objective_stands_beside_the_elbo_where_it_is_another() -> None:
+    same, other = complete(Cell("vae", 2)), complete(Cell("vae", 2), training_objective=52.3)
+
+    assert "Training objective</a>" not in report([same])
+    assert 'data-label="Training objective">52.30<' in report([other])
+
+
+def test_links_to_logs_are_there_where_the_logs_lie() -> None:
+    html = report([complete(Cell("vae", 2))])
+
+    assert '<a class="in-run-only" href="logs/train-vae-2.log">' in html
+    assert '<body class="in-run">' in in_run_folder(html)
+    assert '<body class="in-run">' not in html
