@@ -43,14 +43,14 @@ def embed_pictures(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def read_picture(path: Path) -> Image.Image | None:
-    """A picture file in RGB; None where there is none, or one that is damaged or far too large.
+    """A picture file in RGB, or RGBA where it is transparent; None where none can be shown.
 
-    A picture that can't be read must not cost the run its report.
+    That is one that is missing, damaged or far too large, which must not cost the run its report.
     """
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height <= MOST_PIXELS:
-                return picture.convert("RGB")
+                return picture.convert("RGBA" if picture.mode == "RGBA" else "RGB")
     except Exception:  # Pillow raises anything of a damaged file
         pass
     return None

@@ -98,7 +98,7 @@ def write_images(path: Path, images: np.ndarray, columns: int = 8) -> str:
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write (height, width) or (height, width, 3) uint8 as a PNG file."""
+    """Write (height, width) or (height, width, 3 or 4) uint8 as a PNG file."""
     from PIL import Image
 
     Image.fromarray(pixels).save(path, optimize=True)

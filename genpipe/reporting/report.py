@@ -39,7 +39,7 @@ from genpipe.reporting.verdicts import DISTANCE, ERROR, LABELS, Verdict, best_sa
 # The KFP page fetches a report whole, so it stays below 2 MB. What pictures leave of that is the
 # explorers', but for the rest: charts, tables, code, and the decisions of publish.
 PAGE_BYTES = 1_950_000
-REST_BYTES = 150_000
+REST_BYTES = 200_000
 # The tag that ``in_run_folder`` marks.
 BODY = "<body>"
 

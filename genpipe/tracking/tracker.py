@@ -14,7 +14,7 @@ from genpipe.tracking.progress import Progress
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to log: (height, width) or (height, width, 3) uint8, and its caption."""
+    """A picture to log: (height, width) or (height, width, 3 or 4) uint8, and its caption."""
 
     pixels: np.ndarray
     caption: str = ""

@@ -23,10 +23,20 @@
       this.canvas = this.part("plane");
       this.layers = [...root.querySelectorAll("[data-layer]")];
       this.listen();
-      this.open(cells[0]);
+      this.open(cells[this.part("cell")?.value ?? 0]);
+      this.follow();
     }
 
     // -- Which cell, and which plane of it
+
+    // A link to #explorer-vae-10 opens that cell.
+    follow() {
+      const index = this.cells.findIndex(({ cell }) => location.hash === `#explorer-${cell}`);
+      if (index < 0) return;
+      if (this.part("cell")) this.part("cell").value = index;
+      this.open(this.cells[index]);
+      this.canvas.closest("[data-explorer]").scrollIntoView();
+    }
 
     open(cell) {
       this.cell = cell;
@@ -37,6 +47,9 @@
       this.showLayer(cell.labels ? "codes" : "images");
       this.part("another").textContent = cell.labels ? "Another test code" : "Another draw";
       this.layers[0].textContent = cell.labels ? "Test codes" : "Draws from N(0, I)";
+      const samples = document.getElementById(`samples-${cell.cell}`);
+      this.part("samples").hidden = !samples;
+      if (samples) this.part("samples").href = `#${samples.id}`;
       return this.turn(cell.planes[0]);
     }
 
@@ -163,6 +176,7 @@
         button.addEventListener("click", () => { this.showLayer(button.dataset.layer); this.paint(); });
       }
       this.part("another").addEventListener("click", () => this.another());
+      addEventListener("hashchange", () => this.follow());
       new ResizeObserver(() => this.paint()).observe(plane);
     }
 
@@ -254,9 +268,14 @@
       context.fillStyle = PLANE;
       context.fillRect(0, 0, size, size);
       context.imageSmoothingQuality = "high";
-      if (this.layer === "images") context.drawImage(this.lattice, 0, 0, size, size);
-      if (this.layer === "codes") this.paintCodes(context, size);
+      if (this.layer === "images") {
+        context.globalAlpha = this.brought === null ? 1 : 0.35;
+        context.drawImage(this.lattice, 0, 0, size, size);
+        context.globalAlpha = 1;
+      }
+      if (this.layer === "codes" || this.brought !== null) this.paintCodes(context, size);
       if (this.cell.prior) this.paintPrior(context, size);
+      this.paintTicks(context, size);
       this.paintMarks(context);
       const what = this.cell.labels ? "codes of test images" : "draws from N(0, I)";
       canvas.setAttribute("aria-label",
@@ -280,7 +299,8 @@
           context.moveTo(x + radius, y);
           context.arc(x, y, radius, 0, 2 * Math.PI);
         });
-        context.globalAlpha = this.brought === null || this.brought === label ? 0.9 : 0.12;
+        const others = this.layer === "codes" ? 0.12 : 0;
+        context.globalAlpha = this.brought === null || this.brought === label ? 0.9 : others;
         context.fillStyle = label === null ? LINES : this.colour(label);
         context.fill();
       }
@@ -290,8 +310,6 @@
     // Circles of N(0, I), each a standard deviation further from 0.
     paintPrior(context, size) {
       const [x, y] = this.toScreen(this.plane.zero);
-      context.fillStyle = LINES;
-      context.font = "12px system-ui, sans-serif";
       for (let deviation = 1; deviation <= 3; deviation++) {
         const radius = (deviation * size) / 2 / this.plane.reach;
         context.beginPath();
@@ -302,12 +320,38 @@
         context.stroke();
         context.setLineDash([]);
         const along = radius * Math.SQRT1_2;
-        const label = [deviation === 1 ? "N(0, I): 1 sd" : `${deviation} sd`, x + along, y - along];
-        context.strokeStyle = PLANE;
-        context.lineWidth = 4;
-        context.strokeText(...label);
-        context.fillText(...label);
+        const label = deviation === 1 ? "N(0, I): 1 sd" : `${deviation} sd`;
+        this.write(context, label, x + along, y - along);
       }
+    }
+
+    // Round numbers along the lower edge, and where the plane has a second axis along the left one.
+    paintTicks(context, size) {
+      const { centre, reach } = this.plane, power = 10 ** Math.floor(Math.log10(reach / 2.5));
+      const step = power * [1, 2, 5, 10].find((factor) => factor * power >= reach / 2.5);
+      for (const axis of this.cell.latent_size === 1 ? [0] : [0, 1]) {
+        const last = Math.floor((centre[axis] + reach) / step);
+        for (let i = Math.ceil((centre[axis] - reach) / step); i <= last; i++) {
+          const place = this.toScreen(centre.map((value, k) => (k === axis ? i * step : value)))[axis];
+          if (place < 28 || place > size - 28) continue; // in the corners they would meet
+          const text = String(Number((i * step).toPrecision(3))).replace("-", "−");
+          context.fillStyle = LINES;
+          if (axis === 0) context.fillRect(place - 0.5, size - 5, 1, 5);
+          else context.fillRect(0, place - 0.5, 5, 1);
+          context.textAlign = axis === 0 ? "center" : "left";
+          this.write(context, text, axis === 0 ? place : 8, axis === 0 ? size - 9 : place + 4);
+        }
+      }
+      context.textAlign = "left";
+    }
+
+    write(context, ...label) {
+      context.font = "12px system-ui, sans-serif";
+      context.strokeStyle = PLANE;
+      context.lineWidth = 4;
+      context.strokeText(...label);
+      context.fillStyle = LINES;
+      context.fillText(...label);
     }
 
     paintMarks(context) {

@@ -273,7 +273,7 @@ def test_a_browser_shows_the_report_without_a_word_on_its_console(tmp_path: Path
 
     assert console == []
     assert "What the metrics mean" in document
-    assert document.count("<script") == 1
+    assert document.count("<script") == 2
     # Grids, those of fitted Gaussians and mixtures, reconstructions, the worst of them, scatters,
     # and the cards'.
     assert document.count("<img") == 3 + 2 + 2 + 2 + 2 + 2 + 3

@@ -6,10 +6,11 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from genpipe.metrics.latent import Plane
-from genpipe.reporting.scatter import draw_scatter
+from genpipe.reporting.scatter import TEXT_COLOUR, draw_scatter
 
 NAMES = ["zero", "one", "two"]
 
@@ -28,6 +29,11 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[matplotlib.figure.Figure]:
     return made
 
 
+def luminance(colour: str) -> float:
+    red, green, blue = (((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+
+
 def draw(path: Path, *, prior: bool = False, stretch: float = 1.0) -> np.ndarray:
     random = np.random.default_rng(0)
     points = random.normal(size=(300, 2)) * [stretch, 1]
@@ -40,10 +46,24 @@ def test_the_png_is_the_picture(tmp_path: Path) -> None:
     picture = draw(tmp_path / "scatter.png")
 
     with Image.open(tmp_path / "scatter.png") as image:
-        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), picture)
+        np.testing.assert_array_equal(np.asarray(image), picture)
     assert picture.dtype == np.uint8
-    # White ground, and the colours of the three classes.
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+    # The plane, and the colours of the three classes.
+    assert len(np.unique(picture.reshape(-1, 4), axis=0)) > 3
+
+
+def test_about_the_plane_it_is_transparent_with_text_that_any_page_lets_read(
+    tmp_path: Path, figures: list[matplotlib.figure.Figure]
+) -> None:
+    picture = draw(tmp_path / "scatter.png", prior=True)
+
+    assert picture[0, 0, 3] == 0
+    assert picture[len(picture) // 2, len(picture[0]) // 2, 3] == 255
+    texts = figures[0].legends[0].get_texts()
+    assert all(to_rgb(text.get_color()) == to_rgb(TEXT_COLOUR) for text in texts)
+    for page in ("#ffffff", "#19212a"):
+        bright, dark = sorted((luminance(page), luminance(TEXT_COLOUR)), reverse=True)
+        assert (bright + 0.05) / (dark + 0.05) > 3.5
 
 
 @pytest.mark.parametrize("stretch", [1.0, 20.0, 0.05])
@@ -79,7 +99,7 @@ def test_the_prior_is_drawn_whole_where_there_is_one(
     radii = [np.unique(np.linalg.norm(circle, axis=1).round(6)).tolist() for circle in circles]
     assert radii == [[1], [2]]
     assert axes.get_xlim()[0] < axes.get_xlim()[1]
-    assert "N(0, I)" in axes.figure.legends[0].get_texts()[-1].get_text()
+    assert [text.get_text() for text in axes.texts] == ["N(0, I): 1 sd", "2 sd"]
     assert not np.array_equal(without, with_prior)
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from genpipe.reporting.explorer.page import cells_that_fit, empty_page, explorer_page
+from genpipe.reporting.explorer.page import cells_that_fit, empty_page, explorer, explorer_page
 from tests.genpipe.reporting.explorer.explored import Explored
 
 CHROMIUM = shutil.which("chromium")
@@ -230,6 +230,64 @@ def test_a_finger_does_too_on_a_phone_and_nothing_is_wider_than_the_window(
 
     assert "from the nearest test code: " in opened.text("near")
     assert opened.page.evaluate("document.body.scrollWidth <= innerWidth")
+
+
+@IN_A_BROWSER
+def test_a_touch_screen_is_told_of_touches_and_a_pointer_of_clicks(
+    autoencoder: Explored, browser: Browser, tmp_path: Path
+) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    for options, told, untold in (({}, "Click", "Touch"), (phone, "Touch", "Click")):
+        opened = open_cell(browser, tmp_path, autoencoder, **options)
+        text = opened.page.locator(".explorer-help").inner_text()
+        assert told in text
+        assert untold not in text
+
+
+@IN_A_BROWSER
+def test_a_class_is_brought_out_in_both_layers(
+    autoencoder: Explored, browser: Browser, tmp_path: Path
+) -> None:
+    opened = open_cell(browser, tmp_path, autoencoder)
+    plane = "canvas => canvas.toDataURL()"
+    shown = []
+    for layer in ("codes", "images"):
+        opened.page.locator(f"[data-layer={layer}]").click()
+        shown.append(opened.page.locator("[data-plane]").evaluate(plane))
+        opened.page.locator("[data-classes] button").first.click()
+        shown.append(opened.page.locator("[data-plane]").evaluate(plane))
+        opened.page.locator("[data-classes] button").first.click()
+
+    assert len(set(shown)) == 4
+
+
+@IN_A_BROWSER
+def test_a_link_opens_a_cell_and_the_cell_leads_back_to_its_samples(
+    vae: Explored, autoencoder: Explored, browser: Browser, tmp_path: Path
+) -> None:
+    cells = [vae.cell, autoencoder.cell]
+    name = autoencoder.cell["cell"]
+    page = f'<a id="samples-{name}" href="#explorer-{name}">open</a>{explorer(cells)}'
+    opened = open_page(browser, tmp_path / "report.html", page)
+    assert opened.page.locator("[data-cell]").input_value() == "0"
+    assert opened.page.locator("[data-samples]").is_hidden()
+
+    opened.page.locator("a").first.click()
+
+    opened.page.wait_for_function("document.querySelector('[data-cell]').value === '1'")
+    assert opened.page.locator("[data-samples]").get_attribute("href") == f"#samples-{name}"
+
+
+@IN_A_BROWSER
+def test_it_opens_on_the_cell_that_is_asked_for(
+    vae: Explored, autoencoder: Explored, browser: Browser, tmp_path: Path
+) -> None:
+    page = explorer([vae.cell, autoencoder.cell], autoencoder.cell["cell"])
+
+    opened = open_page(browser, tmp_path / "report.html", page)
+
+    title = opened.page.evaluate(f"{EXPLORER}.cell.title")
+    assert title == autoencoder.cell["title"]
 
 
 @IN_A_BROWSER
