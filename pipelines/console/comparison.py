@@ -128,6 +128,7 @@ def comparison_page(runs: Sequence[Results]) -> str:
         StepError: a picture can't be read.
     """
     from genpipe.reporting.embedding import embed_pictures
+    from genpipe.reporting.palette import style_sheet
     from genpipe.reporting.templates import open_template
 
     cells = _all_cells(runs)
@@ -136,6 +137,7 @@ def comparison_page(runs: Sequence[Results]) -> str:
         uris = embed_pictures(list(places.values()))
     shown = {key: uris[path] for key, path in places.items() if path in uris}
     return open_template(Path(__file__).with_name("comparison.html.j2")).render(
+        style=style_sheet(),
         runs=[
             {"letter": letter, "name": run.name, "uri": run.uri}
             for letter, run in zip(LETTERS, runs, strict=False)
@@ -144,17 +146,19 @@ def comparison_page(runs: Sequence[Results]) -> str:
         warnings=warnings(runs),
         cells=[
             {
+                "name": cell.name,
                 "style": cell.family.name,
                 "title": cell.title,
                 "metrics": [
                     {"label": METRICS[name].label, "texts": texts, "best": best}
                     for name, texts, best in metrics_of(cell, runs)
                 ],
-                "chart": _chart(cell, runs),
+                **_chart(cell, runs),
                 "curve": cell.family.headline.replace("_", " "),
                 "pictures": [
                     {
                         "title": title,
+                        "pixels": name != "latent_scatter.png",
                         "uris": [shown.get((index, cell, name), "") for index in range(len(runs))],
                     }
                     for name, _, title in PICTURES
@@ -260,22 +264,34 @@ def _fetch_pictures(runs: Sequence[Results], folder: Path) -> dict[tuple[int, Ce
     return places
 
 
-def _chart(cell: Cell, runs: Sequence[Results]) -> Any:
-    """The curves of a cell's runs on one pair of axes."""
-    from genpipe.reporting.charts import Series, thin_out, training_chart
+def _chart(cell: Cell, runs: Sequence[Results]) -> dict[str, Any]:
+    """The curves of a cell's runs on one pair of axes.
 
-    series = [
-        Series(run.name, f"run-{letter}", thin_out(run.curves.get(cell, ())))
+    Returns:
+        ``chart``, the letters of the runs that are ``drawn`` in it, and whether it is drawn
+        ``from_zero``.
+    """
+    from genpipe.reporting.charts import Series, nice_ticks, thin_out, training_chart
+
+    series = {
+        letter: Series(run.name, f"run-{letter}", thin_out(run.curves.get(cell, ())))
         for letter, run in zip(LETTERS, runs, strict=False)
-    ]
-    points = [point for line in series for point in line.points]
+    }
+    points = [point for line in series.values() for point in line.points]
     if not points:
-        return ""
+        return {"chart": "", "drawn": (), "from_zero": False}
     across, up = zip(*points, strict=True)
-    return training_chart(
-        series,
-        label=f"Training of {cell.title}: " + ", ".join(line.label for line in series),
+    # From 0 where that leaves the curves most of the height.
+    low = 0.0 if 0 <= min(up) < 0.4 * max(up) else min(up)
+    chart = training_chart(
+        list(series.values()),
+        label=f"Training of {cell.title}: " + ", ".join(run.name for run in runs),
         x_unit=cell.family.axis,
         x_range=(min(across), max(across)),
-        y_range=(min(up), max(up)),
+        y_range=(low, max(up)),
     )
+    return {
+        "chart": chart,
+        "drawn": [letter for letter, line in series.items() if line.points],
+        "from_zero": nice_ticks(low, max(up), 3)[0] == 0,
+    }

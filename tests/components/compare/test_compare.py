@@ -250,7 +250,8 @@ def test_the_report_loads_nothing_from_anywhere(run: Run) -> None:
     page = Page(html)
 
     assert "://" not in html
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    assert page.all("script") == [{}]  # that makes links work in frames
     assert "@import" not in html
     assert "url(" not in html
     assert all(str(image["src"]).startswith("data:image/") for image in page.all("img"))
@@ -290,7 +291,7 @@ def test_names_from_outside_are_escaped(run: Run) -> None:
     html = run.compare(run=hostile)
     page = Page(html)
 
-    assert page.all("script") == []
+    assert page.all("script") == [{}]
     assert all("onerror" not in attributes for _, attributes in page.tags)
     assert html.count("&lt;script&gt;alert(1)") >= 3
 

@@ -206,8 +206,11 @@ def test_the_page_shows_the_runs_side_by_side_and_loads_nothing(here: Path, tmp_
     assert page == comparison_page(
         [read_results(FoundRun(str(here))), read_results(FoundRun(str(other)))]
     )
-    assert len(re.findall(r'<img src="data:image/webp', page)) == 8
+    assert len(re.findall(r'<img [^>]*src="data:image/webp', page)) == 8
     assert page.count("<polyline") == 8
+    # A legend says which line is which run's, and the axis where it begins.
+    assert page.count("</svg>A: here</li>") == page.count("</svg>B: other &lt;b&gt;</li>") == 4
+    assert page.count("The vertical axis begins at 0.") == 4
     assert "B by 50.0%" in page
     assert "other &lt;b&gt;" in page
     assert "other <b>" not in page
