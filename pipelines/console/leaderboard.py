@@ -42,7 +42,7 @@ SPREAD = (
 MEANINGS = {
     "MSE": "reconstruction error on the test split, lower is better",
     "PCA's": "that of as many principal components",
-    "loss": "pixels x MSE + KL on the test split, lower is better",
+    "loss": "negative ELBO at beta 1, less a constant: pixels x MSE + KL, lower is better",
     "FD": "Fréchet distance of samples from N(0, I) and test images, lower is better",
     "prec": "share of the samples that look real, higher is better",
     "cover": "share of the test images with a sample near them, higher is better",
