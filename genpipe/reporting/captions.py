@@ -107,8 +107,8 @@ def _missing_classes(result: Result, class_names: Sequence[str]) -> str:
     *others, last = missing
     if len(missing) > NAMED:
         others, last = missing[:NAMED], f"{len(missing) - NAMED} more"
-    each = f"{', '.join(others)} and {last}" if others else last
-    return f"Missing, each in fewer than {least:.1%} of them: {each}."
+    each = f"Each of {', '.join(others)} and {last}" if others else last
+    return f"{each} is in fewer than {least:.1%} of them."
 
 
 def _least_covered(result: Result, class_names: Sequence[str]) -> str:

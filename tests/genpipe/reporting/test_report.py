@@ -372,7 +372,7 @@ def test_digits_that_hardly_any_sample_shows_are_named(tmp_path: Path) -> None:
     html = report([replace(complete(Cell("dcgan", 2)), samples=tmp_path)])
 
     assert "The judge finds 9 of 10 digits in them" in html
-    assert "Missing, each in fewer than 1.0% of them: 0 and 9." in html
+    assert "Each of 0 and 9 is in fewer than 1.0% of them." in html
     assert "Coverage is lowest for 1: 3.1%." in html
 
 
