@@ -24,8 +24,10 @@ from genpipe.reporting.palette import looks, marker, style_sheet
 from genpipe.reporting.results import Result, best_results, over_seeds, several_seeds
 from genpipe.reporting.settings import changed_settings, repeat_command
 from genpipe.reporting.tables import (
+    OBJECTIVE,
     SAMPLER_METRICS,
     Column,
+    has_objective,
     leaderboard_columns,
     leaderboard_row,
     reach,
@@ -183,7 +185,7 @@ def _card(
         "purpose": f"Best {family.label}{' for ' if family.purpose else ''}{family.purpose}",
         "metrics": [
             (name, METRICS[name].label, shown(name, result, classes), reach(name, result))
-            for name in family.shown
+            for name in (*family.shown, *([OBJECTIVE] if has_objective(result) else []))
             if result.metrics.get(name) is not None
         ],
         "lead": lead(result, results),

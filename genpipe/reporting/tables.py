@@ -19,11 +19,12 @@ from genpipe.metrics.registry import (
 from genpipe.reporting.results import Result, finite_numbers
 from genpipe.reporting.verdicts import Verdict, best_samples
 
+OBJECTIVE = "training_objective"
 # The leaderboard's metrics, by what heads them. Those of samples are of a model's best sampler.
 SAMPLES = "Samples, by the model's best sampler"
 GROUPS = {
     "Reconstruction": ("mean_squared_error", "pca_mean_squared_error"),
-    "Code": ("total_loss", "training_objective", "kl_divergence", "active_units", "dead_units"),
+    "Code": ("total_loss", OBJECTIVE, "kl_divergence", "active_units", "dead_units"),
     SAMPLES: ("frechet_distance", "precision", "coverage", "classes_covered"),
     "Training": ("train_seconds",),
 }
@@ -67,11 +68,15 @@ def leaderboard_columns(results: Sequence[Result]) -> list[Column]:
 
 
 def _shown(name: str, results: Sequence[Result]) -> bool:
-    if name == "training_objective":  # beside the loss at beta = 1 only where it is another
-        return any(
-            r.metrics.get(name) != r.metrics.get("total_loss") for r in results if name in r.metrics
-        )
+    if name == OBJECTIVE:
+        return any(map(has_objective, results))
     return any(_value(name, result)[1] is not None for result in results)
+
+
+def has_objective(result: Result) -> bool:
+    """Whether a training minimised something else than the negative ELBO that it is compared by."""
+    own = result.metrics.get(OBJECTIVE)
+    return own is not None and own != result.metrics.get("total_loss")
 
 
 def leaderboard_row(
