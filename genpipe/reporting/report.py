@@ -41,7 +41,7 @@ from genpipe.reporting.verdicts import DISTANCE, ERROR, LABELS, Verdict, best_sa
 # The KFP page fetches a report whole, so it stays below 2 MB. What pictures leave of that is the
 # explorers', but for the rest: charts, tables, code, and the decisions of publish.
 PAGE_BYTES = 1_950_000
-REST_BYTES = 200_000
+REST_BYTES, REST_BYTES_OF_A_CELL = 120_000, 4_000
 # The tag that ``in_run_folder`` marks.
 BODY = "<body>"
 
@@ -77,7 +77,8 @@ def render_report(
     best, verdicts = best_results(results), find_verdicts(results)
     files = pictures_shown(results, best)
     pictures = embed_pictures([*files, class_means] if class_means else files)
-    room = PAGE_BYTES - REST_BYTES - sum(len(uri) for uri in pictures.values())
+    rest = REST_BYTES + REST_BYTES_OF_A_CELL * len(results)
+    room = PAGE_BYTES - rest - sum(len(uri) for uri in pictures.values())
     matter = [one.score.result for one in reversed(verdicts)] + [*best.values()]
     explored, left_out = explorers_that_fit(results, matter, room)
     names = [str(name) for name in dataset.get("class_names", "0123456789")]
