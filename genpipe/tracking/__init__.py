@@ -4,7 +4,7 @@
 ``Tracker``, which is all that a step's function knows of W&B.
 """
 
-from genpipe.tracking.step import open_step
+from genpipe.tracking.step import has_succeeded, open_step
 from genpipe.tracking.tracker import Picture, Tracker
 
-__all__ = ["Picture", "Tracker", "open_step"]
+__all__ = ["Picture", "Tracker", "has_succeeded", "open_step"]

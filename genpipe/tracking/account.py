@@ -8,16 +8,13 @@ of them or in ``~/.netrc``.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from genpipe.errors import InputError, StepError, shown
+from genpipe.tracking.questions import Question
 
 DEFAULT_PROJECT = "genpipe"
 # What wandb's mode may be, and what it means; wandb still knows the old names.
@@ -40,12 +37,8 @@ ADVICE = {
     "base_url": "give a full address such as https://api.wandb.ai",
 }
 INVALID_PROJECT = re.compile(r"Invalid project name (.+): cannot contain")
-# How wandb tells that its service got no answer, the rest of the process that asks, and its word
-# for a key that was taken.
+# How wandb tells that its service got no answer.
 _SILENT = "did not respond in time"
-_SECONDS_TO_START = 30
-_TAKEN = "taken"
-_ASKING = "import sys; from genpipe.tracking.account import ask; ask(int(sys.argv[1]))"
 # A part of an address. wandb holds projects to this rule, and leaves entities to its server.
 ENTITY = re.compile(r"[^/\\#?%:\s]{1,128}")
 
@@ -138,37 +131,15 @@ def reach(account: Account, seconds: int) -> None:
     Raises:
         StepError: it does not; the message names the server and the reason.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        # A process of its own: wandb's service may ask a silent server on and on, and whoever
-        # started it waits for its end.
-        asking = [sys.executable, "-P", "-c", _ASKING, str(seconds)]
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            limit = seconds + _SECONDS_TO_START
-            quiet = subprocess.DEVNULL
-            subprocess.run(asking, stdin=quiet, stdout=said, stderr=quiet, timeout=limit)
-        said.seek(0)
-        answer = said.read()
-    if answer == _TAKEN:
+    taken, reason = Question("key", seconds=seconds).wait()
+    if taken:
         return
-    reason = " ".join(answer.split()) or _SILENT
     reason = reason.removeprefix(f"Failed to verify credentials with {account.host}: ")
     silent = reason.removeprefix("Failed to execute API request: ")
-    if _SILENT in silent:
+    if not silent or _SILENT in silent:
         silent = f"no answer within {seconds} seconds"
     told = reason if silent == reason else f"it could not be reached ({silent})"
     raise StepError(f"W&B at {account.host}: {told}")
-
-
-def ask(seconds: int) -> None:
-    """The process that asks: prints what came out, and ends without waiting for wandb's service."""
-    import wandb
-
-    try:
-        wandb.Api(timeout=seconds)
-        print(_TAKEN, end="", flush=True)
-    except Exception as error:
-        print(error, flush=True)
-    os._exit(0)
 
 
 def _find_login(host: str) -> Any:

@@ -7,6 +7,7 @@ import functools
 import gc
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ from genpipe.errors import InputError, StepError, expected_message
 from genpipe.outputs import leave_plain_files
 from genpipe.tracking.account import DEFAULT_PROJECT, Account, find_account
 from genpipe.tracking.progress import Progress, format_seconds
+from genpipe.tracking.questions import Question
 from genpipe.tracking.tracker import Tracker
 from genpipe.tracking.wandb import WandbTracker
 
@@ -36,6 +38,21 @@ def run_id(run: str, name: str) -> str | None:
         name: of the step and its cell.
     """
     return hashlib.sha256(f"{run}/{name}".encode()).hexdigest()[:16] if run else None
+
+
+def has_succeeded(step: str) -> bool:
+    """Whether W&B knows of a step of this run, one without a cell, that it ended well.
+
+    W&B's answer is waited for as long as an upload; without one, or where the steps do not log
+    online, it is False.
+    """
+    account = find_account()
+    known = run_id(os.environ.get("GENPIPE_RUN") or os.environ.get("WANDB_RUN_GROUP", ""), step)
+    if account.mode != "online" or not known:
+        return False
+    path = "/".join(filter(None, (account.entity, account.project or DEFAULT_PROJECT, known)))
+    question = Question("state", path, seconds=math.ceil(account.upload_seconds))
+    return question.wait()[0] == "finished"
 
 
 def _open_cell(

@@ -8,9 +8,7 @@ then is said, once, and `genpipe wandb sync` sends it later. W&B being down neve
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 from genpipe.cells import Cell
 from genpipe.tracking.account import Account
 from genpipe.tracking.progress import Progress
+from genpipe.tracking.questions import Question
 from genpipe.tracking.tracker import Picture, Tracker
 from genpipe.tracking.upload import Upload
 
@@ -191,22 +190,14 @@ class SentRows:
     """
 
     def __init__(self, entity: str, project: str, run: str) -> None:
-        self._found = 0
         path = "/".join(filter(None, (entity, project, run)))
-        self._asking = threading.Thread(target=self._ask, args=[path], daemon=True)
-        self._asking.start()
+        self._question = Question("history_line_count", path, seconds=SECONDS_TO_ASK)
 
     @functools.cached_property
     def count(self) -> int:
         """The number, which does not change after it was asked for."""
-        self._asking.join(SECONDS_TO_ASK)
-        return self._found
-
-    def _ask(self, path: str) -> None:
-        import wandb
-
-        with contextlib.suppress(Exception):  # whatever is wrong with W&B, the upload reports it
-            self._found = wandb.Api(timeout=SECONDS_TO_ASK).run(path).history_line_count
+        # Whatever is wrong with W&B, the upload reports it.
+        return self._question.wait(SECONDS_TO_ASK)[0] or 0
 
 
 def _as_wandb(value: Any) -> Any:

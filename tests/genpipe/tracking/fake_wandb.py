@@ -31,6 +31,7 @@ class FakeWandb(ThreadingHTTPServer):
             of every answer: ``401``, ``500``.
         operations: GraphQL operations that were asked for, with their variables.
         history: the lines of every run's history, by run id.
+        ended: exit status of each run that has ended, by run id.
         files: what was uploaded, by name; of an artifact, ``<artifact>/<name>``.
         artifacts: those that were committed whole, by their digests: name and the files in it.
         answers: to operations that a run does not need, by their name.
@@ -46,6 +47,7 @@ class FakeWandb(ThreadingHTTPServer):
         self.behaviour = behaviour
         self.operations: list[tuple[str, dict[str, Any]]] = []
         self.history: dict[str, list[dict[str, Any]]] = {}
+        self.ended: dict[str, int] = {}
         self.files: dict[str, bytes] = {}
         self.artifacts: dict[str, tuple[str, set[str]]] = {}
         self._begun: dict[str, tuple[str, str, set[str]]] = {}
@@ -102,10 +104,13 @@ class FakeWandb(ThreadingHTTPServer):
     def take(self, path: str, body: bytes) -> None:
         """What comes by other ways than GraphQL."""
         if path.endswith("/file_stream"):
-            files = json.loads(body).get("files") or {}
+            said = json.loads(body)
+            files = said.get("files") or {}
             lines = files.get("wandb-history.jsonl", {"content": []})["content"]
             run = path.split("/")[-2]
             self.history.setdefault(run, []).extend(json.loads(line) for line in lines)
+            if said.get("complete"):
+                self.ended[run] = said["exitcode"]
         elif path.startswith("/upload/"):
             self.files[unquote(path.removeprefix("/upload/"))] = body
 
@@ -140,8 +145,9 @@ class FakeWandb(ThreadingHTTPServer):
         lines = self.history.get(run)
         if lines is None:
             return None
+        state = {None: "running", 0: "finished"}.get(self.ended.get(run), "failed")
         texts = {"systemMetrics": "{}", "summaryMetrics": "{}", "historyKeys": "{}", "tags": []}
-        found = {**_bucket(run), **texts, "historyLineCount": len(lines), "state": "running"}
+        found = {**_bucket(run), **texts, "historyLineCount": len(lines), "state": state}
         return {"internalId": "1", "run": {**found, "projectId": "1", "user": {"username": "me"}}}
 
     def _resumed(self, run: str) -> dict[str, Any] | None:
