@@ -36,6 +36,7 @@ class Tracker:
     def say(self, text: str) -> None:
         """Print one line that a person should read."""
         self._progress.say(text)
+        self._progress.event("say", text=text)
 
     def note(self, text: str) -> None:
         """Print one line that whoever follows the whole run should read too."""

@@ -164,10 +164,12 @@ Examples:
     "folder, or latest. Finished steps come from the cache, a training goes on from its last "
     "checkpoint.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Show all that the steps say, as in logs/.")
 @click.pass_context
 def run(
     context: click.Context,
     resume: str | None,
+    verbose: bool,
     quick: bool,
     full: bool,
     no_cache: bool,
@@ -188,7 +190,11 @@ def run(
     if resume is not None:
         for option in context.command.params:
             source = context.get_parameter_source(option.name or "")
-            if source is ParameterSource.COMMANDLINE and option.name not in ("resume", "runs"):
+            if source is ParameterSource.COMMANDLINE and option.name not in (
+                "resume",
+                "runs",
+                "verbose",
+            ):
                 told = option.opts[0]
                 raise InputError(f"--resume goes on with the run's own settings: leave out {told}")
         from pipelines.local.resume import resume as resumed
@@ -196,7 +202,7 @@ def run(
 
         local_run = resumed(resume, runs)
         check_local(local_run.parameters)
-        _run(local_run, quick=False)
+        _run(local_run, quick=False, verbose=verbose)
         return
 
     from pipelines.environments import local_environment
@@ -236,15 +242,15 @@ def run(
         image=image or "",
         caching=not no_cache,
     )
-    _run(local_run, quick=quick)
+    _run(local_run, quick=quick, verbose=verbose)
 
 
-def _run(local_run: LocalRun, *, quick: bool) -> None:
+def _run(local_run: LocalRun, *, quick: bool, verbose: bool) -> None:
     """Start a run and show it to its end, and exit with the status that says how it ended."""
     from pipelines.console.local_run import show_outcome, show_run, what_is_left
 
     try:
-        succeeded = show_run(local_run, quick=quick)
+        succeeded = show_run(local_run, quick=quick, verbose=verbose)
     except KeyboardInterrupt:
         click.echo("\nStopping the running steps ...", err=True)
         local_run.stop()

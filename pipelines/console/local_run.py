@@ -44,8 +44,12 @@ def shorter_budgets(parameters: Parameters) -> list[str]:
     return told
 
 
-def show_run(run: LocalRun, *, quick: bool) -> bool:
-    """Start a run and show its steps until it ends; returns whether it succeeded."""
+def show_run(run: LocalRun, *, quick: bool, verbose: bool) -> bool:
+    """Start a run and show its steps until it ends, and if ``verbose`` all that they say.
+
+    Returns:
+        Whether it succeeded.
+    """
     console = open_console()
     cells = _count(len(run.parameters.cells), "cell")
     families = ", ".join(find_family(name).label for name in run.parameters.families)
@@ -108,7 +112,7 @@ def show_run(run: LocalRun, *, quick: bool) -> bool:
                     last_line[step.name] = time.monotonic()
                     share = step.progress["done"] / max(step.progress["total"], 1)
                     console.print(f"  {step.name:<24} {share:>4.0%}  {facts}", soft_wrap=True)
-            elif what == "note":
+            elif what == "note" or (what == "say" and verbose):
                 note = escape(step.note)
                 console.print(f"  {step.name:<24} [dim]{note}[/dim]", soft_wrap=True)
             elif what in ("end", "cached"):

@@ -55,7 +55,7 @@ class StepState:
         status: ``running``, ``done``, ``failed`` or ``cached``.
         seconds: how long it took, in the run that did the work.
         progress: the newest progress event, empty if none came.
-        note: the newest line that the step wants read.
+        note: the newest line that the step said.
         error: what went wrong, one line.
         folder: what kfp.local made of its outputs.
     """
@@ -219,7 +219,8 @@ class LocalRun:
     def follow(self) -> Iterator[tuple[StepState, str]]:
         """Yield each step as its state changes, with what happened, until the worker ends.
 
-        What happened is ``start``, ``progress``, ``note``, ``end`` or ``cached``.
+        What happened is ``start``, ``progress``, ``note``, ``say`` (of less weight), ``end`` or
+        ``cached``.
         """
         with self._events.open(encoding="utf-8") as events:
             pending = ""
@@ -342,7 +343,7 @@ class LocalRun:
             step.status, step.folder = "running", Path(event["folder"])
         elif event["event"] == "progress":
             step.progress = event
-        elif event["event"] == "note":
+        elif event["event"] in ("note", "say"):
             step.note = event["text"]
         elif event["event"] == "end":
             step.status, step.seconds = event["status"], event["seconds"]

