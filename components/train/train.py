@@ -31,6 +31,9 @@ SAMPLES_SHOWN = 32
 STEPS_IN_A_LOG = 50
 PICTURES_KEPT = 200  # of the history in a checkpoint: 3 to 5 MB
 LAST_DECAY = 0.05
+# Of an image's pixels in [0, 1], just above MNIST's mean of 102.5; and how many images tell it.
+SUM_OF_MNIST = 105.0
+IMAGES_SUMMED = 10_000
 BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability of NVIDIA's Ampere generation
 
 
@@ -161,6 +164,20 @@ class Training:
         return hasattr(self.model, "revive_dead_units")
 
     @cached_property
+    def learning_rate_scale(self) -> float:
+        """What the learning rate is multiplied by for the images' size and brightness.
+
+        A step of Adam moves a unit that sees all pixels by the learning rate times the sum of their
+        values. With colour images of 32 x 32, whose sum is 15 times MNIST's, the rates that suit
+        MNIST leave an autoencoder at the mean image and let a VAE diverge. 1 up to MNIST's sum;
+        beyond it falls with a power between the root, with which a VAE of latent size 100 still
+        collapses there, and the sum itself, with which all learn at half the pace.
+        """
+        images = self.rescaling.apply(self.dataset.images("train")[:IMAGES_SUMMED])
+        total = float(np.abs(images).sum()) / len(images)
+        return float((SUM_OF_MNIST / max(total, SUM_OF_MNIST)) ** 0.75)
+
+    @cached_property
     def identity(self) -> Identity:
         """What the bits of the training depend on."""
         return {
@@ -226,6 +243,8 @@ class Training:
             "train_seconds": self.loop.seconds,
             "images_per_second": images / max(self.loop.seconds, 1e-9),
         }
+        if self.family.budget == "epochs":
+            facts["learning_rate_scale"] = self.learning_rate_scale
         if self.revives:
             facts["revived_units"] = self.revived_units
         return facts
@@ -234,7 +253,8 @@ class Training:
         """Losses on both splits and a picture, every epoch."""
         total = epochs * self.batches.steps_per_epoch
         for epoch in range(len(self.rows) + 1, epochs + 1):
-            self.model.optimizer.learning_rate = self.settings.learning_rate * decay(epoch, epochs)
+            highest = self.settings.learning_rate * self.learning_rate_scale
+            self.model.optimizer.learning_rate = highest * decay(epoch, epochs)
             self._train_until(epoch * self.batches.steps_per_epoch, total)
             if self.loop.divergence:
                 return

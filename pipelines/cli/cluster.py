@@ -14,21 +14,17 @@ from pipelines.cli.options import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_TIMED_OUT,
-    WithParameters,
-    combined,
     confirm,
-    force_promote,
     no_cache,
     no_preflight,
-    of_families,
     on_environment,
-    option_of,
     target_of,
     wait_limit,
     warn,
     with_tag,
     without_asking,
 )
+from pipelines.cli.parameters import of_the_pipeline, read_parameters
 
 SUBMIT_EXAMPLES = """
 \b
@@ -36,7 +32,7 @@ Examples:
   genpipe submit --environment mine.yaml
   genpipe submit --environment gke-gpu --tag 3f2a91c --wait
   genpipe submit --environment cluster-cpu --families vae --param vae.beta=4
-  genpipe submit --environment gke-gpu --param latent_sizes=2,10 --param publish_to=gs://BUCKET/published
+  genpipe submit --environment gke-gpu --latent-sizes 2,10 --publish-to gs://BUCKET/published
   genpipe submit --environment cluster-cpu --wait --timeout 7200 || echo "status $?"
 
 \b
@@ -86,18 +82,9 @@ Examples:
 """
 
 
-@click.command(cls=WithParameters, epilog=SUBMIT_EXAMPLES)
+@click.command(epilog=SUBMIT_EXAMPLES)
 @on_environment
-@click.option(
-    "--param",
-    "extra",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="Set a pipeline parameter, e.g. latent_sizes=2,10 or publish_to=gs://BUCKET/published; "
-    "`genpipe parameters` lists all. Repeatable.",
-)
-@of_families
-@force_promote
+@of_the_pipeline
 @with_tag
 @click.option(
     "--name",
@@ -112,8 +99,6 @@ Examples:
 def submit(
     environment: str,
     extra: Sequence[str],
-    families: Sequence[str] | None,
-    force_promote: bool | None,
     tag: str | None,
     name: str | None,
     no_cache: bool,
@@ -121,27 +106,21 @@ def submit(
     wait: bool,
     timeout: int | None,
     yes: bool,
+    **options: Any,
 ) -> None:
     """Run the pipeline on a cluster.
 
-    Everything else that `genpipe run` has an option for is set with --param: latent_sizes,
-    dataset, source, seed, seeds, publish_to.
+    The defaults of parameters are those of the environment.
 
     A pipeline is uploaded once, as a version named by its content; an unchanged one is not
     uploaded again. Access to the run's gs:// buckets is checked first, if this machine has
     credentials. For an environment that comes with the package and was not edited, it asks whether
     that is your cluster.
     """
-    from pipelines.parameters import Parameters
-
     if timeout and not wait:
         raise InputError("--timeout requires --wait")
-    options = {"families": families, "force_promote": force_promote}
-    by_option = {name: value for name, value in options.items() if value is not None}
-    given = combined(by_option, extra)
     target = target_of(environment, tag)
-    parameters = Parameters.checked(given, target.parameters)
-    parameters.refuse_idle(given, {name: option_of(name) for name in by_option})
+    parameters = read_parameters(options, extra, target.parameters)
     if no_cache:
         target = target.model_copy(update={"caching": False})
 

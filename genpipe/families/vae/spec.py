@@ -28,7 +28,8 @@ class VAESettings(Settings):
     learning_rate: float = number(
         4e-3,
         LEARNING_RATES,
-        "Adam's learning rate in the first epoch; it falls to a twentieth in the last",
+        "Adam's learning rate in the first epoch, for images as dark as MNIST's (others train "
+        "with less: docs/data.md); it falls to a twentieth in the last",
     )
     hidden_size: int = number(512, (1, 65_536), "units in each hidden layer")
     beta: float = number(1.0, (0.0, 1e6), "weight of the KL divergence")
