@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from genpipe.data.names import SOURCES
 from genpipe.data.readers.sources import check_source
@@ -14,17 +15,31 @@ from pipelines.environments import Environment
 from pipelines.parameters import Parameters
 from pipelines.placement import variables
 
+# KFP hands a task all its inputs in one argument of its process, and Linux takes no longer one. On
+# KFP 2.17 a text of 125,000 bytes passed, and one of 140,000 ended its task.
+LONGEST_ARGUMENT = 131_071
+# What was seen there of the input of `compare`: in all, and for each cell but for the addresses of
+# its three artifacts and what KFP adds to each on how to reach the store.
+BYTES_IN_ALL, BYTES_A_CELL = 2_900, 781
+BYTES_OF_STORES = {"minio": 299}
+KUBEFLOWS_ROOT = "minio://mlpipeline/v2/artifacts"
 
-def check_local(parameters: Parameters) -> None:
+
+def check_local(parameters: Parameters, runs: Path) -> None:
     """Check the data set and the places of a run on this machine.
 
+    Args:
+        parameters: of the run.
+        runs: the folder that it will lie in.
+
     Raises:
-        InputError: the data set or its source is unknown.
+        InputError: the data set or its source is unknown, or there are too many cells for one run.
         StepError: one can't be used; the message names the parameter, the place and the reason.
     """
     for place in places(parameters.source, publish_to=parameters.publish_to):
         check(place)
     check_source(parameters.dataset, parameters.source)
+    _check_cells(len(parameters.cells), str(runs.absolute()))
 
 
 def check_settings(environment: Environment, parameters: Parameters) -> None:
@@ -32,8 +47,11 @@ def check_settings(environment: Environment, parameters: Parameters) -> None:
 
     Raises:
         InputError: the data set is unknown, a path lies in no volume that the step which uses it
-            mounts, or wandb would refuse one of its variables.
+            mounts, there are too many cells for one run, or wandb would refuse one of its
+            variables.
     """
+    if environment.api:
+        _check_cells(len(parameters.cells), environment.pipeline_root or KUBEFLOWS_ROOT)
     if parameters.source in SOURCES:
         check_source(parameters.dataset, parameters.source)
     try:
@@ -83,3 +101,21 @@ def check_cluster(
             raise StepError(
                 f"{error} (with --no-preflight it is sent all the same: pods may have other rights)"
             ) from error
+
+
+def _check_cells(count: int, root: str) -> None:
+    """Refuse more cells than `compare` could be handed: it comes when all is trained.
+
+    The estimate is low, so that nothing is refused that would have worked.
+
+    Raises:
+        InputError: says how many one run can have there.
+    """
+    store = BYTES_OF_STORES.get(root.partition("://")[0], 0)
+    most = (LONGEST_ARGUMENT - BYTES_IN_ALL) // (BYTES_A_CELL + 3 * (len(root) + store))
+    if count > most:
+        raise InputError(
+            f"{count:,} cells are too many for one run: with the addresses of its artifacts below "
+            f"{root}, Kubeflow Pipelines can hand at most {most} to the compare step; divide the "
+            "latent sizes or seeds among several runs (docs/scale.md)"
+        )

@@ -141,7 +141,7 @@ def run(
         from pipelines.preflight import check_local
 
         local_run = resumed(resume, runs)
-        check_local(local_run.parameters)
+        check_local(local_run.parameters, runs)
         _run(local_run, quick=False, verbose=verbose)
         return
 
@@ -169,7 +169,7 @@ def run(
 
     from pipelines.preflight import check_local
 
-    check_local(parameters)
+    check_local(parameters, runs)
 
     local_run = LocalRun(
         runs,

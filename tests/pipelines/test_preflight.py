@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from genpipe import storage
-from genpipe.errors import StepError
+from genpipe.errors import InputError, StepError
 from pipelines.environments import Environment, local_environment
 from pipelines.parameters import Parameters
-from pipelines.preflight import check_cluster, check_local
+from pipelines.preflight import check_cluster, check_local, check_settings
 from tests.faulty_proxy import Fault, FaultyProxy
 from tests.pipelines.cluster.fake_api import FakeApi
 
@@ -48,7 +48,7 @@ def cluster(**changes: Any) -> Environment:
 
 def refusal(parameters: Parameters) -> str:
     with pytest.raises(StepError) as told:
-        check_local(parameters)
+        check_local(parameters, Path("runs"))
     assert "\n" not in str(told.value)
     return str(told.value)
 
@@ -59,8 +59,9 @@ def test_places_that_can_be_used_pass_and_stay_as_they_are(bucket: str, tmp_path
     storage.write_bytes(archives / "file", b"")
     said: list[str] = []
 
-    check_local(Parameters(source=f"{bucket}/archives", publish_to=bucket))
-    check_local(Parameters(source=str(archives), publish_to=str(tmp_path / "new" / "folder")))
+    check_local(Parameters(source=f"{bucket}/archives", publish_to=bucket), tmp_path)
+    published = str(tmp_path / "new" / "folder")
+    check_local(Parameters(source=str(archives), publish_to=published), tmp_path)
     check_cluster(cluster(pipeline_root=root, checkpoint_root=root), PUBLISHING, said.append)
 
     assert said == []
@@ -231,3 +232,19 @@ def test_a_path_that_would_be_gone_with_its_pod_is_not_sent_to_a_cluster(
     content["volumes"][0]["steps"] = steps
     file.write_text(yaml.safe_dump(content))
     assert genpipe(*arguments)[0] == 0
+
+
+def test_more_cells_than_one_argument_holds_are_refused_before_anything_is_trained() -> None:
+    """72 cells is what the 1,757 bytes a cell come to that were seen on KFP with this root."""
+    environment = Environment.read("cluster-cpu")
+
+    def with_cells(count: int) -> Parameters:
+        return Parameters(families=("vae",), latent_sizes=tuple(range(1, count + 1)))
+
+    check_settings(environment, with_cells(72))
+    near = environment.model_copy(update={"pipeline_root": "gs://models/root"})
+    check_settings(near, with_cells(150))
+    with pytest.raises(InputError, match="can hand at most 72 to the compare step"):
+        check_settings(environment, with_cells(73))
+    with pytest.raises(InputError, match="200 cells are too many for one run"):
+        check_local(with_cells(200), Path("/home/somebody/runs"))
