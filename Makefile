@@ -20,7 +20,11 @@ $(READY): requirements.lock pyproject.toml
 		|| { echo "genpipe needs Python 3.11 to 3.13: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@echo "installing into $(VENV) (once, some minutes) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@($(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements.lock \
+		&& touch $(VENV)/.whole) | awk -v all="$$(grep -c '^[a-z].*==' requirements.lock)" \
+		'/^Collecting/ && ++n % 20 == 0 { print "  " n " of " all " packages fetched"; fflush() } \
+		/^Installing/ { print "  putting " all " packages in place"; fflush() }'
+	@rm $(VENV)/.whole
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
