@@ -157,7 +157,7 @@ COMMANDS = [
     ("artifacts pull taken nothing --output out", 2, "no step 'nothing' in this run"),
     ("artifacts pull linked --output out", 1, "is a symlink that points outside"),
     ("report /", 2, "/ is not a run's folder: it has no finished steps of a run"),
-    ("report torn", 2, "run torn has no finished steps: its logs are in runs/torn/logs"),
+    ("report torn", 2, "run torn has nothing to show yet: its logs are in runs/torn/logs"),
     ("sample taken vae-2 --output x.jpg", 2, "--output 'x.jpg': use .png for one picture, .npy"),
     ("encode taken vae-2 torn.json --output x.json", 2, "--output 'x.json': use .csv or .npy"),
     ("reconstruct taken vae-2 shelf --output ./shelf", 2, "--output is the folder the images are"),

@@ -232,7 +232,7 @@ def list_parameters() -> None:
     from pipelines.parameters import describe_parameters
 
     for name, default, about in describe_parameters():
-        click.echo(f"{name:<30}{json.dumps(default):<34}{about}")
+        click.echo(f"{name:<30}{json.dumps(default):<46} {about}")
 
 
 @click.command(

@@ -86,8 +86,7 @@ with_resize = click.option("--resize", is_flag=True, help="Resize pictures to th
     "--codes-from",
     type=click.Choice(["normal", "fitted_gaussian", "mixture"]),
     help="What the codes are drawn from: N(0, I), as the leaderboard's FD does, or a Gaussian or a "
-    "mixture fitted to the training codes. Default: the fitted mixture wherever the model has an "
-    "encoder, else N(0, I).",
+    "mixture fitted to the training codes. Default: the one with the lowest Fréchet distance.",
 )
 @click.option(
     "--seed",
@@ -114,7 +113,7 @@ def sample(count: int, output: Path, codes_from: str | None, seed: int, **where:
     found = find_model(**where)
     model = found.model
     family = model.cell.family
-    kind = codes_from or ("mixture" if family.encoder else "normal")
+    kind = codes_from or found.best_sampler()
     if kind != "normal" and not family.encoder:
         raise InputError(f"a {family.label} has no encoder, so only --codes-from normal works")
     sampler: Sampler = (

@@ -28,6 +28,13 @@ Examples:
   genpipe runs remove first-try slow-vae                and what only they use of the cache
 """
 
+REMOVE_EXAMPLES = """
+\b
+Examples:
+  genpipe runs remove first-try slow-vae
+  genpipe runs remove latest --yes
+"""
+
 
 @click.group("runs", epilog=EXAMPLES, invoke_without_command=True)
 @click.option(
@@ -79,7 +86,7 @@ def list_runs(
         warn("`genpipe run --resume RUN` goes on with one that failed or was interrupted")
 
 
-@list_runs.command("remove", epilog=EXAMPLES)
+@list_runs.command("remove", epilog=REMOVE_EXAMPLES)
 @click.argument("names", nargs=-1, required=True, metavar="RUN...")
 @runs_folder
 @without_asking

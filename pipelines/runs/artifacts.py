@@ -266,7 +266,7 @@ def _no_steps(uri: str) -> InputError:
         return InputError(f"{uri} is not a run's folder: it has no finished steps of a run")
     told = what_is_unfinished(Path(uri)) or "name another run (`genpipe runs` lists them)"
     return InputError(
-        f"run {Path(uri).absolute().name} has no finished steps: its logs are in "
+        f"run {Path(uri).absolute().name} has nothing to show yet: its logs are in "
         f"{Path(uri, 'logs')}; {told}"
     )
 

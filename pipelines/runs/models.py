@@ -9,8 +9,10 @@ from pathlib import Path
 
 from genpipe import storage
 from genpipe.cells import Cell
+from genpipe.documents import read_document
 from genpipe.errors import InputError
 from genpipe.families.registry import all_families
+from genpipe.metrics.registry import SAMPLER_TITLES, metric_of_sampler
 from genpipe.registry.champions import Champions
 from genpipe.training.saved import SavedModel
 from pipelines.runs.artifacts import Step, read_run
@@ -19,6 +21,7 @@ from pipelines.runs.find import find_run
 
 # Of a samples folder what draws codes; the samples themselves are not needed.
 SAMPLERS = "sampler_"
+METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,18 @@ class FoundModel:
 
     model: SavedModel
     samples: Path
+
+    def best_sampler(self) -> str:
+        """What its codes are best drawn from: by Fréchet distance, where that was measured."""
+        file = self.samples / METRICS
+        metrics = read_document(file, "metrics")["metrics"] if file.is_file() else {}
+        distances = {
+            sampler: metrics[name]
+            for sampler in SAMPLER_TITLES
+            if (name := metric_of_sampler("frechet_distance", sampler)) in metrics
+        }
+        fitted = "mixture" if self.model.cell.family.encoder else "normal"
+        return min(distances, key=lambda sampler: distances[sampler], default=fitted)
 
 
 def find_model(place: str, cell: str, runs: Path, environment: str | None) -> FoundModel:
@@ -136,7 +151,7 @@ def _wanted(name: str) -> bool:
     """Whether a model is run with it, without TensorFlow."""
     artifact, _, inner = name.partition("/")
     model = artifact == "model" and inner.endswith((".onnx", ".json"))
-    return model or (artifact == "samples" and inner.startswith(SAMPLERS))
+    return model or (artifact == "samples" and inner.startswith((SAMPLERS, METRICS)))
 
 
 def _bring(uri: str, files: Mapping[str, storage.File]) -> FoundModel:

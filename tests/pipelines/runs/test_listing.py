@@ -153,7 +153,7 @@ def test_a_run_that_did_not_finish_is_told_as_such_with_what_goes_on_with_it(
 
     status, _, error = genpipe(*command.split(), "stopped", "--runs", str(runs))
     assert status == 2
-    assert error.startswith("error: run stopped has no finished steps: its logs are in ")
+    assert error.startswith("error: run stopped has nothing to show yet: its logs are in ")
     assert error.endswith(told)
 
     (folder / "train-vae-2" / "model").mkdir(parents=True)
