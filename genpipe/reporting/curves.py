@@ -173,8 +173,8 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
             (
                 f"What the {family.label} pays for",
                 f"The two loss terms of the {family.label} over the latent size.",
-                "A larger code buys a lower reconstruction loss at the price of a higher KL "
-                "divergence, until further units cost more than they give.",
+                "Where a larger code lowers the reconstruction loss, a higher KL divergence pays for "
+                "it; units that would cost more than they give are switched off.",
                 False,
                 [
                     line(family, "reconstruction_loss", "Reconstruction loss"),

@@ -11,6 +11,7 @@ import pytest
 
 from tests.genpipe.tracking.fake_wandb import fake_wandb
 
+KEY = "notakey" * 6
 # Each step in a process of its own: wandb reads its variables once.
 NOTIFY = """
 import sys
@@ -58,7 +59,7 @@ def test_what_kfp_takes_for_running_is_told_by_the_end_of_the_last_step(
     """Seen on KFP 2.17: so it ends where all of a loop came from the cache, and nothing failed."""
     with fake_wandb() as server:
         online = {"WANDB_MODE": "online", "WANDB_BASE_URL": server.url, "NO_PROXY": "127.0.0.1"}
-        online["WANDB_API_KEY"] = "notakey" * 6
+        online["WANDB_API_KEY"] = KEY
         for name, script, argument in (
             ("publish", PUBLISH, publish),
             ("notify", NOTIFY, "RUNNING"),
