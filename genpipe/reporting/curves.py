@@ -173,8 +173,8 @@ def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
             (
                 f"What the {family.label} pays for",
                 f"The two loss terms of the {family.label} over the latent size.",
-                "Where a larger code lowers the reconstruction loss, a higher KL divergence pays for "
-                "it; units that would cost more than they give are switched off.",
+                "Where a larger code lowers the reconstruction loss, a higher KL divergence pays "
+                "for it; units that would cost more than they give are switched off.",
                 False,
                 [
                     line(family, "reconstruction_loss", "Reconstruction loss"),
