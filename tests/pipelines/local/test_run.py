@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.options import assigned
+from pipelines.cli.parameters import assigned
 from pipelines.console.local_run import shorter_budgets, show_outcome, what_is_left
 from pipelines.local.run import LocalRun, StepState
 from pipelines.parameters import Parameters, full_budgets
