@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from genpipe.metrics.registry import METRICS, SAMPLERS
+from genpipe.metrics.registry import METRICS
+from genpipe.metrics.samplers import SAMPLERS
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 

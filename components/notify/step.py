@@ -13,8 +13,8 @@ def run(wandb_run: Artifact, state: str) -> None:
     """Have W&B tell its user of a run that failed; of one that did not, do and log nothing.
 
     It is the pipeline's exit handler: it runs once all else has ended, however that was. KFP 2.17
-    takes a run for running, or failed, whose loop came from the cache or whose lost pods were tried
-    again with success. So W&B is asked as well how the last step ended.
+    takes a run for running that succeeded with its loop from the cache. So W&B is asked as well how
+    the last step ended.
 
     Args:
         wandb_run: the W&B run's folder, where it runs offline.

@@ -31,9 +31,6 @@ SAMPLES_SHOWN = 32
 STEPS_IN_A_LOG = 50
 PICTURES_KEPT = 200  # of the history in a checkpoint: 3 to 5 MB
 LAST_DECAY = 0.05
-# Of an image's pixels in [0, 1], just above MNIST's mean of 102.5; and how many images tell it.
-SUM_OF_MNIST = 105.0
-IMAGES_SUMMED = 10_000
 BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability of NVIDIA's Ampere generation
 
 
@@ -165,17 +162,12 @@ class Training:
 
     @cached_property
     def learning_rate_scale(self) -> float:
-        """What the learning rate is multiplied by for the images' size and brightness.
-
-        A step of Adam moves a unit that sees all pixels by the learning rate times the sum of their
-        values. With colour images of 32 x 32, whose sum is 15 times MNIST's, the rates that suit
-        MNIST leave an autoencoder at the mean image and let a VAE diverge. 1 up to MNIST's sum;
-        beyond it falls with a power between the root, with which a VAE of latent size 100 still
-        collapses there, and the sum itself, with which all learn at half the pace.
-        """
-        images = self.rescaling.apply(self.dataset.images("train")[:IMAGES_SUMMED])
-        total = float(np.abs(images).sum()) / len(images)
-        return float((SUM_OF_MNIST / max(total, SUM_OF_MNIST)) ** 0.75)
+        """What the learning rate is multiplied by, where the model says so of such images."""
+        scale = getattr(self.model, "learning_rate_scale", None)
+        if scale is None:
+            return 1.0
+        brightness = self.dataset.info["statistics"]["train"]["brightness"]
+        return float(scale(brightness * math.prod(self.dataset.image_shape)))
 
     @cached_property
     def identity(self) -> Identity:
@@ -243,7 +235,7 @@ class Training:
             "train_seconds": self.loop.seconds,
             "images_per_second": images / max(self.loop.seconds, 1e-9),
         }
-        if self.family.budget == "epochs":
+        if self.learning_rate_scale != 1:
             facts["learning_rate_scale"] = self.learning_rate_scale
         if self.revives:
             facts["revived_units"] = self.revived_units

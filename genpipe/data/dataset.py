@@ -245,6 +245,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
         "class_names": lambda value: isinstance(value, list) and len(value) in CLASSES,
         "image_shape": lambda value: check_shape(value) == tuple(value),
         "splits": lambda value: all(isinstance(value[split]["size"], int) for split in SPLITS),
+        "statistics": lambda value: 0 <= value["train"]["brightness"] <= 1,
         "files": lambda value: set(value) == files,
         "digest": lambda value: value == _digest_files(info["files"]),
         "checksum": lambda value: value == _checksum(info),

@@ -13,6 +13,9 @@ from keras import layers
 
 from genpipe.families.spec import ImageShape
 
+# Of an image's pixels in [0, 1]: just above the mean, 102.5.
+SUM_OF_MNIST = 105.0
+
 
 def build_decoder(latent_size: int, hidden_size: int, image_shape: ImageShape) -> keras.Model:
     """Code to image in [0, 1]: code - hidden relu - pixels sigmoid."""
@@ -60,6 +63,20 @@ class EncoderDecoder(keras.Model):
     def losses_of(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """What is logged, the scalars of ``METRICS``; ``loss`` is what is learned from."""
         raise NotImplementedError
+
+    def learning_rate_scale(self, pixel_sum: float) -> float:
+        """What the learning rate is multiplied by for images larger or brighter than MNIST's.
+
+        A step of Adam moves a unit that sees all pixels by the learning rate times the sum of their
+        values. With colour images of 32 x 32, whose sum is 15 times MNIST's, the rates that suit
+        MNIST leave an autoencoder at the mean image and let a VAE diverge. 1 up to MNIST's sum;
+        beyond it falls with a power between the root, with which a VAE of latent size 100 still
+        collapses there, and the sum itself, with which all learn at half the pace.
+
+        Args:
+            pixel_sum: the sum of an image's pixels in [0, 1], on average.
+        """
+        return float((SUM_OF_MNIST / max(pixel_sum, SUM_OF_MNIST)) ** 0.75)
 
     def train_step(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """One Adam update on one batch."""

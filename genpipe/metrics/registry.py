@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from genpipe.metrics.samplers import SAMPLERS, metric_of_sampler
 from genpipe.tracking.progress import format_seconds
 
 # Words that keep their capital within a sentence.
@@ -319,13 +320,6 @@ _FIGURES: dict[str, Metric] = {
     "steps": Metric("Steps", "steps", "", "Batches learnt from."),
 }
 
-# Samplers beside N(0, I): what their metrics and files are called, and what they draw from.
-SAMPLERS = {
-    "fitted_gaussian": ("fitted Gaussian", "a Gaussian fitted to the codes of the training images"),
-    "mixture": ("mixture", "a mixture of Gaussians fitted to the codes of the training images"),
-}
-# All samplers, by what tables call them. Those of N(0, I) have metrics without a prefix.
-SAMPLER_TITLES = {"normal": "N(0, I)", **{name: title for name, (title, _) in SAMPLERS.items()}}
 # The baselines that are shown with the cells' metrics.
 REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 _OF_SAMPLERS = (
@@ -341,7 +335,7 @@ def _of_sampler(sampler: str) -> dict[str, Metric]:
     for name in _OF_SAMPLERS:
         plain = _FIGURES[name]
         meaning = f"{plain.label} of samples drawn from {source}."
-        named[f"{sampler}_{name}"] = replace(
+        named[metric_of_sampler(name, sampler)] = replace(
             plain, label=f"{plain.label}, {title}", meaning=meaning
         )
     return named
@@ -369,22 +363,10 @@ _DECIDING = ("mean_squared_error", "total_loss", "frechet_distance")
 METRICS: dict[str, Metric] = {
     **_FIGURES,
     **{f"validation_{name}": _of_validation(name) for name in _DECIDING},
-    **_of_sampler("fitted_gaussian"),
-    **_of_sampler("mixture"),
+    **{name: one for sampler in SAMPLERS for name, one in _of_sampler(sampler).items()},
 }
 
 _COUNTS = ("units", "classes", "images", "epochs", "steps")
-
-
-def metric_of_sampler(name: str, sampler: str) -> str:
-    """The name of a metric of samples from a sampler: ``mixture_frechet_distance``."""
-    return f"{sampler}_{name}" if sampler in SAMPLERS else name
-
-
-def codes_from(sampler: str) -> str:
-    """Where the codes of samples come from: ``codes from a mixture``."""
-    article = "a " if sampler in SAMPLERS else ""
-    return f"codes from {article}{SAMPLER_TITLES[sampler]}"
 
 
 def format_metric(name: str, value: float | int | None) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 from genpipe.cells import Status
 from genpipe.families.spec import FamilySpec
 from genpipe.metrics.bootstrap import mean_interval
-from genpipe.metrics.registry import METRICS, format_metric, metric_of_sampler
+from genpipe.metrics.registry import METRICS, format_metric
+from genpipe.metrics.samplers import metric_of_sampler
 from genpipe.metrics.samples import COVERED_SHARE
 from genpipe.reporting.curves import points_of
 from genpipe.reporting.results import Result, best_results, file_of, read_step

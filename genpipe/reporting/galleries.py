@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genpipe.families.spec import FamilySpec
-from genpipe.metrics.registry import SAMPLER_TITLES, SAMPLERS, codes_from, metric_of_sampler
+from genpipe.metrics.samplers import SAMPLER_TITLES, SAMPLERS, codes_from, metric_of_sampler
 from genpipe.reporting.captions import areas_caption, metric_of, samples_caption
 from genpipe.reporting.results import Result, file_of, state_of
 from genpipe.reporting.verdicts import DISTANCE, best_samples

@@ -13,7 +13,8 @@ from typing import Any
 
 from genpipe.cells import Status
 from genpipe.families.spec import FamilySpec
-from genpipe.metrics.registry import METRICS, SAMPLERS, codes_from, format_metric
+from genpipe.metrics.registry import METRICS, format_metric
+from genpipe.metrics.samplers import SAMPLERS, codes_from
 from genpipe.reporting.captions import active_units, lead, why_the_standard_normal_fails
 from genpipe.reporting.curves import latent_size_charts, training_curves
 from genpipe.reporting.embedding import embed_pictures
@@ -170,7 +171,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "label": label[0].upper() + label[1:],
         "term": {"reconstruction": ERROR, "samples": DISTANCE}.get(verdict.purpose, "compromise"),
         "number": score.text,
-        "reason": verdict.reason,
+        "reason": f"{verdict.reason} {verdict.caution}".rstrip(),
     }
 
 

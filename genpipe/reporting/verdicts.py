@@ -14,15 +14,12 @@ from typing import Any
 
 from genpipe.cells import Cell, Status
 from genpipe.families.spec import COMPARED_BY
-from genpipe.metrics.registry import (
-    SAMPLER_TITLES,
-    format_metric,
-    format_spread,
-    metric_of_sampler,
-)
+from genpipe.metrics.registry import format_metric, format_spread
+from genpipe.metrics.samplers import SAMPLER_TITLES, best_sampler, metric_of_sampler
 from genpipe.reporting.results import Result, over_seeds
 
 ERROR, DISTANCE = "mean_squared_error", "frechet_distance"
+CLASSES = "classes_covered"
 REBUILT_DISTANCE = "reconstruction_frechet_distance"
 
 
@@ -75,11 +72,13 @@ class Verdict:
         purpose: a name in ``LABELS``, which says what is compared.
         score: of the best model.
         reason: why it is best, as a sentence.
+        caution: what it is not good for all the same, as a sentence; empty if nothing is known.
     """
 
     purpose: str
     score: Score
     reason: str
+    caution: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """What ``leaderboard.json`` holds of it."""
@@ -91,6 +90,7 @@ class Verdict:
             "value": score.value,
             "half_width": score.reach,
             "reason": self.reason,
+            "caution": self.caution,
         }
 
 
@@ -143,17 +143,24 @@ def _verdict(purpose: str, scores: Sequence[Score]) -> Verdict:
         reason += f" of the {len(scores)} {AMONG[purpose]}. {second.name} "
         apart = second.value - first.value > math.hypot(first.reach, second.reach)
         reason += f"comes second with {second.text}" if apart else f"may be as good: {second.text}"
-    return Verdict(purpose, first, f"{reason}.")
+    return Verdict(purpose, first, f"{reason}.", _caution(purpose, first))
+
+
+def _caution(purpose: str, score: Score) -> str:
+    """What a best model is not good for all the same, as a sentence; empty if nothing is known."""
+    metrics = score.result.metrics
+    pca = metrics.get("pca_mean_squared_error")
+    if purpose == "reconstruction" and pca is not None and pca < score.value:
+        return f"As many principal components rebuild images better ({format_metric('', pca)})."
+    if purpose == "samples" and metrics.get(metric_of_sampler(CLASSES, score.sampler)) == 1:
+        return "All its samples are of one class."
+    return ""
 
 
 def best_samples(result: Result) -> Score | None:
     """The Fréchet distance of a model's samples from the sampler with the lowest one."""
-    scores = [
-        score
-        for sampler in SAMPLER_TITLES
-        for score in _scores([result], metric_of_sampler(DISTANCE, sampler), sampler)
-    ]
-    return min(scores, key=lambda score: score.value, default=None)
+    sampler = best_sampler(result.metrics)
+    return _scores([result], metric_of_sampler(DISTANCE, sampler), sampler)[0] if sampler else None
 
 
 def _scores(results: Sequence[Result], name: str, sampler: str = "") -> list[Score]:

@@ -41,7 +41,7 @@ class Listing(click.ParamType):
             self.fail(f"{shown(value)}: {told}", param, ctx)
 
 
-def joined(
+def _joined(
     context: click.Context, option: click.Parameter, values: Sequence[Sequence[Any]]
 ) -> tuple[Any, ...] | None:
     """The values of a ``Listing`` that may be given several times; None where it was not."""
@@ -66,14 +66,14 @@ _OPTIONS = (
         "--latent-sizes",
         type=Listing(int),
         multiple=True,
-        callback=joined,
+        callback=_joined,
         help="Latent dimensions to train, comma-separated. Default: 2,10,100.",
     ),
     click.option(
         "--families",
         type=Listing(str),
         multiple=True,
-        callback=joined,
+        callback=_joined,
         help=f"Model families to train: {FAMILIES}. Default: all.",
     ),
     click.option(
@@ -107,7 +107,7 @@ _OPTIONS = (
         "--seeds",
         type=Listing(int),
         multiple=True,
-        callback=joined,
+        callback=_joined,
         help="Seeds of the training, comma-separated: train each cell once with each, and show "
         "mean and standard deviation. Default: once, with --seed.",
     ),
@@ -157,14 +157,14 @@ def read_parameters(
     from pipelines.parameters import Parameters
 
     by_option = {name.replace("__", "."): v for name, v in options.items() if v is not None}
-    given = combined(by_option, assignments)
+    given = _combined(by_option, assignments)
     parameters = Parameters.checked(given, *defaults)
-    called = {name: option_of(name) for name in (*by_option, "publish_to")}
+    called = {name: _option_of(name) for name in (*by_option, "publish_to")}
     parameters.refuse_idle(given, called)
     return parameters
 
 
-def combined(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+def _combined(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """What a command was given by options and by ``--param NAME=VALUE``.
 
     Args:
@@ -177,12 +177,12 @@ def combined(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str
     given = assigned(assignments)
     for name in given:
         if name in options:
-            option = option_of(name)
+            option = _option_of(name)
             raise InputError(f"{option} and --param {name} set the same parameter: give one")
     return {**options, **given}
 
 
-def option_of(name: str) -> str:
+def _option_of(name: str) -> str:
     """The option that sets a parameter: ``--vae-epochs`` of ``vae.epochs``."""
     return "--force" if name == "force_promote" else f"--{re.sub('[._]', '-', name)}"
 

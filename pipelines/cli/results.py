@@ -67,7 +67,7 @@ def leaderboard(run: str, runs: Path, environment: str | None, metrics: bool, ou
         return
     print_leaderboard(board, open_console(), explained=metrics)
     if metrics:
-        show_metrics()
+        show_metrics(board)
 
 
 @click.command(epilog=REPORT_EXAMPLES)

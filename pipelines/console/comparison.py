@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,9 @@ def differences(runs: Sequence[Results]) -> list[str]:
 def warnings(runs: Sequence[Results]) -> list[str]:
     """Why metrics of these runs do not compare, where they do not."""
     incomparable = _incomparable(runs)
+    trained = Counter(cell for run in runs for cell in run.metrics)
+    if max(trained.values(), default=0) < 2:
+        return ["No cell was trained in two of these runs: there is nothing to set side by side."]
     if not incomparable:
         return []
     if incomparable == set(COMPARED):

@@ -90,6 +90,7 @@ class _Verdict(BaseModel):
     value: float
     half_width: float = 0.0
     reason: str = ""
+    caution: str = ""
 
 
 class _Leaderboard(BaseModel):
@@ -235,6 +236,8 @@ def _print_verdicts(verdicts: Sequence[Mapping[str, Any]], console: Console) -> 
         purpose = verdict["purpose"]
         told = f"{LABELS[purpose]} {number(verdict['value'], verdict['half_width'])}"
         print_prose(console, f"best {purpose:<14}  {model:<{width}}  {told}", indent=21)
+        if verdict["caution"]:
+            print_prose(console, verdict["caution"], indent=21)
     if verdicts:
         console.print()
 
@@ -289,11 +292,13 @@ def _fit(
     return shown, left_out
 
 
-def show_metrics() -> None:
-    """Print what each metric of the leaderboard means."""
+def show_metrics(board: Mapping[str, Any]) -> None:
+    """Print what each metric of a leaderboard means, by what heads its column if it has one."""
     from genpipe.metrics.registry import METRICS
 
     console = open_console()
     console.print()
     for name, metric in METRICS.items():
-        console.print(f"  [bold]{name}[/bold]: {metric.about}", soft_wrap=True)
+        if any(row["metrics"].get(name) is not None for row in board["cells"]):
+            called = f"{COLUMNS[name]} ({name})" if name in COLUMNS else name
+            console.print(f"  [bold]{called}[/bold]: {metric.about}", soft_wrap=True)

@@ -12,7 +12,7 @@ from genpipe.cells import Cell
 from genpipe.documents import read_document
 from genpipe.errors import InputError
 from genpipe.families.registry import all_families
-from genpipe.metrics.registry import SAMPLER_TITLES, metric_of_sampler
+from genpipe.metrics.samplers import best_sampler
 from genpipe.registry.champions import Champions
 from genpipe.training.saved import SavedModel
 from pipelines.runs.artifacts import Step, read_run
@@ -40,13 +40,8 @@ class FoundModel:
         """What its codes are best drawn from: by Fréchet distance, where that was measured."""
         file = self.samples / METRICS
         metrics = read_document(file, "metrics")["metrics"] if file.is_file() else {}
-        distances = {
-            sampler: metrics[name]
-            for sampler in SAMPLER_TITLES
-            if (name := metric_of_sampler("frechet_distance", sampler)) in metrics
-        }
         fitted = "mixture" if self.model.cell.family.encoder else "normal"
-        return min(distances, key=lambda sampler: distances[sampler], default=fitted)
+        return best_sampler(metrics) or fitted
 
 
 def find_model(place: str, cell: str, runs: Path, environment: str | None) -> FoundModel:

@@ -119,3 +119,22 @@ def test_the_leaderboard_file_holds_the_verdicts() -> None:
     assert (first["family"], first["latent_size"], first["sampler"]) == ("autoencoder", 100, "")
     assert (second["sampler"], second["value"]) == ("mixture", 10.0)
     assert second["half_width"] == pytest.approx(0.8)
+
+
+def test_a_best_model_that_is_good_for_little_is_told_as_that() -> None:
+    metrics = {
+        **MIXES.metrics,
+        "pca_mean_squared_error": 0.0141,
+        "mixture_classes_covered": 1,
+        "classes_covered": 6,
+    }
+    poor = Result(MIXES.cell, Status.COMPLETE, metrics=metrics)
+
+    found = verdicts_by_purpose(poor)
+
+    assert found["reconstruction"].caution == (
+        "As many principal components rebuild images better (0.0141)."
+    )
+    assert found["samples"].caution == "All its samples are of one class."
+    assert found["compromise"].caution == ""
+    assert not any(one.caution for one in verdicts_by_purpose(MIXES, DRAWS).values())
