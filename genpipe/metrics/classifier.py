@@ -20,7 +20,7 @@ from genpipe.cells import Status
 from genpipe.data.dataset import RESCALINGS, open_dataset
 from genpipe.families.layers import seed_kernels
 from genpipe.families.spec import EPOCHS, Checked, ImageShape, number
-from genpipe.metrics.references import measure_references, write_references
+from genpipe.metrics.references import write_references
 from genpipe.tracking import Tracker
 from genpipe.training import saved
 from genpipe.training.devices import prepare_devices
@@ -151,6 +151,5 @@ def train_judge(
             "metrics": {"test_accuracy": float(accuracy)},
         },
     )
-    references = measure_references(saved.SavedModel(folder), dataset, count=samples, seed=seed)
-    write_references(folder, references)
+    write_references(saved.SavedModel(folder), dataset, count=samples, seed=seed)
     return metadata

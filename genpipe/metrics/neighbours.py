@@ -12,7 +12,7 @@ metrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,24 +46,26 @@ class Manifold:
 
     Args:
         points: (n, d) float32, n above 5.
+        balls: the two kinds of squared radii, (n,) float32 each, if they were measured before.
     """
 
-    def __init__(self, points: np.ndarray) -> None:
+    def __init__(self, points: np.ndarray, balls: Sequence[np.ndarray] = ()) -> None:
         self.points = points
-        self._manifold, self._coverage = radii(points, MANIFOLD_NEIGHBOURS, COVERAGE_NEIGHBOURS)
+        self.balls = balls or radii(points, MANIFOLD_NEIGHBOURS, COVERAGE_NEIGHBOURS)
 
     def compare(self, samples: np.ndarray) -> Fidelity:
         """Compare (n, d) float32 samples with the real points, in blocks of samples."""
         (reach,) = radii(samples, MANIFOLD_NEIGHBOURS)
+        manifold, coverage = self.balls
         count = len(self.points)
         precise, density = np.zeros(len(samples), bool), np.zeros(len(samples))
         recalled, nearest = np.zeros(count, bool), np.full(count, np.inf, np.float32)
         for rows, squares in squared_distances(samples, self.points):
-            precise[rows] = (squares <= self._manifold).any(axis=1)
-            density[rows] = (squares <= self._coverage).sum(axis=1) / COVERAGE_NEIGHBOURS
+            precise[rows] = (squares <= manifold).any(axis=1)
+            density[rows] = (squares <= coverage).sum(axis=1) / COVERAGE_NEIGHBOURS
             recalled |= (squares <= reach[rows, None]).any(axis=0)
             np.minimum(nearest, squares.min(axis=0), out=nearest)
-        return Fidelity(precise, recalled, density, nearest <= self._coverage)
+        return Fidelity(precise, recalled, density, nearest <= coverage)
 
 
 def radii(points: np.ndarray, *neighbours: int) -> tuple[np.ndarray, ...]:

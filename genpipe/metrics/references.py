@@ -23,27 +23,26 @@ from genpipe.documents import parse_document
 from genpipe.errors import InputError
 from genpipe.metrics.frechet import Gaussian
 from genpipe.metrics.reconstruction import FEW_IMAGES, MOST_PIXELS
-from genpipe.metrics.samples import SampleEvaluator, merged
+from genpipe.metrics.samples import RealImages, SampleEvaluator, merged
 from genpipe.training.saved import SavedModel
 
 FILE = "references.json"
 MOST = 10_000
 
 
-def measure_references(
-    judge: SavedModel, dataset: Dataset, *, count: int, seed: int
-) -> dict[str, Any]:
-    """Score the references as samples are scored.
+def write_references(judge: SavedModel, dataset: Dataset, *, count: int, seed: int) -> None:
+    """Score the references as samples are scored, and write ``references.json``.
+
+    What the references and all samples are held against comes to the judge's folder first
+    (``RealImages``).
 
     Args:
         judge: the judge.
         dataset: the data set.
         count: how many samples the cells will draw; of the references at most 10,000 are.
         seed: of what is drawn.
-
-    Returns:
-        ``{"data": digest, "references": {name: {"images", "metrics", "intervals"}}}``.
     """
+    RealImages.of(judge, dataset, count).write(judge.folder)
     count = min(count, MOST)
     generator = np.random.default_rng(seed)
     train, validation = dataset.images("train"), dataset.images("validation")
@@ -55,24 +54,17 @@ def measure_references(
         "noise": generator.integers(0, 256, (count, *dataset.image_shape), np.uint8),
     }
     references = {}
-    evaluators = {
-        n: SampleEvaluator(judge, dataset, n) for n in {len(own) for own in sets.values()}
-    }
     for name, images in sets.items():
-        evaluator = evaluators[len(images)]
+        evaluator = SampleEvaluator(judge, dataset, len(images))
         found = merged(evaluator.measure(images), evaluator.copying(images))
         references[name] = {
             "images": len(images),
             "metrics": found.metrics,
             "intervals": found.intervals,
         }
-    return {"data": dataset.digest, "references": references}
-
-
-def write_references(folder: Path, contents: dict[str, Any]) -> None:
-    """Write ``references.json`` into the judge's folder."""
+    contents = {"data": dataset.digest, "references": references}
     text = json.dumps(contents, indent=2, allow_nan=False)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    (judge.folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_references(folder: Path) -> dict[str, Any]:

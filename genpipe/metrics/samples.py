@@ -8,12 +8,16 @@ over both.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from pathlib import Path
+from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 
 from genpipe.data.dataset import Dataset
+from genpipe.errors import InputError
 from genpipe.metrics.bootstrap import REPLICATIONS, margin, mean_interval
 from genpipe.metrics.copying import RealNeighbours
 from genpipe.metrics.frechet import Gaussian, distance_interval, judge_features, judged
@@ -24,6 +28,9 @@ from genpipe.training.saved import SavedModel
 COVERED_SHARE = 0.1  # of an even share: 1% of the samples for each of ten classes
 # The k-NN metrics compare all pairs: with 10,000 images a set takes four times as long.
 MOST_NEIGHBOURS = 5000
+# The file in a judge's folder, and its arrays (see ``RealImages``).
+REAL_IMAGES = "real_images.npz"
+ARRAYS = ("test", "validation", "manifold", "coverage", "training", "same")
 
 
 @dataclass(frozen=True)
@@ -42,25 +49,75 @@ class Quality:
     by_class: dict[str, list[float]] = field(default_factory=dict)
 
 
+class RealImages:
+    """The real images that samples are held against, as a judge sees them.
+
+    They are the same for all cells of a run, so the judge's step keeps them in its folder.
+
+    Attributes:
+        test: (n, 128) float32, the features of the test images.
+        validation: (n, 128) float32, of the validation images.
+        manifold: the neighbourhoods of the first test images, by direction.
+        neighbours: how near test images lie to training images.
+    """
+
+    def __init__(self, dataset: Dataset, arrays: Mapping[str, np.ndarray]) -> None:
+        self._arrays = arrays
+        self.test, self.validation = arrays["test"], arrays["validation"]
+        balls = arrays["manifold"], arrays["coverage"]
+        self.manifold = Manifold(directions(self.test[: len(balls[0])]), balls)
+        self.neighbours = RealNeighbours(dataset, arrays["training"], float(arrays["same"]))
+
+    @classmethod
+    def of(cls, judge: SavedModel, dataset: Dataset, count: int) -> Self:
+        """Read from the judge's folder, or measured where it has none for sets of ``count`` images.
+
+        Raises:
+            InputError: the judge's file is damaged.
+        """
+        looked_at = min(count, MOST_NEIGHBOURS, dataset.size("test"))
+        path = judge.folder / REAL_IMAGES
+        if judge.metadata.get("data", {}).get("digest") == dataset.digest and path.exists():
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in ARRAYS}
+            except (OSError, ValueError, KeyError, BadZipFile) as error:
+                raise InputError(f"{path} is damaged ({error}): train the judge again") from None
+            if len(arrays["manifold"]) == looked_at:
+                return cls(dataset, arrays)
+        test, validation = (
+            judge_features(judge, dataset.images(split)) for split in ("test", "validation")
+        )
+        manifold, coverage = Manifold(directions(test[:looked_at])).balls
+        near = RealNeighbours.measure(dataset, count)
+        found = (test, validation, manifold, coverage, near.training, np.asarray(near.same))
+        return cls(dataset, dict(zip(ARRAYS, found, strict=True)))
+
+    def write(self, folder: Path) -> None:
+        """Write them into the judge's folder."""
+        np.savez(folder / REAL_IMAGES, allow_pickle=False, **self._arrays)
+
+
 class SampleEvaluator:
-    """The test split as sets of images are held against it.
+    """The real images as sets of images are held against them.
 
     Args:
         judge: whose features and classes are used.
         dataset: the data set.
         count: how many images the sets have; as many test images have neighbourhoods, since
             precision, recall, density and coverage are of sets of equal size.
+
+    Raises:
+        InputError: what the judge's folder has of the real images is damaged.
     """
 
     def __init__(self, judge: SavedModel, dataset: Dataset, count: int) -> None:
-        self._judge, self._dataset, self._count = judge, dataset, count
-        self._features = judge_features(judge, dataset.images("test"))
-        self._gaussian = Gaussian.fit(self._features)
-        self._manifold = Manifold(directions(self._features[: min(count, MOST_NEIGHBOURS)]))
+        self._judge, self._dataset = judge, dataset
+        self.real = RealImages.of(judge, dataset, count)
 
     def frechet_distance(self, images: np.ndarray) -> Quality:
         """The Fréchet distance alone, of (n, 28, 28, 1) uint8 images."""
-        return self._frechet_distance(judge_features(self._judge, images))
+        return frechet_distance(self.real.test, judge_features(self._judge, images))
 
     def measure(self, images: np.ndarray, *, deciding: bool = False) -> Quality:
         """All that the judge says of (n, 28, 28, 1) uint8 images.
@@ -69,8 +126,9 @@ class SampleEvaluator:
             images: the images.
             deciding: measure their distance to the validation images too.
         """
+        manifold = self.real.manifold
         probabilities, features = judged(self._judge, images)
-        fidelity = self._manifold.compare(directions(features[: len(self._manifold.points)]))
+        fidelity = manifold.compare(directions(features[: len(manifold.points)]))
         of_items = {
             "precision": fidelity.precise,
             "recall": fidelity.recalled,
@@ -81,32 +139,26 @@ class SampleEvaluator:
         classes = probabilities.shape[1]
         covered = np.bincount(labels, weights=fidelity.covered, minlength=classes)
         coverage = covered / np.maximum(np.bincount(labels, minlength=classes), 1)
-        return merged(
+        parts = [
             judge_scores(probabilities),
-            self._frechet_distance(features),
+            frechet_distance(self.real.test, features),
             means({name: values.astype(np.float64) for name, values in of_items.items()}),
             Quality({}, {}, {"class_coverage": coverage.tolist()}),
-            self._validation_distance(features) if deciding else Quality({}, {}),
-        )
+        ]
+        if deciding:
+            parts.append(frechet_distance(self.real.validation, features, "validation_"))
+        return merged(*parts)
 
     def copying(self, images: np.ndarray) -> Quality:
         """Whether (n, 28, 28, 1) uint8 images are copies (``genpipe.metrics.copying``)."""
-        return means(self._real.compare(images))
+        return means(self.real.neighbours.compare(images))
 
-    @cached_property
-    def _real(self) -> RealNeighbours:
-        return RealNeighbours.measure(self._dataset, self._count)
 
-    def _frechet_distance(self, features: np.ndarray) -> Quality:
-        distance = self._gaussian.distance(Gaussian.fit(features))
-        interval = distance_interval(self._features, features)
-        return Quality({"frechet_distance": distance}, {"frechet_distance": interval})
-
-    def _validation_distance(self, features: np.ndarray) -> Quality:
-        real = judge_features(self._judge, self._dataset.images("validation"))
-        distance = Gaussian.fit(real).distance(Gaussian.fit(features))
-        name = "validation_frechet_distance"
-        return Quality({name: distance}, {name: distance_interval(real, features)})
+def frechet_distance(real: np.ndarray, features: np.ndarray, prefix: str = "") -> Quality:
+    """The Fréchet distance of two sets of features, (n, 128) and (m, 128) float32."""
+    name = f"{prefix}frechet_distance"
+    distance = Gaussian.fit(real).distance(Gaussian.fit(features))
+    return Quality({name: distance}, {name: distance_interval(real, features)})
 
 
 def judge_scores(probabilities: np.ndarray) -> Quality:

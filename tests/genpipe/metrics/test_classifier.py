@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from genpipe.data.readers.published import IMAGE_SHAPE
 from genpipe.errors import InputError
 from genpipe.metrics.classifier import build_classifier, train_judge
 from genpipe.metrics.references import read_references
+from genpipe.metrics.samples import REAL_IMAGES, SampleEvaluator
 from genpipe.tracking import Picture, Tracker
 from genpipe.training.saved import SavedModel
 
@@ -102,6 +104,27 @@ def test_the_references_lie_between_real_images_and_noise(
     for found in references.values():
         for name, (low, high) in found["intervals"].items():
             assert low <= found["metrics"][name] <= high, name
+
+
+def test_the_judge_keeps_what_samples_are_held_against(
+    trained: tuple[Path, dict[str, Any], Recorder], digits: Dataset, tmp_path: Path
+) -> None:
+    images = digits.images("validation")[:100]
+
+    def measured(folder: Path, count: int) -> list[dict[str, float]]:
+        evaluator = SampleEvaluator(SavedModel(folder), digits, count)
+        parts = evaluator.measure(images, deciding=True), evaluator.copying(images)
+        return [part.metrics for part in parts]
+
+    without = shutil.copytree(trained[0], tmp_path / "model")
+    (without / REAL_IMAGES).unlink()
+    assert measured(trained[0], 100) == measured(without, 100)
+    # It has the neighbourhoods of 100 images.
+    assert measured(trained[0], 50) == measured(without, 50) != measured(without, 100)
+
+    (without / REAL_IMAGES).write_bytes((trained[0] / REAL_IMAGES).read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"{REAL_IMAGES} is damaged .*: train the judge again"):
+        measured(without, 100)
 
 
 def test_each_epoch_is_logged_and_kept(trained: tuple[Path, dict[str, Any], Recorder]) -> None:
