@@ -9,10 +9,9 @@ import numpy as np
 from genpipe.metrics.latent import Plane
 from genpipe.reporting.images import CLASS_COLOURS, LINE_COLOUR, PLANE_COLOUR, write_png
 
-# Read on white as on a dark page: a contrast of 4 with either.
-TEXT_COLOUR = "#7b8794"
 # Large enough where a report shows the picture at half its size.
 FONT_SIZE, SMALL = 14, 12
+RULE_COLOUR = "#3a4653"
 SIDE = 4.4  # of the plane, in inches
 
 
@@ -36,7 +35,7 @@ def draw_scatter(
         prior: draw the circles of N(0, I) that hold 39% and 86% of its samples.
 
     Returns:
-        (height, width, 4) uint8, the picture: about the plane it is transparent.
+        (height, width, 4) uint8, the picture: as dark about the plane as on it, on any page.
     """
     from matplotlib import style
 
@@ -58,7 +57,7 @@ def _draw(
     columns = max(1, min(len(class_names), int(SIDE / (0.45 + 0.12 * longest))))
     rows = max(1, -(-len(class_names) // columns))
     width, height = SIDE + 1.05, SIDE + 1.15 + 0.3 * rows  # beside the plane is room for text
-    figure = Figure(figsize=(width, height), dpi=100, facecolor="none")
+    figure = Figure(figsize=(width, height), dpi=100, facecolor=PLANE_COLOUR)
     canvas = FigureCanvasAgg(figure)
     place = (0.95 / width, 1 - (SIDE + 0.35) / height, SIDE / width, SIDE / height)
     axes = figure.add_axes(place, facecolor=PLANE_COLOUR)
@@ -67,7 +66,7 @@ def _draw(
     across, up = plane.points.T
     axes.scatter(across, up, c=colours[labels], s=6, linewidths=0, alpha=0.9, rasterized=True)
     for name, colour in zip(class_names, colours, strict=True):
-        axes.scatter([], [], facecolor=colour, edgecolor=TEXT_COLOUR, lw=0.6, s=70, label=name)
+        axes.scatter([], [], facecolor=colour, edgecolor=LINE_COLOUR, lw=0.6, s=70, label=name)
     if prior:
         angle = np.linspace(0, 2 * np.pi, 200)
         for radius, label in ((1, "N(0, I): 1 sd"), (2, "2 sd")):
@@ -82,16 +81,17 @@ def _draw(
     axes.set_ylim(centre[1] - reach, centre[1] + reach)
     axes.plot(0, 0, marker="+", color=LINE_COLOUR, markersize=12, markeredgewidth=1.6)
     axes.set_aspect("equal")
+    axes.spines[:].set_color(RULE_COLOUR)
     axes.locator_params(nbins=6)
-    axes.tick_params(colors=TEXT_COLOUR, labelsize=FONT_SIZE)
-    axes.set_xlabel(plane.axes[0], color=TEXT_COLOUR, fontsize=SMALL)
-    axes.set_ylabel(plane.axes[1], color=TEXT_COLOUR, fontsize=SMALL)
-    axes.set_title(title, fontsize=SMALL, color=TEXT_COLOUR)
+    axes.tick_params(colors=LINE_COLOUR, labelsize=FONT_SIZE)
+    axes.set_xlabel(plane.axes[0], color=LINE_COLOUR, fontsize=SMALL)
+    axes.set_ylabel(plane.axes[1], color=LINE_COLOUR, fontsize=SMALL)
+    axes.set_title(title, fontsize=SMALL, color=LINE_COLOUR)
     figure.legend(
         loc="lower center",
         frameon=False,
         fontsize=FONT_SIZE,
-        labelcolor=TEXT_COLOUR,
+        labelcolor=LINE_COLOUR,
         ncols=-(-len(class_names) // rows),
         handletextpad=0.1,
         columnspacing=1.0,
