@@ -1,7 +1,6 @@
 // The latent explorer: blends the decoded images of a lattice (see lattice.py) where the pointer is.
 //
-// A point is [across, up] on the plane that is shown; one of a code has a third number, how far the
-// code lies off the plane.
+// A point is [across, up] on the plane that is shown; a code's has a third number: how far off it is.
 "use strict";
 (() => {
   const STRIP = 9, PLANE = "#0d1219", LINES = "#c9d4df";
@@ -233,8 +232,7 @@
     show() {
       this.drawImage(this.part("image").getContext("2d"), this.at);
       const [x, y] = this.at.map(round);
-      const place = this.cell.latent_size === 1 ? `at ${x}` : `at ${x} across, ${y} up`;
-      const near = this.describe();
+      const place = this.cell.latent_size === 1 ? `at ${x}` : `at ${x} across, ${y} up`, near = this.describe();
       this.part("place").textContent = place;
       this.part("near").textContent = near;
       const label = `Image decoded ${place}. ${near}`;
@@ -246,8 +244,7 @@
     }
 
     describe() {
-      const { labels, classes, apart, latent_size: size } = this.cell;
-      const [x, y] = this.at;
+      const { labels, classes, apart, latent_size: size } = this.cell, [x, y] = this.at;
       const distance = ([across, up, off]) => Math.hypot(across - x, up - y, off);
       if (!labels) {
         return `${round(distance(this.plane.zero))} from 0, where a draw from N(0, I) is about ` +
@@ -319,8 +316,7 @@
         context.lineWidth = 1;
         context.stroke();
         context.setLineDash([]);
-        const along = radius * Math.SQRT1_2;
-        const label = deviation === 1 ? "N(0, I): 1 sd" : `${deviation} sd`;
+        const along = radius * Math.SQRT1_2, label = deviation === 1 ? "N(0, I): 1 sd" : `${deviation} sd`;
         this.write(context, label, x + along, y - along);
       }
     }
