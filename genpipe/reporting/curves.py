@@ -26,12 +26,13 @@ from genpipe.reporting.results import Result, several_seeds, state_of
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with its heading, legend and caption."""
+    """A drawing with its heading, legend and caption, or what stands in its place."""
 
     title: str
     drawing: Markup
     legend: Sequence[Series]
     caption: str
+    absent: str = ""
 
 
 def training_curves(family: FamilySpec, results: Sequence[Result]) -> dict[str, Any]:
@@ -64,14 +65,17 @@ def training_curves(family: FamilySpec, results: Sequence[Result]) -> dict[str, 
         for line in series:
             if line.points:
                 label += f"; {line.label} ends at {line.points[-1][1]:.4g}"
+        drawing = training_chart(
+            series, label=label, x_unit=family.axis, x_range=x_range, y_range=y_range
+        )
+        words = lone_values(series, family.axis)
         charts.append(
             Chart(
                 title=f"Latent size {size}",
-                drawing=training_chart(
-                    series, label=label, x_unit=family.axis, x_range=x_range, y_range=y_range
-                ),
+                drawing=Markup("") if words else drawing,
                 legend=series,
                 caption=state_of(result),
+                absent=words or "No training curve arrived",
             )
         )
     return {
@@ -80,6 +84,15 @@ def training_curves(family: FamilySpec, results: Sequence[Result]) -> dict[str, 
             Series(curve.label, family.name, (), curve.dashed) for curve in family.curves
         ],
     }
+
+
+def lone_values(series: Sequence[Series], axis: str) -> str:
+    """Curves of a single point, which no line can show, in a sentence; else empty."""
+    drawn = [line for line in series if line.points]
+    if not drawn or any(len(line.points) > 1 for line in drawn):
+        return ""
+    values = ", ".join(f"{line.label} {line.points[0][1]:.4g}" for line in drawn)
+    return f"One value each, at {axis} {drawn[0].points[0][0]:,.0f}: {values}"
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
@@ -128,9 +141,14 @@ def _mean_curve(curves: Sequence[Sequence[Point]]) -> tuple[list[Point], list[Se
 
 
 def latent_size_charts(results: Sequence[Result]) -> list[Chart]:
-    """What cells scored, over the latent size; of cells that ``over_seeds`` made, with spread."""
+    """What cells scored, over the latent size; of cells that ``over_seeds`` made, with spread.
+
+    No charts of a single latent size, whose metrics the leaderboard has.
+    """
     bars = "standard deviations over the seeds" if several_seeds(results) else "95% intervals"
     complete = [result for result in results if result.status == Status.COMPLETE]
+    if len({result.cell.latent_size for result in complete}) < 2:
+        return []
 
     families = list(dict.fromkeys(result.cell.family for result in complete))
     encoding = [family for family in families if family.encoder]

@@ -53,6 +53,11 @@ def style_sheet() -> Markup:
     return Markup(template.render(looks=looks()))
 
 
+def folding_script() -> Markup:
+    """The script of all pages on runs that folds details on a phone, and opens what is linked."""
+    return Markup(Path(__file__).with_name("folding.js").read_text(encoding="utf-8"))
+
+
 def marker(style: str, x: float, y: float) -> str:
     """The mark of a point, in SVG: a family's shape, or of another style a cross."""
     look = looks().get(style)

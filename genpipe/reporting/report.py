@@ -21,7 +21,7 @@ from genpipe.reporting.embedding import embed_pictures
 from genpipe.reporting.explorer.page import explorer, explorers_that_fit
 from genpipe.reporting.facts import data_rows, data_title, facts, families_of
 from genpipe.reporting.galleries import best_grid, galleries, pictures_shown
-from genpipe.reporting.palette import looks, marker, style_sheet
+from genpipe.reporting.palette import folding_script, looks, marker, style_sheet
 from genpipe.reporting.results import Result, best_results, over_seeds, several_seeds
 from genpipe.reporting.settings import changed_settings, repeat_command
 from genpipe.reporting.tables import (
@@ -130,6 +130,7 @@ def render_report(
         looks=looks(),
         marker=marker,
         style=style_sheet(),
+        folding=folding_script(),
         data=data_rows(dataset),
         class_means=pictures.get(class_means, "") if class_means else "",
         explorer=explorer(explored, matter[0].best_training.cell.name if matter else "")

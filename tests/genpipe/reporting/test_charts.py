@@ -15,6 +15,7 @@ from genpipe.reporting.charts import (
     thin_out,
     training_chart,
 )
+from genpipe.reporting.curves import lone_values
 
 
 def test_a_latent_size_chart_has_a_marker_for_every_point_and_a_tick_for_every_size() -> None:
@@ -73,6 +74,16 @@ def test_a_curve_is_cut_off_where_it_leaves_the_familys_range() -> None:
 
     [line] = ElementTree.fromstring(drawing).iter("polyline")
     assert len(line.get("points", "").split()) == 2
+
+
+def test_curves_of_one_point_are_told_in_words() -> None:
+    lone = [Series("loss", "vae", [(1, 0.25)]), Series("validation loss", "vae", [(1, 0.5)])]
+
+    words = lone_values(lone, "epoch")
+
+    assert words == "One value each, at epoch 1: loss 0.25, validation loss 0.5"
+    assert lone_values([*lone, Series("loss", "vae", [(1, 1), (2, 1)])], "epoch") == ""
+    assert lone_values([Series("loss", "vae", [])], "epoch") == ""
 
 
 def test_nothing_to_draw_is_no_drawing() -> None:

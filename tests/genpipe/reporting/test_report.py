@@ -211,10 +211,20 @@ def test_the_sentence_on_active_units_holds_for_the_figures(
     assert f"The VAE {sentence}" in report(results).replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_a_collapsed_figure_of_0_is_drawn_on_the_axis() -> None:
-    result = Result(Cell("vae", 2), Status.COMPLETE, metrics={"kl_divergence": 0.0})
+def test_what_is_a_single_point_is_told_in_words(tmp_path: Path) -> None:
+    results = [complete(Cell("vae", 2), tmp_path)]
+    (tmp_path / "history.csv").write_text("epoch,loss,validation_loss\n1,0.9,0.8\n")
+    html = report(results)
 
-    html = report([result])
+    assert '<div class="absent">One value each, at epoch 1: training loss 0.9, valid' in html
+    assert "<svg" not in html
+
+
+def test_a_collapsed_figure_of_0_is_drawn_on_the_axis() -> None:
+    cells = (Cell("vae", 2), Cell("vae", 10))
+    results = [Result(cell, Status.COMPLETE, metrics={"kl_divergence": 0.0}) for cell in cells]
+
+    html = report(results)
 
     assert "KL divergence, latent size 2: 0<" in html
     assert not re.search(r">-[\d.]+</text>", html)
@@ -273,7 +283,7 @@ def test_a_browser_shows_the_report_without_a_word_on_its_console(tmp_path: Path
 
     assert console == []
     assert "What the metrics mean" in document
-    assert document.count("<script") == 2
+    assert document.count("<script") == 3
     # Grids, those of fitted Gaussians and mixtures, reconstructions, the worst of them, scatters,
     # and the cards'.
     assert document.count("<img") == 3 + 2 + 2 + 2 + 2 + 2 + 3

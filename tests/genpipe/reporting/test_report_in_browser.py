@@ -19,6 +19,7 @@ from tests.genpipe.reporting.test_report import complete, report
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on PATH to open pages in")
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+UNFOLD = "for (const part of document.querySelectorAll('details')) part.open = true"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_a_phone_shows_the_page_without_panning_and_rows_as_cards(
 ) -> None:
     page = browser.new_page(**PHONE)
     page.goto(page_file.as_uri())
-    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    page.evaluate(UNFOLD)
 
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     row = page.locator("section tr", has_text="N(0, I)").first
@@ -58,6 +59,48 @@ def test_a_phone_shows_the_page_without_panning_and_rows_as_cards(
         )
     )
     assert (label, value) == ('"Precision"', "70.0%")
+
+
+def test_a_phone_folds_details_and_a_link_opens_what_it_leads_into(
+    browser: Browser, page_file: Path
+) -> None:
+    phone, wide = browser.new_page(**PHONE), browser.new_page()
+    for page in (phone, wide):
+        page.goto(page_file.as_uri())
+    height = "document.documentElement.scrollHeight"
+    folded = phone.evaluate(height)
+    assert wide.get_by_alt_text("test images in the top row").first.is_visible()
+    assert phone.locator("#verdicts img").first.is_visible()
+    assert phone.locator("td[data-label='Precision']").first.is_visible()
+    assert not phone.get_by_alt_text("test images in the top row").first.is_visible()
+    right_ends = phone.locator(".contents a").evaluate_all(
+        "links => links.map(link => link.getBoundingClientRect().right)"
+    )
+    assert max(right_ends) <= 390
+
+    phone.locator(".contents a", has_text="Reconstructions").tap()
+    phone.get_by_alt_text("test images in the top row").first.wait_for()
+    phone.locator("#verdicts a.term").first.tap()
+    phone.locator("#metric-mean_squared_error").wait_for()
+
+    phone.evaluate(UNFOLD)
+    assert phone.evaluate(height) > 2 * folded
+
+
+def test_the_card_of_a_single_family_uses_the_width(browser: Browser, tmp_path: Path) -> None:
+    html = report([complete(Cell("vae", 2), tmp_path)])
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto((tmp_path / "page.html").as_uri())
+
+    picture, metrics = (
+        page.locator(f"article:has(figure) {part}").bounding_box() for part in ("img", "dl")
+    )
+
+    assert picture
+    assert metrics
+    assert picture["x"] + picture["width"] < metrics["x"]
+    assert metrics["y"] < picture["y"] + picture["height"]
 
 
 def test_a_window_too_narrow_for_the_table_says_that_it_scrolls(
