@@ -129,7 +129,7 @@ def comparison_page(runs: Sequence[Results]) -> str:
         StepError: a picture can't be read.
     """
     from genpipe.reporting.embedding import embed_pictures
-    from genpipe.reporting.palette import style_sheet
+    from genpipe.reporting.palette import folding_script, style_sheet
     from genpipe.reporting.templates import open_template
 
     cells = _all_cells(runs)
@@ -139,6 +139,7 @@ def comparison_page(runs: Sequence[Results]) -> str:
     shown = {key: uris[path] for key, path in places.items() if path in uris}
     return open_template(Path(__file__).with_name("comparison.html.j2")).render(
         style=style_sheet(),
+        folding=folding_script(),
         runs=[
             {"letter": letter, "name": run.name, "uri": run.uri}
             for letter, run in zip(LETTERS, runs, strict=False)
@@ -150,6 +151,7 @@ def comparison_page(runs: Sequence[Results]) -> str:
                 "name": cell.name,
                 "style": cell.family.name,
                 "title": cell.title,
+                "only": _only_run(cell, runs),
                 "metrics": [
                     {"label": METRICS[name].label, "texts": texts, "best": best}
                     for name, texts, best in metrics_of(cell, runs)
@@ -248,6 +250,12 @@ def _best(name: str, values: Sequence[float | None]) -> str:
     return f"{letter} by {share:.1%}" if share >= 0.0005 else ""
 
 
+def _only_run(cell: Cell, runs: Sequence[Results]) -> str | None:
+    """The letter of the run that alone has a cell."""
+    there = [letter for letter, run in zip(LETTERS, runs, strict=False) if cell in run.metrics]
+    return there[0] if len(there) == 1 else None
+
+
 def _all_cells(runs: Iterable[Results]) -> list[Cell]:
     return sorted({cell for run in runs for cell in run.metrics})
 
@@ -272,8 +280,8 @@ def _chart(cell: Cell, runs: Sequence[Results]) -> dict[str, Any]:
     """The curves of a cell's runs on one pair of axes.
 
     Returns:
-        ``chart``, the letters of the runs that are ``drawn`` in it, and whether it is drawn
-        ``from_zero``.
+        ``chart``, the letters of the runs that are ``drawn`` in it, whether it is drawn
+        ``from_zero``, and of curves with a single value that value in ``words``.
     """
     from genpipe.reporting.charts import Series, nice_ticks, thin_out, training_chart
 
@@ -283,8 +291,10 @@ def _chart(cell: Cell, runs: Sequence[Results]) -> dict[str, Any]:
     }
     points = [point for line in series.values() for point in line.points]
     if not points:
-        return {"chart": "", "drawn": (), "from_zero": False}
+        return {"chart": "", "drawn": (), "from_zero": False, "words": ""}
     across, up = zip(*points, strict=True)
+    lone = {letter: line.points[0] for letter, line in series.items() if len(line.points) == 1}
+    words = [f"{letter} {y:.4g} at {cell.family.axis} {x:,.0f}" for letter, (x, y) in lone.items()]
     # From 0 where that leaves the curves most of the height.
     low = 0.0 if 0 <= min(up) < 0.4 * max(up) else min(up)
     chart = training_chart(
@@ -295,7 +305,8 @@ def _chart(cell: Cell, runs: Sequence[Results]) -> dict[str, Any]:
         y_range=(low, max(up)),
     )
     return {
-        "chart": chart,
+        "chart": chart if len(points) > len(lone) else "",
+        "words": f"Single value: {', '.join(words)}." if words else "",
         "drawn": [letter for letter, line in series.items() if line.points],
         "from_zero": nice_ticks(low, max(up), 3)[0] == 0,
     }

@@ -217,6 +217,29 @@ def test_the_page_shows_the_runs_side_by_side_and_loads_nothing(here: Path, tmp_
     assert not re.search(r"(src|href)=.https?:", page)
 
 
+def test_the_page_folds_cells_of_one_run_alone_and_tells_a_curve_of_one_epoch_in_words(
+    here: Path, tmp_path: Path
+) -> None:
+    others = {name: write_run(tmp_path / name, epochs=1) for name in ("short", "as-short")}
+    path = others["short"] / "compare" / "leaderboard" / "leaderboard.json"
+    board = json.loads(path.read_text())
+    board["cells"] = [row for row in board["cells"] if row["family"] != "vae"]
+    path.write_text(json.dumps(board))
+    runs = {at.name: read_results(FoundRun(str(at))) for at in (here, *others.values())}
+
+    page = comparison_page([runs["here"], runs["short"]])
+
+    assert "<li>autoencoder: epochs A 3, B 1</li>" in page
+    assert page.count('<details class="part unfolded" open>') == 3
+    (folded,) = re.findall(r'<details class="part unfolded">\n<summary>(.*)</summary>', page)
+    assert "VAE 2" in folded
+    assert "in A alone" in folded
+    assert page.count("Single value: B 1 at epoch 1.") == 3
+    both_short = comparison_page([runs["short"], runs["as-short"]])
+    assert "Single value: A 1 at epoch 1, B 1 at epoch 1." in both_short
+    assert "<polyline" not in both_short
+
+
 def test_a_folder_whose_name_is_no_text_has_its_page(here: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / os.fsdecode(b"caf\xe9") / "other")
     output = tmp_path / "compared.html"
