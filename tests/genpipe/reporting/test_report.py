@@ -161,7 +161,7 @@ def test_a_row_of_the_leaderboard_has_the_metrics_of_one_sampler(tmp_path: Path)
 
     row = html[html.index('<th scope="row">') :]
     row = row[: row.index("</tr>")]
-    values = dict(re.findall(r'<td data-label="([^"]*)">([^<]*)', row))
+    values = dict(re.findall(r'<td[^>]* data-label="([^"]*)">([^<]*)', row))
     assert values["Codes from"] == "mixture"
     assert (values["Fréchet distance"], values["Precision"]) == ("3.25", "91.0%")
 

@@ -245,6 +245,16 @@ def test_a_touch_screen_is_told_of_touches_and_a_pointer_of_clicks(
 
 
 @IN_A_BROWSER
+def test_a_touch_screen_is_told_of_classes_where_there_are_some(
+    dcgan: Explored, autoencoder: Explored, browser: Browser, tmp_path: Path
+) -> None:
+    for explored, told in ((autoencoder, True), (dcgan, False)):
+        opened = open_cell(browser, tmp_path, explored, has_touch=True, is_mobile=True)
+        help_text = opened.page.locator(".explorer-help").inner_text()
+        assert ("A class below the plane" in help_text) == told
+
+
+@IN_A_BROWSER
 def test_a_class_is_brought_out_in_both_layers(
     autoencoder: Explored, browser: Browser, tmp_path: Path
 ) -> None:
