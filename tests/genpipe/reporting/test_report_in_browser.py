@@ -58,7 +58,7 @@ def test_a_phone_shows_the_page_without_panning_and_rows_as_cards(
             "cell => cell.innerText",
         )
     )
-    assert (label, value) == ('"Precision ↑"', "70.0%")
+    assert (label, value) == ('"Precision\N{NO-BREAK SPACE}↑"', "70.0%")
 
 
 def test_a_phone_folds_details_and_a_link_opens_what_it_leads_into(
