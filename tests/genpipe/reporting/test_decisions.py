@@ -45,6 +45,8 @@ def test_the_decisions_stand_before_the_leaderboard_with_their_figures() -> None
     for text in ("gs://b/shelf", "VAE 10", "ELBO", "-100", "-97.5", "+2.5", "+1.25 to +3.75"):
         assert text in page
     assert "better; it is the champion now." in page
+    # On a phone a row is a card, without the table's head.
+    assert '<td data-label="95% interval">+1.25 to +3.75</td>' in page
 
 
 def test_what_comes_from_outside_is_escaped() -> None:
