@@ -126,6 +126,7 @@ class Training:
         self.checkpoints = checkpoints
         self.rows: list[Row] = []
         self.revived_units = 0
+        self.shown = False
         self.model = build(family, settings, dataset.image_shape)
         images = dataset.images("train")
         self.batches = Batches(len(images), settings.batch_size, settings.seed)
@@ -285,16 +286,20 @@ class Training:
     def _picture(self, when: str) -> dict[str, Picture]:
         """Reconstructions of fixed images; of a model without an encoder samples of fixed noise."""
         if self.family.encoder:
+            name, columns = "reconstructions", PICTURES
             shown = np.asarray(self.dataset.images("test")[:PICTURES])
             rebuilt = self.rescaling.inverse(self.model(self.rescaling.apply(shown)).numpy())
-            return {
-                "reconstructions": Picture(grid(np.concatenate([shown, rebuilt]), PICTURES), when)
-            }
-        noise = np.random.default_rng(self.settings.seed).standard_normal(
-            (SAMPLES_SHOWN, self.settings.latent_size), np.float32
-        )
-        images = self.rescaling.inverse(self.model(noise).numpy())
-        return {"samples": Picture(grid(images, 8), when)}
+            images = {"test images": shown, f"reconstructions, {when}": rebuilt}
+        else:
+            name, columns = "samples", 8
+            noise = np.random.default_rng(self.settings.seed).standard_normal(
+                (SAMPLES_SHOWN, self.settings.latent_size), np.float32
+            )
+            images = {f"samples, {when}": self.rescaling.inverse(self.model(noise).numpy())}
+        if not self.shown:
+            self.tracker.show({told: rows[:PICTURES] for told, rows in images.items()})
+            self.shown = True
+        return {name: Picture(grid(np.concatenate([*images.values()]), columns), when)}
 
     def _train_until(self, step: int, total: int) -> None:
         """Train up to ``step``; between two calls there may be a checkpoint."""

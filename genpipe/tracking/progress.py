@@ -1,8 +1,8 @@
 """What a step says while it works: a bar on a terminal, plain lines elsewhere, events for a runner.
 
 A local run gives its steps an events file (``GENPIPE_EVENTS``): JSON lines, appended by every
-step, which the ``genpipe run`` terminal follows. A line is shorter than a pipe buffer, so
-appends of steps side by side never mix.
+step, which the ``genpipe run`` terminal follows. A line is one write, so appends of steps side by
+side never mix.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Progress:
             return
         known = {name: _finite(value) for name, value in facts.items()}
         line = json.dumps({"time": time.time(), "step": self.name, "event": kind, **known})
-        with contextlib.suppress(OSError), self._events.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with contextlib.suppress(OSError), self._events.open("ab", buffering=0) as file:
+            file.write(f"{line}\n".encode())
 
     def say(self, text: str) -> None:
         """Print one line of plain text; a bar ends above it."""

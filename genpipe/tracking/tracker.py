@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,18 @@ class Tracker:
         """Print one line that whoever follows the whole run should read too."""
         self._progress.say(text)
         self._progress.event("note", text=text)
+
+    def show(self, images: Mapping[str, np.ndarray]) -> None:
+        """Show whoever follows the whole run some images: (n, height, width, channels) uint8.
+
+        Args:
+            images: by what they are, in a few words.
+        """
+        rows = {
+            told: {"shape": rows.shape, "pixels": base64.b64encode(rows.tobytes()).decode()}
+            for told, rows in images.items()
+        }
+        self._progress.event("images", images=rows)
 
     def progress(self, done: float, total: float, **facts: float) -> None:
         """Show how far the step is (see ``Progress.update``)."""

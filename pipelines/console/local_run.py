@@ -20,6 +20,7 @@ from genpipe.tracking.account import DEFAULT_PROJECT
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.upload import marks_of
 from pipelines.console.leaderboard import show_leaderboard
+from pipelines.console.results import grey, show_samples
 from pipelines.console.terminal import link, open_console
 from pipelines.local.run import LocalRun, StepState
 from pipelines.parameters import Parameters
@@ -92,6 +93,7 @@ def show_run(run: LocalRun, *, quick: bool, verbose: bool) -> bool:
     room = console.width - BAR_AND_NAME if console.is_terminal else 0
     shown: dict[str, TaskID] = {}
     last_line: dict[str, float] = {}
+    pictured: set[str] = set()  # families, of which the first cell's images are enough
     with bars:
         for step, what in run.follow():
             if what == "start":
@@ -115,6 +117,14 @@ def show_run(run: LocalRun, *, quick: bool, verbose: bool) -> bool:
             elif what == "note" or (what == "say" and verbose):
                 note = escape(step.note)
                 console.print(f"  {step.name:<24} [dim]{note}[/dim]", soft_wrap=True)
+            elif what == "images":
+                family = step.name.split("-")[1]
+                if family not in pictured:
+                    pictured.add(family)
+                    console.print(f"  {step.name}:")
+                    show_samples(
+                        console, [(told, grey(rows)) for told, rows in step.images.items()]
+                    )
             elif what in ("end", "cached"):
                 if step.name in shown:
                     bars.remove_task(shown.pop(step.name))

@@ -196,8 +196,12 @@ def _samples(content: bytes) -> np.ndarray:
         return nothing
     if images.ndim != 4 or images.dtype != np.uint8:
         return nothing
-    grey = images[:MOST_DIGITS].mean(axis=-1)  # a terminal's blocks have no colours
-    return np.rint(grey).astype(np.uint8)
+    return grey(images[:MOST_DIGITS])
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    """(n, height, width, channels) uint8 images as (n, height, width): blocks have no colours."""
+    return np.rint(images.mean(axis=-1)).astype(np.uint8)
 
 
 def _parse(content: bytes, uri: str) -> dict[str, Any]:

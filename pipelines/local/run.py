@@ -13,6 +13,7 @@ with all the steps it started.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -31,6 +32,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
+
+import numpy as np
 
 from genpipe.errors import InputError, StepError, shown
 from genpipe.tracking.account import OF_ONE_RUN, find_account
@@ -56,6 +59,7 @@ class StepState:
         seconds: how long it took, in the run that did the work.
         progress: the newest progress event, empty if none came.
         note: the newest line that the step said.
+        images: the newest that it showed, (n, height, width, channels) uint8, by what they are.
         error: what went wrong, one line.
         folder: what kfp.local made of its outputs.
     """
@@ -65,6 +69,7 @@ class StepState:
     seconds: float = 0.0
     progress: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    images: dict[str, np.ndarray] = field(default_factory=dict)
     error: str = ""
     folder: Path | None = None
 
@@ -219,8 +224,8 @@ class LocalRun:
     def follow(self) -> Iterator[tuple[StepState, str]]:
         """Yield each step as its state changes, with what happened, until the worker ends.
 
-        What happened is ``start``, ``progress``, ``note``, ``say`` (of less weight), ``end`` or
-        ``cached``.
+        What happened is ``start``, ``progress``, ``note``, ``say`` (of less weight), ``images``,
+        ``end`` or ``cached``.
         """
         with self._events.open(encoding="utf-8") as events:
             pending = ""
@@ -345,6 +350,11 @@ class LocalRun:
             step.progress = event
         elif event["event"] in ("note", "say"):
             step.note = event["text"]
+        elif event["event"] == "images":
+            step.images = {
+                told: np.frombuffer(base64.b64decode(one["pixels"]), np.uint8).reshape(one["shape"])
+                for told, one in event["images"].items()
+            }
         elif event["event"] == "end":
             step.status, step.seconds = event["status"], event["seconds"]
             step.error = event["error"]

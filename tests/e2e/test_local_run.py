@@ -114,6 +114,11 @@ def run(place, first):
 def test_every_step_has_a_line_when_it_starts_and_when_it_ends(first):
     for step in STEPS:
         assert re.search(rf"^ +{re.escape(step)} +started$", first.stdout, re.M), step
+    for told in ("test images +reconstructions, epoch 1", "samples, step 2"):
+        # In braille dots, since no terminal with colours is attached.
+        assert re.search(rf"^ +train-.*-2:\n +{told}\n  [\u2800-\u28ff ]+$", first.stdout, re.M), (
+            told
+        )
         assert re.search(rf"^ +{re.escape(step)} +done after", first.stdout, re.M), step
 
 

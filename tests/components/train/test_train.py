@@ -56,6 +56,10 @@ class Recorder(Tracker):
         self.out = io.StringIO()
         super().__init__(Progress("train", stream=self.out))
         self.rows: list[dict[str, float | Picture]] = []
+        self.shown: list[Mapping[str, np.ndarray]] = []
+
+    def show(self, images: Mapping[str, np.ndarray]) -> None:
+        self.shown.append(images)
 
     def log(self, values: Mapping[str, float | Picture]) -> None:
         self.rows.append(dict(values))
@@ -94,6 +98,15 @@ def family(request: pytest.FixtureRequest) -> str:
 def trained(family: str, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained") / "model"
     return run(spec := find_family(family), spec.settings(**TINY[family]), digits, folder)
+
+
+def test_the_first_images_are_shown_to_who_follows_the_run(family: str, trained: Trained) -> None:
+    (images,) = trained.tracker.shown
+
+    first = "samples, step 2" if family == "dcgan" else "reconstructions, epoch 1"
+    assert list(images) == ([first] if family == "dcgan" else ["test images", first])
+    for rows in images.values():
+        assert (rows.shape, rows.dtype) == ((10, 28, 28, 1), np.uint8)
 
 
 def test_model_json_holds_what_a_reader_needs(
