@@ -25,6 +25,7 @@ from genpipe.data.names import SOURCES, check_name
 from genpipe.errors import InputError, did_you_mean, shown
 from genpipe.families.registry import all_families, find_family
 from genpipe.families.spec import EPOCHS, Settings, describe
+from genpipe.metrics.judging import JUDGE_EPOCHS, SAMPLES
 from genpipe.storage import Address
 from pipelines.problems import EMPTY, between, in_words
 
@@ -83,10 +84,10 @@ class Parameters(BaseModel):
         "auto", description=SHARED["precision"].metadata["about"]
     )
     judge_epochs: Annotated[int, between(*EPOCHS)] = Field(
-        3, description="passes of the judge over the training images"
+        JUDGE_EPOCHS, description="passes of the judge over the training images"
     )
     samples: Annotated[int, between(32, 1_000_000)] = Field(
-        10_000, description="samples drawn from each model"
+        SAMPLES, description="samples drawn from each model"
     )
     seed: Annotated[int, between(*SEEDS)] = Field(0, description="seed of weights, order and noise")
     seeds: tuple[Annotated[int, between(*SEEDS)], ...] = Field(

@@ -20,6 +20,7 @@ from genpipe.cells import Status
 from genpipe.data.dataset import RESCALINGS, open_dataset
 from genpipe.families.layers import seed_kernels
 from genpipe.families.spec import EPOCHS, Checked, ImageShape, number
+from genpipe.metrics.judging import JUDGE_EPOCHS
 from genpipe.metrics.references import write_references
 from genpipe.tracking import Tracker
 from genpipe.training import saved
@@ -33,7 +34,7 @@ PEAK_LEARNING_RATE = 3e-3
 class ClassifierSettings(Checked):
     """How the judge is trained."""
 
-    epochs: int = number(3, EPOCHS, "passes over the training images")
+    epochs: int = number(JUDGE_EPOCHS, EPOCHS, "passes over the training images")
     seed: int = number(0, (0, 2**31 - 1), "seed of weights, order and dropout")
 
 

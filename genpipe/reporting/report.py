@@ -93,7 +93,7 @@ def render_report(
         summary=_summary(trainings),
         changed=[
             f"{name} {value} instead of {default}"
-            for name, (value, default) in changed_settings(trainings).items()
+            for name, (value, default) in changed_settings(judge, trainings).items()
         ],
         repeat=repeat_command(dataset, judge, trainings),
         facts=facts(dataset, judge, trainings, commit),

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from genpipe.families.spec import SHARED
+from genpipe.metrics.judging import JUDGE_EPOCHS, SAMPLES
 from genpipe.reporting.facts import families_of
 from genpipe.reporting.results import Result, read_step
 
@@ -17,22 +18,31 @@ NAMED_SOURCES = ("wheel", "tfds")
 OF_A_CELL = ("latent_size", "seed")
 
 
-def changed_settings(results: Sequence[Result]) -> dict[str, tuple[Any, Any]]:
-    """The settings of a run's trainings that differ from their defaults.
+def changed_settings(
+    judge: Mapping[str, Any], results: Sequence[Result]
+) -> dict[str, tuple[Any, Any]]:
+    """The settings of a run that differ from their defaults.
+
+    Args:
+        judge: content of the judge's ``model.json``.
+        results: each training of the run.
 
     Returns:
         By the name of the pipeline's parameter, as ``vae.beta``, the value and the default.
     """
-    changed = {}
+    known: dict[str, tuple[Any, Any]] = {}
     for result in results:
         family = result.cell.family
         used = result.facts.get("settings") or {}
         for setting in fields(family.settings):
             name = setting.name
-            if name in used and name not in OF_A_CELL and used[name] != setting.default:
+            if name in used and name not in OF_A_CELL:
                 parameter = name if name in SHARED else f"{family.name}.{name}"
-                changed[parameter] = used[name], setting.default
-    return changed
+                known[parameter] = used[name], setting.default
+    known["judge_epochs"] = judge.get("settings", {}).get("epochs"), JUDGE_EPOCHS
+    drawn = (read_step(result.samples).get("samples") for result in results)
+    known["samples"] = next(filter(None, drawn), None), SAMPLES
+    return {name: both for name, both in known.items() if both[0] not in (None, both[1])}
 
 
 def repeat_command(
@@ -63,11 +73,6 @@ def repeat_command(
     words += ["--latent-sizes", ",".join(map(str, sizes))]
     several = any(result.cell.seed is not None for result in results)
     words += ["--seeds" if several else "--seed", ",".join(map(str, seeds))]
-    parameters = {name: value for name, (value, _) in changed_settings(results).items()}
-    parameters["judge_epochs"] = judge.get("settings", {}).get("epochs")
-    drawn = (read_step(result.samples).get("samples") for result in results)
-    parameters["samples"] = next(filter(None, drawn), None)
-    for name, value in parameters.items():
-        if value is not None:
-            words += ["--param", f"{name}={value}"]
+    for name, (value, _) in changed_settings(judge, results).items():
+        words += ["--param", f"{name}={value}"]
     return shlex.join(words)
