@@ -261,6 +261,23 @@ class Parameters(BaseModel):
         plain = self.model_dump(mode="json", exclude={"settings"})
         return {**plain, **self.settings}
 
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """What differs from the defaults, by name: the value and the default.
+
+        Settings of families that are not trained make no difference.
+        """
+        trained = {
+            "": self.to_dict(),
+            **{name: self.settings.get(name, {}) for name in self.families},
+        }
+        changed = {}
+        for parameter, default, _ in describe_parameters():
+            family, _, name = parameter.rpartition(".")
+            value = trained.get(family, {}).get(name, default)
+            if value != default:
+                changed[parameter] = value, default
+        return changed
+
     def arguments(self) -> dict[str, Any]:
         """The compiled pipeline's arguments: families and all that makes cells become ``cells``.
 

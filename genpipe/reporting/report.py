@@ -23,7 +23,7 @@ from genpipe.reporting.facts import data_rows, data_title, facts, families_of
 from genpipe.reporting.galleries import best_grid, galleries, pictures_shown
 from genpipe.reporting.palette import folding_script, looks, marker, style_sheet
 from genpipe.reporting.results import Result, best_results, over_seeds, several_seeds
-from genpipe.reporting.settings import changed_settings, repeat_command
+from genpipe.reporting.settings import changed_settings, repeat_command, told_changes
 from genpipe.reporting.tables import (
     OBJECTIVE,
     SAMPLER_METRICS,
@@ -91,10 +91,7 @@ def render_report(
         title=_title(dataset, families),
         date=date,
         summary=_summary(trainings),
-        changed=[
-            f"{name} {value} instead of {default}"
-            for name, (value, default) in changed_settings(judge, trainings).items()
-        ],
+        changed=told_changes(changed_settings(judge, trainings)),
         repeat=repeat_command(dataset, judge, trainings),
         facts=facts(dataset, judge, trainings, commit),
         seeds=several_seeds(results),

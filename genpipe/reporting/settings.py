@@ -45,6 +45,14 @@ def changed_settings(
     return {name: both for name, both in known.items() if both[0] not in (None, both[1])}
 
 
+def told_changes(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """Changed settings in words: ``vae.beta 4.0 instead of 1.0, image_size 32``."""
+    return ", ".join(
+        f"{name} {value}" + ("" if default == "" else f" instead of {default}")
+        for name, (value, default) in changed.items()
+    )
+
+
 def repeat_command(
     dataset: Mapping[str, Any], judge: Mapping[str, Any], results: Sequence[Result]
 ) -> str:

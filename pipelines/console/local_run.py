@@ -15,13 +15,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from genpipe.families.registry import find_family
+from genpipe.reporting.settings import told_changes
 from genpipe.storage import is_remote
 from genpipe.tracking.account import DEFAULT_PROJECT
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.upload import marks_of
 from pipelines.console.leaderboard import show_leaderboard
 from pipelines.console.results import grey, show_samples
-from pipelines.console.terminal import link, open_console
+from pipelines.console.terminal import link, open_console, print_prose
 from pipelines.local.run import LocalRun, StepState
 from pipelines.parameters import Parameters
 from pipelines.settings import TRAIN
@@ -29,6 +30,8 @@ from pipelines.settings import TRAIN
 LAST_LINES = 25
 SECONDS_BETWEEN_LINES = 30.0
 FACTS_SHOWN = ("loss", "validation_loss", "discriminator_loss", "generator_loss", "accuracy")
+# Parameters that other lines of a run's introduction say.
+INTRODUCED = ("dataset", "families", "latent_sizes", "seeds", "publish_to")
 # Characters of a line of progress before its facts.
 BAR_AND_NAME = 60
 
@@ -52,34 +55,7 @@ def show_run(run: LocalRun, *, quick: bool, verbose: bool) -> bool:
         Whether it succeeded.
     """
     console = open_console()
-    cells = _count(len(run.parameters.cells), "cell")
-    families = ", ".join(find_family(name).label for name in run.parameters.families)
-    again = ", which goes on" if run.goes_on else ""
-    console.print(f"[bold]genpipe run {run.name}[/bold]{again}")
-    console.print(
-        f"  {families} at {_listed('latent size', run.parameters.latent_sizes)} on "
-        f"{run.parameters.dataset}"
-        + (f" with {_listed('seed', run.parameters.seeds)}" if run.parameters.seeds else "")
-        + f": {cells}"
-    )
-    shorter = shorter_budgets(run.parameters)
-    if shorter and not quick:
-        console.print(
-            f"  shorter training than in the original publications ({', '.join(shorter)}); use "
-            "--full for the full length",
-            soft_wrap=True,
-        )
-    if quick:
-        console.print(
-            "  --quick trains only briefly, so scores are worse than those of a default run"
-        )
-    console.print(f"  output folder: {link(run.folder, str(_shown(run.folder)))}", soft_wrap=True)
-    if run.parameters.publish_to:
-        target = _shown(Path(run.parameters.publish_to))
-        where = run.parameters.publish_to if is_remote(run.parameters.publish_to) else target
-        console.print(f"  the best models are published to {escape(str(where))}", soft_wrap=True)
-    if run.account.mode == "online":
-        console.print(f"  and to W&B: {escape(run.account.place('', DEFAULT_PROJECT))}")
+    introduce(console, run, quick=quick)
     console.print()
     run.start()
     bars = Progress(
@@ -140,6 +116,44 @@ def show_run(run: LocalRun, *, quick: bool, verbose: bool) -> bool:
         )
     run.collect()
     return succeeded
+
+
+def introduce(console: Console, run: LocalRun, *, quick: bool) -> None:
+    """Print what is trained on what, with which settings, and where that goes."""
+    cells = _count(len(run.parameters.cells), "cell")
+    families = ", ".join(find_family(name).label for name in run.parameters.families)
+    again = ", which goes on" if run.goes_on else ""
+    console.print(f"[bold]genpipe run {run.name}[/bold]{again}")
+    console.print(
+        f"  {families} at {_listed('latent size', run.parameters.latent_sizes)} on "
+        f"{run.parameters.dataset}"
+        + (f" with {_listed('seed', run.parameters.seeds)}" if run.parameters.seeds else "")
+        + f": {cells}"
+    )
+    changed = {
+        name: both for name, both in run.parameters.changed().items() if name not in INTRODUCED
+    }
+    if changed:
+        told = f"settings that differ from the defaults: {told_changes(changed)}"
+        print_prose(console, told, indent=2)
+    shorter = shorter_budgets(run.parameters)
+    if shorter and not quick:
+        console.print(
+            f"  shorter training than in the original publications ({', '.join(shorter)}); use "
+            "--full for the full length",
+            soft_wrap=True,
+        )
+    if quick:
+        console.print(
+            "  --quick trains only briefly, so scores are worse than those of a default run"
+        )
+    console.print(f"  output folder: {link(run.folder, str(_shown(run.folder)))}", soft_wrap=True)
+    if run.parameters.publish_to:
+        target = _shown(Path(run.parameters.publish_to))
+        where = run.parameters.publish_to if is_remote(run.parameters.publish_to) else target
+        console.print(f"  the best models are published to {escape(str(where))}", soft_wrap=True)
+    if run.account.mode == "online":
+        console.print(f"  and to W&B: {escape(run.account.place('', DEFAULT_PROJECT))}")
 
 
 def show_outcome(run: LocalRun, succeeded: bool) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.parameters import assigned
-from pipelines.console.local_run import shorter_budgets, show_outcome, what_is_left
+from pipelines.console.local_run import introduce, shorter_budgets, show_outcome, what_is_left
+from pipelines.console.terminal import open_console
 from pipelines.local.run import LocalRun, StepState
-from pipelines.parameters import Parameters, full_budgets
+from pipelines.parameters import QUICK, Parameters, full_budgets
 
 
 def test_a_run_that_is_stopped_before_its_worker_starts_just_ends(
@@ -84,6 +85,26 @@ def test_what_is_text_is_taken_as_text_whatever_it_looks_like(
     assignment: str, value: object
 ) -> None:
     assert [*assigned([assignment]).values()] == [value]
+
+
+def test_a_run_says_once_which_settings_differ_from_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    given = {"families": ["vae"], "vae.beta": 4, "image_size": "32"}
+    parameters = Parameters.checked(given, QUICK)
+
+    introduce(open_console(), LocalRun(tmp_path, "beta", parameters), quick=True)
+
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "VAE at latent size 2 on mnist: 1 cell settings" in printed
+    assert (
+        "settings that differ from the defaults: image_size 32, vae.epochs 2 instead of 11, "
+        "vae.beta 4.0 instead of 1.0, judge_epochs 1 instead of 3, samples 1000 instead of 10000 "
+        "--quick" in printed
+    )
+    assert printed.count("beta") == 3  # the run's name, its folder, the setting
+    assert Parameters().changed() == {}
 
 
 def test_a_run_says_which_budgets_are_shorter_than_the_models_sources() -> None:
