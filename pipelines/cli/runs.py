@@ -118,7 +118,7 @@ def _list_cluster_runs(environment: str, limit: int, output: str) -> None:
     from itertools import islice
 
     from pipelines.cluster.api import connect
-    from pipelines.cluster.runs import list_runs
+    from pipelines.cluster.runs import list_runs, state_of
     from pipelines.environments import Environment
 
     target = Environment.read(environment)
@@ -128,7 +128,7 @@ def _list_cluster_runs(environment: str, limit: int, output: str) -> None:
             {
                 "name": run.display_name,
                 "id": run.run_id,
-                "state": (run.state or "").lower(),
+                "state": state_of(run),
                 "started": run.created_at.isoformat() if run.created_at else None,
             }
             for run in found
@@ -140,7 +140,7 @@ def _list_cluster_runs(environment: str, limit: int, output: str) -> None:
             (
                 run.display_name,
                 run.run_id,
-                run.state or "",
+                state_of(run),
                 f"{run.created_at.astimezone():%Y-%m-%d %H:%M}" if run.created_at else "",
             )
             for run in found

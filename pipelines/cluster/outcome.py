@@ -11,7 +11,7 @@ from rich.console import Console
 from genpipe.errors import InputError
 from pipelines.cluster.follow import Followed
 from pipelines.cluster.logs import kubectl, read_log, without_chatter
-from pipelines.cluster.runs import link
+from pipelines.cluster.runs import link, state_of
 from pipelines.cluster.workflow import Pod, State, Workflow
 
 LAST_LINES = 25
@@ -31,12 +31,13 @@ def show_outcome(
     """
     run = followed.run
     of_run = f"{run.run_id} --environment {shlex.quote(environment)}"
+    state = state_of(run)
     # Of a run that was stopped, all that ran then counts as failed.
-    if run.state == "FAILED" and followed.workflow:
+    if state == "failed" and followed.workflow:
         for line in _reasons(client, run.run_id, followed.workflow, of_run):
             console.print(line, markup=False, soft_wrap=True)
-    lines = [f"{run.display_name} {run.state.lower()}: {link(client, run.run_id)}"]
-    if run.state == "SUCCEEDED":
+    lines = [f"{run.display_name} {state}: {link(client, run.run_id)}"]
+    if state == "succeeded":
         lines.append(f"  genpipe report {of_run}  # leaderboard, curves, samples; --open: the page")
     else:
         lines.append(f"  genpipe report {of_run}  # what the cells that ended scored")

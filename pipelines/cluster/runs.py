@@ -206,6 +206,20 @@ def find_run(client: kfp.Client, environment: Environment, run: str) -> kfp_serv
     return found
 
 
+def state_of(run: kfp_server_api.V2beta1Run) -> str:
+    """What a run is: KFP's state in lower case, ``stopping`` or ``stopped``.
+
+    KFP 2.17 never says CANCELED of a run that was stopped. It gives the workflow no time at all and
+    the run the state CANCELING, and once the workflow has ended the state of that, FAILED.
+    """
+    state, before = run.state, [one.state for one in run.state_history or ()][-2:-1]
+    if state == "CANCELING":
+        return "stopping"
+    if state == "CANCELED" or (state == "FAILED" and before == ["CANCELING"]):
+        return "stopped"
+    return (state or "PENDING").lower()
+
+
 def stop(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> None:
     """Stop a run; what its finished steps made stays.
 
@@ -213,7 +227,7 @@ def stop(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> None:
         StepError: it has ended already, or the API refused.
     """
     if run.state in ENDED:
-        raise StepError(f"run {run.display_name} has ended already: {run.state}")
+        raise StepError(f"run {run.display_name} has ended already: {state_of(run)}")
     client.terminate_run(run.run_id)
 
 
@@ -225,8 +239,8 @@ def retry(client: kfp.Client, run: kfp_server_api.V2beta1Run) -> None:
     """
     if run.state not in ("FAILED", "CANCELED"):
         raise StepError(
-            f"run {run.display_name} is {run.state}: only one that FAILED or was CANCELED can be "
-            "retried"
+            f"run {run.display_name} is {state_of(run)}: only one that failed or was stopped can "
+            "be retried"
         )
     client.runs.run_service_retry_run(run_id=run.run_id)
 

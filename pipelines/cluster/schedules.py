@@ -173,8 +173,8 @@ class Schedules:
             for place, one in enumerate(newest_first(found, name)):
                 state = "replaced" if place else "enabled" if one.enabled else "paused"
                 following = next_run(one.cron, one.time_zone) if one.enabled else "-"
-                states = [run.state or "PENDING" for run in islice(self.runs(one), LAST_RUNS)]
-                last = " ".join(states).lower() or "-"
+                states = [runs.state_of(run) for run in islice(self.runs(one), LAST_RUNS)]
+                last = " ".join(states) or "-"
                 yield name, state, one.cron, following, one.version, last
 
     def _version_name(self, parameters: Parameters) -> str:

@@ -95,13 +95,12 @@ def _find_on_cluster(run: str, environment: str) -> FoundRun:
 
 def _state_there(run_id: str, name: str, state: str, environment: str) -> str:
     """What to say of a run on a cluster that has not succeeded."""
-    from pipelines.cluster.runs import ENDED
-
-    if state in ("", "SUCCEEDED"):
+    if state in ("", "succeeded"):
         return ""
-    command, what = ("retry", "runs what failed again") if state in ENDED else ("follow", "follows")
+    ended = state in ("failed", "stopped", "skipped")
+    command, what = ("retry", "runs what failed again") if ended else ("follow", "follows")
     how = f"genpipe {command} {run_id} --environment {shlex.quote(environment)}"
-    return f"run {name} is {state.lower()}: `{how}` {what}"
+    return f"run {name} is {state}: `{how}` {what}"
 
 
 def _ask(target: Environment, run: str) -> tuple[str, str, Sequence[Cell], str]:
@@ -112,6 +111,7 @@ def _ask(target: Environment, run: str) -> tuple[str, str, Sequence[Cell], str]:
     from pipelines.cluster.api import connect
     from pipelines.cluster.follow import cells_of
     from pipelines.cluster.runs import find_run as find_by_api
+    from pipelines.cluster.runs import state_of
 
     if target.api is None:
         return run, "", (), ""
@@ -122,7 +122,7 @@ def _ask(target: Environment, run: str) -> tuple[str, str, Sequence[Cell], str]:
         with contextlib.suppress(ValueError):
             return str(UUID(run)), "", (), ""
         raise
-    return found.run_id, found.display_name, cells_of(found), found.state or ""
+    return found.run_id, found.display_name, cells_of(found), state_of(found)
 
 
 def _local_cells(folder: Path) -> Sequence[Cell]:

@@ -213,10 +213,16 @@ def test_where_the_steps_are_not_told_that_is_said_once(
 
 
 @pytest.mark.parametrize(
-    ("state", "status"), [("SUCCEEDED", 0), ("FAILED", 1), ("CANCELED", 1), ("SKIPPED", 1)]
+    ("state", "told", "status"),
+    [
+        ("SUCCEEDED", "succeeded", 0),
+        ("FAILED", "failed", 1),
+        ("CANCELED", "stopped", 1),
+        ("SKIPPED", "skipped", 1),
+    ],
 )
 def test_the_exit_status_says_how_the_run_ended(
-    api: FakeApi, file: str, genpipe: Callable[..., Any], state: str, status: int
+    api: FakeApi, file: str, genpipe: Callable[..., Any], state: str, told: str, status: int
 ) -> None:
     api.on_get_run = lambda run: setattr(run, "state", state)
 
@@ -224,7 +230,7 @@ def test_the_exit_status_says_how_the_run_ended(
 
     (run,) = api.runs.values()
     assert found == status
-    assert f"{run.display_name} {state.lower()}: {api.url}/#/runs" in printed
+    assert f"{run.display_name} {told}: {api.url}/#/runs" in printed
     of_run = f"{run.run_id} --environment {file}"
     assert f"genpipe report {of_run}" in printed
     assert (f"genpipe retry {of_run}" in printed) == (status == 1)

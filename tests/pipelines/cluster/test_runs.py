@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import kfp
+import kfp_server_api as models
 import pytest
 import yaml
 
@@ -174,10 +176,45 @@ def test_a_run_is_stopped_and_retried(
 
 
 @pytest.mark.parametrize(
+    ("states", "told"),
+    [
+        (["PENDING", "RUNNING"], "running"),
+        (["RUNNING", "FAILED"], "failed"),
+        (["RUNNING", "CANCELING"], "stopping"),
+        (["RUNNING", "CANCELING", "FAILED"], "stopped"),
+        (["RUNNING", "CANCELED"], "stopped"),
+        (["RUNNING", "CANCELING", "SUCCEEDED"], "succeeded"),
+        (["RUNNING", "CANCELING", "FAILED", "RUNNING", "FAILED"], "failed"),
+    ],
+)
+def test_a_run_that_was_stopped_is_told_from_one_that_failed(
+    api: FakeApi,
+    client: kfp.Client,
+    file: str,
+    genpipe: Callable[..., Any],
+    states: list[str],
+    told: str,
+) -> None:
+    """By KFP 2.17's sources, not seen on a cluster.
+
+    ``TerminateRun`` sets the state CANCELING and the workflow's activeDeadlineSeconds to 0;
+    ``ReportWorkflowResource`` adds CANCELING to the history for as long as the workflow has not
+    ended, and then the state that the workflow ended in.
+    """
+    run = api.runs[started(api, client).run_id]
+    run.state = states[-1]
+    run.state_history = [models.V2beta1RuntimeStatus(state=state) for state in states]
+
+    _, printed, _ = genpipe("runs", "--environment", file, "--output", "json")
+
+    assert [one["state"] for one in json.loads(printed)["runs"]] == [told]
+
+
+@pytest.mark.parametrize(
     ("command", "state", "told"),
     [
-        ("stop", "SUCCEEDED", "first has ended already: SUCCEEDED"),
-        ("retry", "RUNNING", "first is RUNNING: only one that FAILED"),
+        ("stop", "SUCCEEDED", "first has ended already: succeeded"),
+        ("retry", "RUNNING", "first is running: only one that failed"),
     ],
 )
 def test_what_makes_no_sense_for_a_run_is_refused(
@@ -208,7 +245,7 @@ def test_the_newest_runs_are_listed_first(
     assert status == 0
     rows = [line.split() for line in printed.splitlines()]
     assert [row[:3] for row in rows] == [
-        [run.display_name, run.run_id, "PENDING"] for run in reversed(runs[1:])
+        [run.display_name, run.run_id, "pending"] for run in reversed(runs[1:])
     ]
 
 
