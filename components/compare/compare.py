@@ -23,6 +23,7 @@ from genpipe.reporting.leaderboard import (
 from genpipe.reporting.report import render_report
 from genpipe.reporting.results import Result, best_results, read_results
 from genpipe.tracking import Picture, Tracker
+from genpipe.words import counted
 
 
 def compare(
@@ -97,7 +98,8 @@ def compare(
     scalars = step_metrics(results)
     tracker.summarize(scalars)
     tracker.say(
-        f"{scalars['cells_complete']} of {len(results)} cells complete; best latent size: "
+        f"{scalars['cells_complete']} of {counted(len(results), 'cell')} complete; "
+        "best latent size: "
         + (", ".join(f"{name} {size}" for name, size in document["best"].items()) or "none")
     )
     return scalars

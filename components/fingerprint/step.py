@@ -7,6 +7,7 @@ import time
 from genpipe.outputs import Artifact
 from genpipe.storage.access import Place, check
 from genpipe.tracking import open_step
+from genpipe.words import counted
 
 SECONDS_A_DAY = 86_400
 
@@ -34,6 +35,6 @@ def run(wandb_run: Artifact, source: str, days: int) -> str:
         from genpipe.data.readers.fingerprint import fingerprint
 
         found, files = fingerprint(source)
-        tracker.say(f"{source}: {files:,} files, {found}")
+        tracker.say(f"{source}: {counted(files, 'file')}, {found}")
         tracker.summarize({"source/files": files, "source/fingerprint": found})
         return f"{found} {int(time.time() // SECONDS_A_DAY // days)}" if days else found

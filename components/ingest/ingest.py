@@ -26,6 +26,7 @@ from genpipe.errors import InputError, shown
 from genpipe.reporting.images import grid, write_png
 from genpipe.storage import exists, whole_folder
 from genpipe.tracking import Tracker
+from genpipe.words import counted, plural
 
 CLASSES_SHOWN = 20
 # Below these nothing can be learnt of a class, or told of a split.
@@ -109,7 +110,7 @@ def ingest(
     for split, count in kept_out.items():
         if count:
             tracker.note(
-                f"{name}: {count:,} {split} images kept out: an earlier split has them too"
+                f"{name}: {counted(count, 'image')} of {split} kept out: in an earlier split too"
             )
     if found.unreadable:
         tracker.note(f"{name}: left out {_listed(found.unreadable)}, which can't be read")
@@ -152,13 +153,13 @@ def _stage(found: Labelled, fit: Fit, staging: Staging, tracker: Tracker) -> Non
 
 
 def _pixels(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} x {shape[1]} pixels with {shape[2]} channel{'s' * (shape[2] > 1)}"
+    return f"{shape[0]} x {shape[1]} pixels with {shape[2]} {plural('channel', shape[2])}"
 
 
 def _check_unreadable(unreadable: list[str], skip_bad: int, source: str) -> None:
     if len(unreadable) > skip_bad:
         raise InputError(
-            f"{source}: {len(unreadable):,} pictures can't be read: {_listed(unreadable)} "
+            f"{source}: {counted(len(unreadable), 'picture')} can't be read: {_listed(unreadable)} "
             f"(skip_bad allows {skip_bad:,})"
         )
 
@@ -195,7 +196,9 @@ def _check_enough(
         raise InputError("all images are the same")
     for split, at in places.items():
         if len(at) < FEWEST_OF_A_SPLIT:
-            raise InputError(f"{split} has {len(at)} images: {FEWEST_OF_A_SPLIT} are needed")
+            raise InputError(
+                f"{split} has {counted(len(at), 'image')}: {FEWEST_OF_A_SPLIT} are needed"
+            )
     counts = np.bincount(labels[places["train"]], minlength=len(names))
     if few := [
         f"{name} ({count})"

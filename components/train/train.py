@@ -25,6 +25,7 @@ from genpipe.training import saved
 from genpipe.training.checkpoints import Checkpoint, Checkpoints, Identity, Row
 from genpipe.training.devices import prepare_devices
 from genpipe.training.loop import Batches, Tally, TrainingLoop
+from genpipe.words import counted
 
 PICTURES = 10
 SAMPLES_SHOWN = 32
@@ -69,7 +70,7 @@ def train(
     if settings.batch_size > len(dataset.images("train")):
         raise InputError(
             f"batch_size {settings.batch_size} is larger than the training split "
-            f"({len(dataset.images('train'))} images)"
+            f"({counted(len(dataset.images('train')), 'image')})"
         )
     training = Training(cell.family, settings, dataset, tracker, checkpoints)
     networks = training.run()

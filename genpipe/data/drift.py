@@ -12,6 +12,7 @@ import numpy as np
 from genpipe.data.dataset import Dataset
 from genpipe.data.splits import SPLITS, digests
 from genpipe.data.statistics import BLOCK
+from genpipe.words import counted
 
 # Of a population stability index: below 0.1 nothing changed, above 0.2 something did (Siddiqi 2006,
 # "Credit risk scorecards", chapter 9), if it is not chance.
@@ -142,7 +143,7 @@ class Drift:
 
     def __str__(self) -> str:
         told = [
-            f"{sum(counts.values()):,} images {what}{_by_class(counts)}"
+            f"{counted(sum(counts.values()), 'image')} {what}{_by_class(counts)}"
             for what, counts in (("added", self.added), ("removed", self.removed))
         ]
         if self.relabelled:

@@ -13,6 +13,7 @@ from genpipe.metrics.registry import format_metric
 from genpipe.reporting.leaderboard import split_sizes
 from genpipe.reporting.results import Result, finite_numbers
 from genpipe.tracking.progress import format_seconds
+from genpipe.words import plural
 
 DATA_TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "kmnist": "KMNIST"}
 
@@ -98,7 +99,7 @@ def _budget(family: FamilySpec, results: Sequence[Result]) -> str:
     source = family.full.get(unit, 0)
     shorter = f" (published: {source:,})" if counts and counts[-1] < source else ""
     told = ", ".join(f"{count:,}" for count in counts)
-    return f"{family.label} {told} {unit}{shorter}" if counts else ""
+    return f"{family.label} {told} {plural(family.axis, counts[-1])}{shorter}" if counts else ""
 
 
 def _distinct(values: Iterable[Any]) -> str:

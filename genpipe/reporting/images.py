@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from genpipe.errors import StepError
+from genpipe.words import counted
 
 # Of dots on a plane in near black, each at a contrast of 3.3 or more, and no two closer than 29 in
 # CIELAB as people with protanopia, deuteranopia or tritanopia see them (Machado et al. 2009); of
@@ -87,14 +88,14 @@ def write_images(path: Path, images: np.ndarray, columns: int = 8) -> str:
         if path.suffix == ".png":
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, grid(images, columns, zoom=2))
-            return f"{path}: {len(images):,} image{'' if len(images) == 1 else 's'}"
+            return f"{path}: {counted(len(images), 'image')}"
         path.mkdir(parents=True, exist_ok=True)
         places = len(str(len(images) - 1))
         for number, image in enumerate(images):
             write_png(path / f"{number:0{places}d}.png", grid(image[None], 1))
     except OSError as error:
         raise StepError(f"can't write {path}: {error.strerror or error}") from None
-    return f"{path}: {len(images):,} PNG file{'' if len(images) == 1 else 's'}"
+    return f"{path}: {counted(len(images), 'PNG file')}"
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -38,6 +38,7 @@ from genpipe.reporting.tables import (
 )
 from genpipe.reporting.templates import open_template
 from genpipe.reporting.verdicts import DISTANCE, ERROR, LABELS, Verdict, best_samples, find_verdicts
+from genpipe.words import counted
 
 # The KFP page fetches a report whole, so it stays below 2 MB. What pictures leave of that is the
 # explorers', but for the rest: charts, tables, code, and the decisions of publish.
@@ -153,7 +154,7 @@ def _title(dataset: Mapping[str, Any], families: Sequence[FamilySpec]) -> str:
 
 def _summary(results: Sequence[Result]) -> str:
     states = [result.status for result in results]
-    parts = [f"{states.count(Status.COMPLETE)} of {len(states)} cells complete"]
+    parts = [f"{states.count(Status.COMPLETE)} of {counted(len(states), 'cell')} complete"]
     for status in (Status.DIVERGED, Status.MISSING):
         if status in states:
             parts.append(f"{states.count(status)} {status.value}")

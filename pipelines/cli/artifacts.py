@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from genpipe.words import counted
 from pipelines.cli.options import browse, chosen_run, of_a_run, output_format, print_json
 
 ARTIFACTS_LIST_EXAMPLES = """
@@ -91,7 +92,7 @@ def pull_artifacts(
 
     uri = chosen_run(run, runs, environment).uri
     count = pull(uri, choose(read_run(uri), steps), output)
-    click.echo(f"{output}: {count} files, whole")
+    click.echo(f"{output}: {counted(count, 'file')}, whole")
 
 
 @artifacts.command("open", epilog=ARTIFACTS_OPEN_EXAMPLES)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from genpipe.errors import InputError, StepError
+from genpipe.words import counted, plural
 from pipelines.cli.options import runs_folder
 
 if TYPE_CHECKING:
@@ -157,9 +158,8 @@ def encode(images: Sequence[Path], resize: bool, output: Path | None, **where: A
         rows = ([name, *map(float, code)] for name, code in zip(names, codes, strict=True))
         _write_csv(output, columns, rows)
     if output:
-        count = f"{len(codes):,} code{'' if len(codes) == 1 else 's'}"
-        size = f"{codes.shape[1]} number{'' if codes.shape[1] == 1 else 's'}"
-        click.echo(f"{output}: {count} of {size}")
+        size = counted(codes.shape[1], "number")
+        click.echo(f"{output}: {counted(len(codes), 'code')} of {size}")
 
 
 @click.command(
@@ -201,8 +201,10 @@ def reconstruct(images: Sequence[Path], resize: bool, output: Path | None, **whe
         told = write_images(output, shown, columns)
         if side_by_side:
             count = len(pixels)
-            told = f"{output}: {count:,} image{' with its' if count == 1 else 's with their'} "
-            told += f"reconstruction{'' if count == 1 else 's'}"
+            its = "its" if count == 1 else "their"
+            told = (
+                f"{output}: {counted(count, 'image')} with {its} {plural('reconstruction', count)}"
+            )
         click.echo(told, err=True)
     _write_csv(None, ["image", "mean_squared_error"], zip(names, map(float, errors), strict=True))
 

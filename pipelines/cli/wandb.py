@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from genpipe.tracking.account import SYNC_SECONDS
+from genpipe.words import counted
 from pipelines.cli.options import chosen_run, of_a_run
 
 WANDB_SYNC_EXAMPLES = """
@@ -42,4 +43,4 @@ def sync_wandb(run: str, runs: Path, environment: str | None, timeout: int) -> N
     from pipelines.runs.wandb_sync import sync_wandb as sync
 
     sent = sync(chosen_run(run, runs, environment).uri, timeout)
-    click.echo(f"wandb sync went through {sent} runs")
+    click.echo(f"wandb sync went through {counted(sent, 'run')}")

@@ -20,6 +20,7 @@ from genpipe.storage import is_remote
 from genpipe.tracking.account import DEFAULT_PROJECT
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.upload import marks_of
+from genpipe.words import counted, plural
 from pipelines.console.leaderboard import show_leaderboard
 from pipelines.console.results import grey, show_samples
 from pipelines.console.terminal import link, open_console, print_prose
@@ -120,7 +121,7 @@ def show_run(run: LocalRun, *, quick: bool, verbose: bool) -> bool:
 
 def introduce(console: Console, run: LocalRun, *, quick: bool) -> None:
     """Print what is trained on what, with which settings, and where that goes."""
-    cells = _count(len(run.parameters.cells), "cell")
+    cells = counted(len(run.parameters.cells), "cell")
     families = ", ".join(find_family(name).label for name in run.parameters.families)
     again = ", which goes on" if run.goes_on else ""
     console.print(f"[bold]genpipe run {run.name}[/bold]{again}")
@@ -196,7 +197,7 @@ def what_is_left(run: LocalRun) -> str:
     told = f"No step had finished. Logs: {folder / 'logs'}"
     if finished:
         outputs = "its output is" if finished == 1 else "their outputs are"
-        told = f"{_count(finished, 'step')} had finished; {outputs} in {folder}."
+        told = f"{counted(finished, 'step')} had finished; {outputs} in {folder}."
     return f"Stopped. {told}\n{_how_to_go_on(run)}"
 
 
@@ -289,14 +290,9 @@ def _facts(progress: dict[str, Any], room: int = 0, *, rate_only: bool = False) 
     return "  ".join(parts)
 
 
-def _count(number: int, thing: str) -> str:
-    """``1 cell``, ``2 cells``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 def _listed(thing: str, values: Sequence[int]) -> str:
     """``seed 0``, ``latent sizes 2, 10``."""
-    return f"{thing}{'' if len(values) == 1 else 's'} {', '.join(map(str, values))}"
+    return f"{plural(thing, len(values))} {', '.join(map(str, values))}"
 
 
 def _shown(path: Path) -> Path:

@@ -23,6 +23,7 @@ from genpipe.documents import parse_document
 from genpipe.errors import InputError
 from genpipe.tracking.progress import format_seconds
 from genpipe.tracking.step import step_name
+from genpipe.words import counted
 from pipelines.runs.listing import what_is_unfinished
 from pipelines.settings import OPTIONAL, STEPS
 
@@ -172,7 +173,7 @@ def show_run(uri: str, steps: Sequence[Step]) -> None:
         elif step.metrics:
             branch.label = f"{branch.label}  {facts}"
         for artifact, files in step.artifacts.items():
-            count = "" if "" in files else f", {len(files)} file{'s' if len(files) > 1 else ''}"
+            count = "" if "" in files else f", {counted(len(files), 'file')}"
             size = decimal(size_of(files.values()))
             branch.add(f"[cyan]{escape(artifact)}[/cyan]  {size}{count}")
     console.print(tree)

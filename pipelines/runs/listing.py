@@ -13,6 +13,7 @@ from typing import Any
 
 from genpipe.cells import Cell, Status
 from genpipe.errors import InputError
+from genpipe.words import counted
 from pipelines.console.leaderboard import parse_leaderboard
 
 
@@ -44,8 +45,8 @@ class ListedRun:
     def done(self) -> str:
         """``8 of 9 cells``, or ``12 steps`` for a run without a leaderboard."""
         if self.cells:
-            return f"{self.complete} of {self.cells} cells"
-        return f"{self.steps} step{'' if self.steps == 1 else 's'}"
+            return f"{self.complete} of {counted(self.cells, 'cell')}"
+        return counted(self.steps, "step")
 
     def to_dict(self) -> dict[str, Any]:
         """The run as `genpipe runs --output json` prints it (docs/scripting.md)."""

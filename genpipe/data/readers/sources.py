@@ -19,6 +19,7 @@ from genpipe.data.readers.published import DATASETS
 from genpipe.data.readers.tfds import PreparedDataset, find_prepared
 from genpipe.errors import InputError, StepError, unreachable
 from genpipe.tracking import Tracker
+from genpipe.words import counted
 
 SECONDS_TO_ANSWER = 5.0
 
@@ -97,7 +98,7 @@ def _open_place(name: str, source: str, fit: Fit, tracker: Tracker) -> Labelled:
         if len(pictures) < len(files):
             others = [file for file in files if not is_picture(file)]
             tracker.note(
-                f"{len(others):,} files are no pictures of a class: left out {_few(others)}"
+                f"{counted(len(others), 'file')} left out, no picture of a class: {_few(others)}"
             )
         return read_folders(source, pictures, fit)
     if found := [file for file in files if is_idx(file)]:

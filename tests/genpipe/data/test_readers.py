@@ -313,7 +313,7 @@ def test_what_is_no_picture_is_left_out_and_told(
 
     read(folder, tmp_path)
 
-    assert "2 files are no pictures of a class: left out cat/raw.heic, loose.png" in (
+    assert "2 files left out, no picture of a class: cat/raw.heic, loose.png" in (
         capsys.readouterr().out
     )
 

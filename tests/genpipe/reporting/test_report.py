@@ -383,6 +383,13 @@ def test_how_samples_were_judged_stands_at_the_top_where_it_is_not_as_by_default
     assert "judge_epochs" not in full
 
 
+def test_one_epoch_is_singular() -> None:
+    html = report([complete(Cell("vae", 2), epochs=1)])
+
+    assert "VAE 1 epoch (published: 30)" in html
+    assert "1 of 1 cell complete" in html
+
+
 def test_the_page_says_how_to_train_the_same_models_again() -> None:
     cell = with_settings(complete(Cell("vae", 2)), beta=4.0)
     dataset = {**DATASET, "name": "own", "source": "/my photos", "image_shape": [32, 32, 3]}

@@ -260,7 +260,7 @@ def test_what_was_not_sent_is_sent_later(faulty: dict[str, Faulty]) -> None:
             text=True,
         )
 
-    assert (sent.returncode, sent.stdout.splitlines()[-1]) == (0, "wandb sync went through 1 runs")
+    assert (sent.returncode, sent.stdout.splitlines()[-1]) == (0, "wandb sync went through 1 run")
     assert [line["loss"] for line in server.history[RUN] if "loss" in line] == [2.5, 1.5]
     assert f"run-{RUN}-leaderboard" in {name for name, _ in server.artifacts.values()}
 
