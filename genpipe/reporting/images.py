@@ -84,18 +84,18 @@ def write_images(path: Path, images: np.ndarray, columns: int = 8) -> str:
         if path.suffix == ".npy":
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, images, allow_pickle=False)
-            return f"{path}: array of shape {images.shape}, {images.dtype}"
+            return f"array of shape {images.shape}, {images.dtype}"
         if path.suffix == ".png":
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, grid(images, columns, zoom=2))
-            return f"{path}: {counted(len(images), 'image')}"
+            return counted(len(images), "image")
         path.mkdir(parents=True, exist_ok=True)
         places = len(str(len(images) - 1))
         for number, image in enumerate(images):
             write_png(path / f"{number:0{places}d}.png", grid(image[None], 1))
     except OSError as error:
         raise StepError(f"can't write {path}: {error.strerror or error}") from None
-    return f"{path}: {counted(len(images), 'PNG file')}"
+    return counted(len(images), "PNG file")
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

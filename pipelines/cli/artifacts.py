@@ -88,11 +88,12 @@ def pull_artifacts(
 
     STEP is a step's name (evaluate-vae-10), its kind (evaluate) or a cell (vae-10). Default: all.
     """
+    from pipelines.console.terminal import print_path
     from pipelines.runs.artifacts import choose, pull, read_run
 
     uri = chosen_run(run, runs, environment).uri
     count = pull(uri, choose(read_run(uri), steps), output)
-    click.echo(f"{output}: {counted(count, 'file')}, whole")
+    print_path(output, f"{counted(count, 'file')}, whole")
 
 
 @artifacts.command("open", epilog=ARTIFACTS_OPEN_EXAMPLES)

@@ -183,7 +183,7 @@ def run(
 
 def _run(local_run: LocalRun, *, quick: bool, verbose: bool) -> None:
     """Start a run and show it to its end, and exit with the status that says how it ended."""
-    from pipelines.console.local_run import show_outcome, show_run, what_is_left
+    from pipelines.console.local_run import show_outcome, show_run, show_what_is_left
 
     try:
         succeeded = show_run(local_run, quick=quick, verbose=verbose)
@@ -191,7 +191,7 @@ def _run(local_run: LocalRun, *, quick: bool, verbose: bool) -> None:
         click.echo("\nStopping the running steps ...", err=True)
         local_run.stop()
         local_run.collect()
-        click.echo(what_is_left(local_run), err=True)
+        show_what_is_left(local_run)
         sys.exit(EXIT_INTERRUPTED)
     show_outcome(local_run, succeeded)
     if not succeeded:
@@ -218,12 +218,13 @@ def compile_pipeline(
     target = target_of(environment, tag)
     parameters = read_parameters(options, extra, target.parameters)
 
+    from pipelines.console.terminal import print_path
     from pipelines.latent_fanout import compile_to
     from pipelines.preflight import check_settings
 
     check_settings(target, parameters)
     compile_to(output, target, parameters)
-    click.echo(f"{output}: {output.stat().st_size:,} bytes")
+    print_path(output, f"{output.stat().st_size:,} bytes")
 
 
 @click.command("parameters", epilog=PARAMETERS_EXAMPLES)

@@ -108,6 +108,7 @@ def sample(count: int, output: Path, codes_from: str | None, seed: int, **where:
 
     from genpipe.reporting.images import write_images
     from genpipe.sampling import Sampler, StandardNormal, read_sampler
+    from pipelines.console.terminal import print_path
     from pipelines.runs.models import find_model
 
     _check_output(output, IMAGE_FILES, IMAGES_TO)
@@ -124,7 +125,8 @@ def sample(count: int, output: Path, codes_from: str | None, seed: int, **where:
     )
     images = model.decode(sampler.draw(count, np.random.default_rng(seed)))
     drawn_from = "N(0, I)" if kind == "normal" else f"the {kind.replace('_', ' ')}"
-    click.echo(f"{model.cell.title}, codes from {drawn_from}: {write_images(output, images)}")
+    about = write_images(output, images)
+    print_path(output, about, before=f"{model.cell.title}, codes from {drawn_from}: ")
 
 
 @click.command(epilog=ENCODE_EXAMPLES)
@@ -144,6 +146,8 @@ def encode(images: Sequence[Path], resize: bool, output: Path | None, **where: A
     """
     import numpy as np
 
+    from pipelines.console.terminal import print_path
+
     if output:
         _check_output(output, (".csv", ".npy"), "use .csv or .npy")
     model, names, pixels = _read(images, resize, **where)
@@ -159,7 +163,7 @@ def encode(images: Sequence[Path], resize: bool, output: Path | None, **where: A
         _write_csv(output, columns, rows)
     if output:
         size = counted(codes.shape[1], "number")
-        click.echo(f"{output}: {counted(len(codes), 'code')} of {size}")
+        print_path(output, f"{counted(len(codes), 'code')} of {size}")
 
 
 @click.command(
@@ -185,6 +189,7 @@ def reconstruct(images: Sequence[Path], resize: bool, output: Path | None, **whe
     from genpipe.data.dataset import RESCALINGS
     from genpipe.metrics.reconstruction import squared_errors
     from genpipe.reporting.images import pairs, write_images
+    from pipelines.console.terminal import print_path
 
     if output:
         _check_output(output, IMAGE_FILES, IMAGES_TO)
@@ -202,10 +207,8 @@ def reconstruct(images: Sequence[Path], resize: bool, output: Path | None, **whe
         if side_by_side:
             count = len(pixels)
             its = "its" if count == 1 else "their"
-            told = (
-                f"{output}: {counted(count, 'image')} with {its} {plural('reconstruction', count)}"
-            )
-        click.echo(told, err=True)
+            told = f"{counted(count, 'image')} with {its} {plural('reconstruction', count)}"
+        print_path(output, told, stderr=True)
     _write_csv(None, ["image", "mean_squared_error"], zip(names, map(float, errors), strict=True))
 
 

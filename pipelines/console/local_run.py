@@ -148,11 +148,11 @@ def introduce(console: Console, run: LocalRun, *, quick: bool) -> None:
         console.print(
             "  --quick trains only briefly, so scores are worse than those of a default run"
         )
-    console.print(f"  output folder: {link(run.folder, str(_shown(run.folder)))}", soft_wrap=True)
+    console.print(f"  output folder: {_link(run.folder)}", soft_wrap=True)
     if run.parameters.publish_to:
-        target = _shown(Path(run.parameters.publish_to))
-        where = run.parameters.publish_to if is_remote(run.parameters.publish_to) else target
-        console.print(f"  the best models are published to {escape(str(where))}", soft_wrap=True)
+        target = run.parameters.publish_to
+        where = escape(target) if is_remote(target) else _link(Path(target))
+        console.print(f"  the best models are published to {where}", soft_wrap=True)
     if run.account.mode == "online":
         console.print(f"  and to W&B: {escape(run.account.place('', DEFAULT_PROJECT))}")
 
@@ -169,7 +169,7 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
     folder = escape(shlex.quote(str(_shown(run.folder))))
     console.print("\n[bold]Where to look[/bold]")
     report = run.folder / "report.html"
-    console.print(f"  {link(report, str(_shown(report)))}", soft_wrap=True)
+    console.print(f"  {_link(report)}", soft_wrap=True)
     console.print("      the report: open it in a browser")
     tracked = sorted((run.folder / "wandb").glob("*/offline-run-*"))
     # With curves, if there is one.
@@ -190,15 +190,16 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
         console.print("      the published models")
 
 
-def what_is_left(run: LocalRun) -> str:
-    """What to say of a run that was stopped: what of it there is, and how to go on."""
-    folder = _shown(run.folder)
+def show_what_is_left(run: LocalRun) -> None:
+    """Print of a run that was stopped what of it there is, and how to go on."""
+    console = open_console(stderr=True)
     finished = len(run.finished)
-    told = f"No step had finished. Logs: {folder / 'logs'}"
+    told = f"No step had finished. Logs: {_link(run.logs)}"
     if finished:
         outputs = "its output is" if finished == 1 else "their outputs are"
-        told = f"{counted(finished, 'step')} had finished; {outputs} in {folder}."
-    return f"Stopped. {told}\n{_how_to_go_on(run)}"
+        told = f"{counted(finished, 'step')} had finished; {outputs} in {_link(run.folder)}."
+    console.print(f"Stopped. {told}", soft_wrap=True)
+    console.print(_how_to_go_on(run), markup=False, soft_wrap=True)
 
 
 def _how_to_go_on(run: LocalRun) -> str:
@@ -246,7 +247,7 @@ def _show_failure(console: Console, run: LocalRun) -> None:
     if not run.failed:
         console.print("[bold red]the pipeline failed before or between its steps[/bold red]")
         _show_tail(console, run.logs / "kfp.log")
-    folder, logs = (link(path, str(_shown(path))) for path in (run.folder, run.logs))
+    folder, logs = map(_link, (run.folder, run.logs))
     finished = f"The finished steps are in {folder}" if run.finished else "No step finished"
     console.print(f"\n  {finished}. Logs: {logs}", soft_wrap=True)
     console.print(textwrap.indent(_how_to_go_on(run), "  "), markup=False, soft_wrap=True)
@@ -256,7 +257,7 @@ def _show_tail(console: Console, log: Path, known: tuple[str, ...] = ()) -> None
     """Print where a log is and its last lines, without those that begin with what is known."""
     text = log.read_text(encoding="utf-8", errors="replace")
     lines = [line for line in text.splitlines() if line and not line.startswith(known)]
-    place = link(log, str(_shown(log)))
+    place = _link(log)
     if not lines:
         console.print(f"  log: {place}", soft_wrap=True)
         return
@@ -293,6 +294,11 @@ def _facts(progress: dict[str, Any], room: int = 0, *, rate_only: bool = False) 
 def _listed(thing: str, values: Sequence[int]) -> str:
     """``seed 0``, ``latent sizes 2, 10``."""
     return f"{plural(thing, len(values))} {', '.join(map(str, values))}"
+
+
+def _link(path: Path) -> str:
+    """Markup of a path as short as the reader can use it."""
+    return link(path, str(_shown(path)))
 
 
 def _shown(path: Path) -> Path:

@@ -12,10 +12,12 @@ PROSE_WIDTH = 92
 WIDTH_OFF_TERMINAL = 140
 
 
-def open_console() -> Console:
+def open_console(*, stderr: bool = False) -> Console:
     """The terminal; in a file or a pipe, lines are long enough for the leaderboard."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OFF_TERMINAL)
+    console = Console(highlight=False, stderr=stderr)
+    if not console.is_terminal:
+        console.width = WIDTH_OFF_TERMINAL
+    return console
 
 
 def link(path: Path, text: str = "") -> str:
@@ -23,9 +25,10 @@ def link(path: Path, text: str = "") -> str:
     return f"[link={path.absolute().as_uri()}]{escape(text or str(path))}[/link]"
 
 
-def print_path(path: Path) -> None:
-    """Print a path on a line of its own."""
-    open_console().print(link(path), soft_wrap=True)
+def print_path(path: Path, about: str = "", *, before: str = "", stderr: bool = False) -> None:
+    """Print a path on a line of its own, with what is said of it: ``digits.png: 64 images``."""
+    told = f"{escape(before)}{link(path)}{escape(f': {about}' if about else '')}"
+    open_console(stderr=stderr).print(told, soft_wrap=True)
 
 
 def print_prose(console: Console, text: str, indent: int = 0) -> None:

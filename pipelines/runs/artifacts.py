@@ -148,7 +148,7 @@ def show_run(uri: str, steps: Sequence[Step]) -> None:
     from rich.tree import Tree
 
     from genpipe.metrics.registry import METRICS, format_metric
-    from pipelines.console.terminal import open_console
+    from pipelines.console.terminal import link, open_console
 
     def shown(name: str, value: float) -> str:
         # KFP's metrics are floats, counts too.
@@ -157,7 +157,8 @@ def show_run(uri: str, steps: Sequence[Step]) -> None:
 
     console = open_console()
     total = size_of(file for step in steps for file in step.files().values())
-    tree = Tree(f"[bold]{escape(uri)}[/bold]  {decimal(total)}")
+    place = escape(uri) if storage.is_remote(uri) else link(Path(uri))
+    tree = Tree(f"[bold]{place}[/bold]  {decimal(total)}")
     branches: dict[str, Tree] = {}
     for step in steps:
         if step.kind not in branches:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli.parameters import assigned
-from pipelines.console.local_run import introduce, shorter_budgets, show_outcome, what_is_left
+from pipelines.console.local_run import introduce, shorter_budgets, show_outcome, show_what_is_left
 from pipelines.console.terminal import open_console
 from pipelines.local.run import LocalRun, StepState
 from pipelines.parameters import QUICK, Parameters, full_budgets
@@ -33,7 +33,7 @@ def made(folder: Path, name: str) -> LocalRun:
 
 
 def test_of_a_run_that_is_stopped_the_finished_steps_are_laid_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)
@@ -43,11 +43,13 @@ def test_of_a_run_that_is_stopped_the_finished_steps_are_laid_out(
 
     assert (run.folder / "judge" / "model" / "model.json").is_file()
     assert not (run.folder / "train-vae-2").exists()
-    told, how, _ = what_is_left(run).splitlines()
+    show_what_is_left(run)
+    told, how, _ = capsys.readouterr().err.splitlines()
     assert told == "Stopped. 1 step had finished; its output is in runs/early."
     assert how == "To go on: genpipe run --resume runs/early"
     del run.steps["judge"]
-    told, *_ = what_is_left(run).splitlines()
+    show_what_is_left(run)
+    told, *_ = capsys.readouterr().err.splitlines()
     assert told == "Stopped. No step had finished. Logs: runs/early/logs"
 
 
