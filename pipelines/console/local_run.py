@@ -177,7 +177,8 @@ def show_outcome(run: LocalRun, succeeded: bool) -> None:
     if shown:
         console.print(f"  wandb leet {folder}/wandb/{shown.parent.name}", soft_wrap=True)
         console.print(
-            "      shows a W&B run in the terminal; wandb/ has a folder for each step and cell"
+            "      shows a W&B run in the terminal (h lists the keys, q quits);\n"
+            "      wandb/ has a folder for each step and cell"
         )
     if not all(map(marks_of, tracked)):
         console.print(f"  genpipe wandb sync {folder}", soft_wrap=True)
