@@ -112,10 +112,10 @@ def _comparison(runs: Sequence[Results], places: range, console: Console) -> Tab
             table.add_row(f"    {METRICS[name].label}", *shown, *([best] if with_best else []))
         curves = [[y for _, y in run.curves.get(cell, ())] for run in runs]
         values = [value for curve in curves for value in curve]
-        if values:
-            span = min(values), max(values)
-            shown = [Text(sparkline(curves[place], CURVE_WIDTH, span)) for place in places]
-            table.add_row("    Curve", *shown)
+        span = (min(values), max(values)) if values else None
+        sketches = [sparkline(curves[place], CURVE_WIDTH, span) for place in places]
+        if any(sketches):
+            table.add_row("    Curve", *map(Text, sketches))
     return table
 
 

@@ -20,14 +20,14 @@ DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 
 
 def sparkline(values: Sequence[float], width: int, span: tuple[float, float] | None = None) -> str:
-    """A curve as a line of bars, each the mean of its part of the curve.
+    """A curve as a line of bars, each the mean of its part of the curve; nothing of one value.
 
     Args:
         values: finite numbers.
         width: characters at most.
         span: (lowest, highest) value of the scale; the curve's own if left out.
     """
-    if not values:
+    if len(values) < 2:
         return ""
     parts = np.array_split(np.asarray(values, float), min(width, len(values)))
     means = [float(part.mean()) for part in parts]

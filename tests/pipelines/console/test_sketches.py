@@ -24,6 +24,10 @@ def test_a_flat_curve_and_none_at_all_are_no_errors() -> None:
     assert sparkline([], 12) == ""
 
 
+def test_a_single_value_is_no_curve() -> None:
+    assert sparkline([3.0], 12) == ""
+
+
 def test_curves_on_one_scale_compare() -> None:
     high, low = (sparkline(curve, 2, (0, 8)) for curve in ([8, 8], [1, 1]))
 
