@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +189,13 @@ def metrics_of(cell: Cell, runs: Sequence[Results]) -> list[tuple[str, list[str]
 
 
 def differences(runs: Sequence[Results]) -> list[str]:
-    """Settings that differ between the runs, a line a family: ``vae: epochs A 11, B 40``."""
-    lines = []
+    """What differs between the runs: models, and settings as ``vae: epochs A 11, B 40``."""
+    cells = [sorted(run.metrics) for run in runs]
+    lines = [
+        *_lists("families", [[cell.family.name for cell in own] for own in cells]),
+        *_lists("latent sizes", [[str(cell.latent_size) for cell in own] for own in cells]),
+        *_settings("all models", [run.shared for run in runs]),
+    ]
     for family in all_families().values():
         own = [
             {
@@ -201,17 +207,38 @@ def differences(runs: Sequence[Results]) -> list[str]:
             }
             for run in runs
         ]
-        there = [(letter, one) for letter, one in zip(LETTERS, own, strict=False) if one]
-        told = []
-        for name in dict.fromkeys(name for _, one in there for name in one):
-            # A run of an older version may lack a setting.
-            values = [(letter, one[name]) for letter, one in there if name in one]
-            if len({str(value) for _, value in values}) > 1:
-                each = ", ".join(f"{letter} {value}" for letter, value in values)
-                told.append(f"{name} {each}")
-        if told:
-            lines.append(f"{family.name}: {'; '.join(told)}")
+        defaults = {setting.name: setting.default for setting in fields(family.settings)}
+        lines += _settings(family.name, own, defaults)
     return lines
+
+
+def _lists(title: str, own: Sequence[Sequence[str]]) -> list[str]:
+    """A line on what each run has, where that is not the same: ``latent sizes: A 2, 10; B 2``."""
+    texts = [", ".join(dict.fromkeys(one)) for one in own]
+    if len(set(texts)) < 2:
+        return []
+    return [f"{title}: {'; '.join(map(' '.join, zip(LETTERS, texts, strict=False)))}"]
+
+
+def _settings(
+    title: str, own: Sequence[Mapping[str, Any]], defaults: Mapping[str, Any] | None = None
+) -> list[str]:
+    """A line on the settings in which runs differ.
+
+    Where one of them did not train the family, what the others have is held against the defaults.
+    """
+    there = [(letter, one) for letter, one in zip(LETTERS, own, strict=False) if one]
+    told = []
+    for name in dict.fromkeys(name for _, one in there for name in one):
+        # A run of an older version may lack a setting.
+        values = [(letter, one[name]) for letter, one in there if name in one]
+        known = {str(value) for _, value in values}
+        if defaults and name in defaults and len(there) < len(own):
+            known.add(str(defaults[name]))
+        if len(known) > 1:
+            each = ", ".join(f"{letter} {value}" for letter, value in values)
+            told.append(f"{name} {each}")
+    return [f"{title}: {'; '.join(told)}"] if told else []
 
 
 def warnings(runs: Sequence[Results]) -> list[str]:

@@ -40,6 +40,7 @@ class Results:
         uri: where the run is.
         board: content of ``leaderboard.json``.
         settings: of each cell's training.
+        shared: settings of the run as a whole, by the parameters' names.
         curves: (x, y) of each cell's curve (``FamilySpec.headline``).
         judge: digest of the judge's weights; empty where that is not known.
         files: of each cell the pictures' files, by the picture's name.
@@ -52,6 +53,7 @@ class Results:
     uri: str
     board: Mapping[str, Any]
     settings: Mapping[Cell, Mapping[str, Any]] = field(default_factory=dict)
+    shared: Mapping[str, Any] = field(default_factory=dict)
     curves: Mapping[Cell, Sequence[tuple[float, float]]] = field(default_factory=dict)
     judge: str = ""
     files: Mapping[Cell, Mapping[str, storage.File]] = field(default_factory=dict)
@@ -82,7 +84,10 @@ def read_results(run: FoundRun) -> Results:
     board = read_board(run, steps)
     files: dict[Cell, dict[str, storage.File]] = {}
     judges: list[storage.File] = []
+    drawn: list[storage.File] = []
     for step in steps:
+        if step.kind == "sample" and "metrics.json" in step.artifacts.get("samples", {}):
+            drawn.append(step.artifacts["samples"]["metrics.json"])
         for artifact in ("model", "evaluation", "samples"):
             for name, file in step.artifacts.get(artifact, {}).items():
                 if step.cell:
@@ -93,7 +98,7 @@ def read_results(run: FoundRun) -> Results:
     files = {cell: files[own] for cell, own in chosen.items()}
     read_here = ("history.csv", "model.json", "grid.npy", "grid_mixture.npy")
     wanted = [own[name] for own in files.values() for name in read_here if name in own]
-    contents = storage.read_files(uri, [file.name for file in (*wanted, *judges)])
+    contents = storage.read_files(uri, [file.name for file in (*wanted, *judges, *drawn[:1])])
 
     def content(cell: Cell, name: str) -> bytes:
         file = files[cell].get(name)
@@ -104,11 +109,15 @@ def read_results(run: FoundRun) -> Results:
         return {cell: images for cell, images in found.items() if len(images)}
 
     judge = _parse(contents[judges[-1].name], uri) if judges else {}
+    sampled = _parse(contents[drawn[0].name], uri, "metrics.json") if drawn else {}
+    shared = {"judge_epochs": judge.get("settings", {}).get("epochs")}
+    shared["samples"] = sampled.get("samples")
     found = {cell: _parse(content(cell, "model.json") or b"{}", uri) for cell in files}
     return Results(
         uri=uri,
         board=board,
         settings={cell: metadata.get("settings", {}) for cell, metadata in found.items()},
+        shared={name: value for name, value in shared.items() if value},
         curves={cell: _curve(content(cell, "history.csv"), cell) for cell in files},
         judge=str(judge.get("weights_digest", "")),
         files=files,
@@ -204,8 +213,8 @@ def grey(images: np.ndarray) -> np.ndarray:
     return np.rint(images.mean(axis=-1)).astype(np.uint8)
 
 
-def _parse(content: bytes, uri: str) -> dict[str, Any]:
+def _parse(content: bytes, uri: str, name: str = "model.json") -> dict[str, Any]:
     try:
         return parse_document(content, "settings")
     except ValueError as error:
-        raise StepError(f"a model.json of the run at {uri} is damaged: {error}") from None
+        raise StepError(f"a {name} of the run at {uri} is damaged: {error}") from None

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,34 @@ def test_figures_that_do_not_compare_have_no_best_and_a_line_says_why(
     assert set(re.findall(r"[AB] by \S+", unknown)) == {"B by 25.0%"}
     assert "measured on different data" in elsewhere
     assert not re.findall(r"[AB] by \S+", elsewhere)
+
+
+def test_what_differs_is_told_where_families_differ_too(here: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "other")
+    for run, count, beta in ((here, 500, 4.0), (other, 1000, 1.0)):
+        for path in run.glob("sample-*/samples/metrics.json"):
+            path.write_text(json.dumps({**json.loads(path.read_text()), "samples": count}))
+        path = run / "train-vae-2" / "model" / "model.json"
+        path.write_text(path.read_text().replace('"epochs"', f'"beta": {beta}, "epochs"'))
+    board = other / "compare" / "leaderboard" / "leaderboard.json"
+
+    def told() -> list[str]:
+        return [line.strip() for line in genpipe("compare", here, other).output.splitlines()][3:]
+
+    assert told()[:3] == ["all models: samples A 500, B 1000", "vae: beta A 4.0, B 1.0", ""]
+    content = json.loads(board.read_text())
+    content["cells"] = [row for row in content["cells"] if row["family"] == "dcgan"]
+    board.write_text(json.dumps({**content, "best": {}}))
+    for family in ("autoencoder", "vae"):
+        for step in other.glob(f"*-{family}-*"):
+            shutil.rmtree(step)
+    assert told()[:5] == [
+        "families: A autoencoder, vae, dcgan; B dcgan",
+        "latent sizes: A 2, 10; B 2",
+        "all models: samples A 500, B 1000",
+        "autoencoder: epochs A 3",
+        "vae: beta A 4.0; epochs A 3",
+    ]
 
 
 def test_the_page_shows_the_runs_side_by_side_and_loads_nothing(here: Path, tmp_path: Path) -> None:
