@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import (
     AfterValidator,
     Field,
+    PrivateAttr,
     StringConstraints,
     ValidationError,
     model_validator,
@@ -132,6 +133,7 @@ class Environment(Section):
     checkpoint_seconds: Seconds | None = None
     variables: Variables = Field(default_factory=dict)
     ttl_seconds: Seconds | None = None
+    _is_example: bool = PrivateAttr(False)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -183,8 +185,8 @@ class Environment(Section):
 
     @property
     def is_example(self) -> bool:
-        """Whether it is one that comes with the package, as it comes: nobody's own cluster."""
-        return any(Environment.read(file) == self for file in shipped_environments().glob("*.yaml"))
+        """Whether its file is as it comes with the package, with any tag: nobody's own cluster."""
+        return self._is_example
 
     def refuse_placeholders(self) -> None:
         """Refuse to use what a shipped file has where a user's own bucket goes.
@@ -222,8 +224,11 @@ class Environment(Section):
             ) from None
         except OSError as error:
             raise InputError(f"cannot read environment {file}: {error.strerror}") from None
+        shipped = shipped_environments().glob("*.yaml")
         try:
-            return cls.model_validate(content)
+            environment = cls.model_validate(content)
+            environment._is_example = any(read_yaml(one, "", FORM) == content for one in shipped)
+            return environment
         except ValidationError as error:
             raise InputError(f"{path}: {explain(error)}") from None
 

@@ -14,7 +14,7 @@ from pipelines.cli.options import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_TIMED_OUT,
-    confirm,
+    confirm_targets,
     no_cache,
     no_preflight,
     on_environment,
@@ -137,13 +137,7 @@ def submit(
     from pipelines.cluster.api import connect
     from pipelines.cluster.workflow import retry_warning
 
-    if target.api:
-        there = f"{target.api.host}, namespace {target.api.namespace}"
-        warn(f"to {target.name}: {there}, experiment {target.experiment}")
-        if target_of(environment, None).is_example:
-            confirm(
-                f"{environment} is an example that nobody has edited. Is this your cluster?", yes
-            )
+    confirm_targets([target], yes)
     client = connect(target)
     run = runs.submit(client, target, parameters, name)
     click.echo(f"{run.display_name}  {run.run_id}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from genpipe.families.spec import TYPES, FamilySpec, Settings, describe
 from pipelines.settings import LATEST
 
 if TYPE_CHECKING:
+    from pipelines.environments import Environment
     from pipelines.runs.find import FoundRun
 
 EXIT_FAILURE = 1
@@ -139,6 +140,23 @@ def confirm(question: str, yes: bool) -> None:
     if not (sys.stdin and sys.stdin.isatty()):
         raise InputError(f"{question} There is no terminal to ask on: add --yes")
     click.confirm(question, abort=True)
+
+
+def confirm_targets(targets: Iterable[Environment], yes: bool) -> None:
+    """Say where something is sent, and ask about an environment that nobody has edited.
+
+    Raises:
+        InputError: there is nobody to ask.
+        click.Abort: the answer is no.
+    """
+    for target in {target.name: target for target in targets if target.api}.values():
+        assert target.api
+        there = f"{target.api.host}, namespace {target.api.namespace}"
+        warn(f"to {target.name}: {there}, experiment {target.experiment}")
+        if target.is_example:
+            confirm(
+                f"{target.name} is an example that nobody has edited. Is this your cluster?", yes
+            )
 
 
 def print_json(document: Any) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.cli.options import (
+    confirm_targets,
     no_preflight,
     on_environment,
     output_format,
     print_json,
     print_table,
     warn,
+    without_asking,
 )
 
 if TYPE_CHECKING:
@@ -55,15 +57,22 @@ def schedule() -> None:
     help="Show what would be done. Where the cluster can't be reached, check all that needs none.",
 )
 @no_preflight
+@without_asking
 def apply_schedules(
-    path: Path, environment: str | None, tag: str | None, dry_run: bool, no_preflight: bool
+    path: Path,
+    environment: str | None,
+    tag: str | None,
+    dry_run: bool,
+    no_preflight: bool,
+    yes: bool,
 ) -> None:
     """Create or update schedules on the cluster from a file or folder.
 
     Unchanged schedules are left alone, and so are schedules that others made. A changed schedule
     becomes a new recurring run; the old one is disabled, and deleted once none of its runs is in
-    flight (by the next apply, if need be). Access to the runs' gs:// buckets is checked first, as
-    `submit` does.
+    flight (by the next apply, if need be). As `submit` does, it first checks access to the runs'
+    gs:// buckets, and for an environment that comes with the package and was not edited asks
+    whether that is your cluster.
     """
     from pipelines.cluster.schedule_files import read_schedules
     from pipelines.cluster.schedules import apply
@@ -75,6 +84,8 @@ def apply_schedules(
         check_settings(target, schedule.parameters_in(target))
     for schedule, target in targets if not no_preflight else []:
         check_cluster(target, schedule.parameters_in(target), warn)
+    if not dry_run:
+        confirm_targets([target for _, target in targets], yes)
     for line in apply(targets, dry_run=dry_run):
         click.echo(line)
 

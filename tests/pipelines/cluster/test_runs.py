@@ -333,12 +333,20 @@ def test_an_example_that_was_not_edited_is_asked_about(
     monkeypatch.setattr("pipelines.environments.shipped_environments", lambda: shipped)
     monkeypatch.chdir(tmp_path)
 
-    for name in ("example", "copy.yaml"):
-        status, _, errors = genpipe("submit", "--environment", name, "--tag", "3f2a91c")
-        assert status == 2
-        assert f"{name} is an example that nobody has edited. Is this your cluster? There" in errors
-        assert "add --yes" in errors
-    assert not api.runs
-    assert genpipe("submit", "--environment", "edited.yaml")[0] == 0
-    assert genpipe("submit", "--environment", "example", "--yes")[0] == 0
-    assert len(api.runs) == 2
+    (tmp_path / "weekly.txt").write_text("name: weekly\ncron: '@weekly'\n")
+
+    for command in (["submit"], ["schedule", "apply", "weekly.txt"]):
+        command += ["--tag", "3f2a91c", "--environment"]
+        for name in ("example", "copy.yaml"):
+            status, _, errors = genpipe(*command, name)
+            assert status == 2
+            assert "fake is an example that nobody has edited. Is this your cluster? " in errors
+            assert "add --yes" in errors
+        assert not api.sent("POST", "/.*")
+        assert genpipe(*command, "edited.yaml")[0] == 0
+        assert genpipe(*command, "example", "--yes")[0] == 0
+        api.requests.clear()
+    assert (
+        genpipe("schedule", "apply", "weekly.txt", "--environment", "example", "--dry-run")[0] == 0
+    )
+    assert (len(api.runs), len(api.recurring_runs)) == (2, 1)
