@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from genpipe.errors import InputError, shown
+from pipelines.cli.completion import complete_run
 from pipelines.cli.options import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -100,6 +101,7 @@ Examples:
 @click.option(
     "--resume",
     metavar="RUN",
+    shell_complete=complete_run,
     help="Go on with a run that was stopped, killed or failed, with its own settings: its name or "
     "folder, or latest. Finished steps come from the cache, a training goes on from its last "
     "checkpoint.",

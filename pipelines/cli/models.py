@@ -12,6 +12,7 @@ import click
 
 from genpipe.errors import InputError, StepError
 from genpipe.words import counted, plural
+from pipelines.cli.completion import complete_run
 from pipelines.cli.options import runs_folder
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def of_a_model(command: Any) -> Any:
         ),
         runs_folder,
         click.argument("cell"),
-        click.argument("place", metavar="RUN|REGISTRY|FOLDER"),
+        click.argument("place", metavar="RUN|REGISTRY|FOLDER", shell_complete=complete_run),
     ):
         command = decorate(command)
     return command

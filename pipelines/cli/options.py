@@ -14,6 +14,7 @@ import click
 from genpipe.errors import InputError
 from genpipe.families.registry import all_families
 from genpipe.families.spec import TYPES, FamilySpec, Settings, describe
+from pipelines.cli.completion import complete_run
 from pipelines.settings import LATEST
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def of_a_run(command: Any) -> Any:
             "--environment", metavar="FILE", help="Look RUN up on this cluster, by name or id."
         ),
         runs_folder,
-        click.argument("run", default=LATEST),
+        click.argument("run", default=LATEST, shell_complete=complete_run),
     ):
         command = decorate(command)
     return command

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipelines.cli.completion import complete_run
 from pipelines.cli.options import (
     browse,
     chosen_run,
@@ -93,7 +94,9 @@ def report(run: str, runs: Path, environment: str | None, in_browser: bool) -> N
 
 
 @click.command(epilog=COMPARE_EXAMPLES)
-@click.argument("chosen", nargs=-1, required=True, metavar="RUN RUN...")
+@click.argument(
+    "chosen", nargs=-1, required=True, metavar="RUN RUN...", shell_complete=complete_run
+)
 @runs_folder
 @click.option(
     "--environment", metavar="FILE", help="Look the RUNs up on this cluster, by name or id."

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pipelines.cli.completion import complete_run
 from pipelines.cli.options import (
     confirm,
     output_format,
@@ -87,7 +88,7 @@ def list_runs(
 
 
 @list_runs.command("remove", epilog=REMOVE_EXAMPLES)
-@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.argument("names", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_run)
 @runs_folder
 @without_asking
 def remove_runs(names: Sequence[str], runs: Path, yes: bool) -> None:
