@@ -27,12 +27,12 @@ from pipelines.cli.wandb import wandb
 START = """
 \b
 Start here:
-  genpipe run --quick      a first look: autoencoder and VAE at latent size 2, short training
+  genpipe run --quick      a first look: two models, short training
   genpipe run              all three families at latent sizes 2, 10 and 100
                            (about 9 minutes on 2 cores)
-  genpipe run --full       each model trained for as long as in its original publication
+  genpipe run --full       as long as in the original publications
                            (about 40 minutes)
-  genpipe report           leaderboard, curves and samples of the latest run, in the terminal
+  genpipe report           leaderboard, curves and samples of the latest run
   genpipe submit --help    the same on a cluster
 """
 

@@ -25,7 +25,7 @@ ARTIFACTS_PULL_EXAMPLES = """
 Examples:
   genpipe artifacts pull RUN-ID --environment gke-gpu --output results
   genpipe artifacts pull my-run train evaluate-dcgan-10 --output results
-  genpipe artifacts pull my-run vae-10 --output results      everything made for one cell
+  genpipe artifacts pull my-run vae-10 --output results      all of one cell
 """
 
 

@@ -9,7 +9,7 @@ from pipelines.cli.options import output_format, print_json
 LIST = "  genpipe champions list gs://my-bucket/published\n"
 HISTORY = "  genpipe champions history gs://my-bucket/published vae\n"
 ROLLBACK = """\
-  genpipe champions rollback gs://my-bucket/published vae      to the champion before this one
+  genpipe champions rollback gs://my-bucket/published vae    to the one before
   genpipe champions rollback published dcgan 20260101-120000-123456-3f2a9c1b
 """
 EXAMPLES = "\b\nExamples:\n"

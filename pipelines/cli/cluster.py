@@ -32,8 +32,8 @@ Examples:
   genpipe submit --environment mine.yaml
   genpipe submit --environment gke-gpu --tag 3f2a91c --wait
   genpipe submit --environment cluster-cpu --families vae --param vae.beta=4
-  genpipe submit --environment gke-gpu --latent-sizes 2,10 --publish-to gs://BUCKET/published
-  genpipe submit --environment cluster-cpu --wait --timeout 7200 || echo "status $?"
+  genpipe submit --environment gke-gpu --publish-to gs://BUCKET/published
+  genpipe submit --environment mine.yaml --wait --timeout 7200 || echo $?
 
 \b
 Exit status with --wait:
@@ -47,8 +47,8 @@ Exit status with --wait:
 FOLLOW_EXAMPLES = """
 \b
 Examples:
-  genpipe follow 20260101-120000-ab12 --environment cluster-cpu
-  genpipe follow 6f0e3a52-0c5b-4b0e-9d1f-2f6f5a1f8f11 --environment gke-gpu --timeout 600
+  genpipe follow 20260101-120000-ab12 --environment cluster-cpu --timeout 600
+  genpipe follow 6f0e3a52-0c5b-4b0e-9d1f-2f6f5a1f8f11 --environment gke-gpu
 
 \b
 Exit status:
@@ -62,9 +62,9 @@ Exit status:
 LOGS_EXAMPLES = """
 \b
 Examples:
-  genpipe logs 20260101-120000-ab12 --environment cluster-cpu               what failed
-  genpipe logs 20260101-120000-ab12 train-vae-10 --environment cluster-cpu
-  genpipe logs 20260101-120000-ab12 evaluate --tail 20 --environment cluster-cpu
+  genpipe logs 20260101-120000-ab12 --environment mine.yaml    what failed
+  genpipe logs 20260101-120000-ab12 train-vae-10 --environment mine.yaml
+  genpipe logs 20260101-120000-ab12 evaluate --tail 20 --environment mine.yaml
 """
 
 
@@ -158,7 +158,7 @@ def submit(
 def follow(run: str, environment: str, timeout: int | None) -> None:
     """Follow the steps of a run on a cluster until it ends.
 
-    RUN is its id or name.
+    RUN is its id or name, or latest.
     """
     client, found = _cluster_run(environment, run)
     _follow(client, environment, found, timeout)
@@ -173,8 +173,8 @@ def follow(run: str, environment: str, timeout: int | None) -> None:
 def logs(run: str, steps: Sequence[str], environment: str, tail: int | None, raw: bool) -> None:
     """Print what the pods of a run on a cluster printed.
 
-    RUN is its id or name, STEP a step's name (evaluate-vae-10) or kind (evaluate). Default: the
-    steps that failed.
+    RUN is its id or name, or latest; STEP a step's name (evaluate-vae-10) or kind (evaluate).
+    Default: the steps that failed.
     """
     from pipelines.cluster.follow import look
     from pipelines.cluster.logs import without_chatter
@@ -196,7 +196,7 @@ def logs(run: str, steps: Sequence[str], environment: str, tail: int | None, raw
 def stop(run: str, environment: str) -> None:
     """Stop a run on a cluster.
 
-    RUN is its id or name. What its finished steps made is kept.
+    RUN is its id or name, or latest. What its finished steps made is kept.
     """
     from pipelines.cluster import runs
 
@@ -211,7 +211,7 @@ def stop(run: str, environment: str) -> None:
 def retry(run: str, environment: str) -> None:
     """Run the failed steps of a run on a cluster again.
 
-    The steps that depend on them run again too. RUN is its id or name.
+    The steps that depend on them run again too. RUN is its id or name, or latest.
     """
     from pipelines.cluster import runs
 

@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 RUN_EXAMPLES = """
 \b
 Examples:
-  genpipe run                                   all three families at latent sizes 2, 10, 100
-  genpipe run --quick                           a first look in about two minutes
-  genpipe run --full                            train as long as the published originals do
+  genpipe run                                 all families, three latent sizes
+  genpipe run --quick                         a first look in two minutes
+  genpipe run --full                          train as long as the originals
   genpipe run --families vae --latent-sizes 2,5,20
-  genpipe run --families vae --seeds 0,1,2      with the spread of several trainings
+  genpipe run --families vae --seeds 0,1,2    with the spread over seeds
   genpipe run --param vae.epochs=40 --param vae.beta=4 --name long-vae
-  genpipe run --dataset flowers --source ~/flowers --image-size 32     your own images
-  genpipe run --runner docker --image genpipe-cpu:3f2a91c      in containers, as on a cluster
-  genpipe run --resume latest                   go on after Ctrl-C, a crash or a failure
+  genpipe run --dataset flowers --source flowers --image-size 32  your images
+  genpipe run --runner docker --image genpipe-cpu:3f2a91c    in containers
+  genpipe run --resume latest                 go on after Ctrl-C or a failure
 """
 
 
@@ -48,7 +48,7 @@ COMPILE_EXAMPLES = """
 Examples:
   genpipe compile --environment local --output pipeline.yaml
   genpipe compile --environment mine.yaml --tag 3f2a91c --output pipeline.yaml
-  genpipe compile --environment gke-gpu --families vae,dcgan --output pipeline.yaml
+  genpipe compile --environment mine.yaml --families vae --output vae.yaml
 """
 
 
@@ -56,7 +56,7 @@ PARAMETERS_EXAMPLES = """
 \b
 Examples:
   genpipe parameters
-  genpipe run --param samples=2000 --param vae.beta=4      set two of them for a run
+  genpipe run --param samples=2000 --param vae.beta=4      set two of them
 """
 
 
@@ -64,8 +64,8 @@ TRAIN_EXAMPLES = """
 \b
 Examples:
   genpipe train --family vae --latent-size 10 --data runs/my-run/ingest/data
-  genpipe train --family autoencoder --latent-size 2 --data data --epochs 5 --name tiny
-  wandb sweep deploy/wandb/sweep.yaml      then `wandb agent` calls it with --latent_size=2 ...
+  genpipe train --family autoencoder --latent-size 2 --data data --epochs 5
+  wandb sweep deploy/wandb/sweep.yaml    `wandb agent` then calls train
 """
 
 
@@ -232,10 +232,13 @@ def compile_pipeline(
 @click.command("parameters", epilog=PARAMETERS_EXAMPLES)
 def list_parameters() -> None:
     """List the pipeline's parameters with their defaults."""
+    from pipelines.console.terminal import open_console, print_prose
     from pipelines.parameters import describe_parameters
 
+    console = open_console()
     for name, default, about in describe_parameters():
-        click.echo(f"{name:<30}{json.dumps(default):<46} {about}")
+        console.print(f"{name} = {json.dumps(default)}", markup=False, soft_wrap=True)
+        print_prose(console, f"  {about}", indent=2)
 
 
 @click.command(

@@ -24,16 +24,16 @@ SAMPLE_EXAMPLES = """
 \b
 Examples:
   genpipe sample my-run vae-10 --output digits.png
-  genpipe sample my-run vae --count 1000 --output digits     the best VAE; a folder of PNGs
-  genpipe sample gs://my-bucket/published dcgan --output digits.npy       the champion
-  genpipe sample my-run autoencoder-10 --codes-from mixture --seed 1 --output digits.png
+  genpipe sample my-run vae --count 1000 --output digits    a folder of PNGs
+  genpipe sample gs://my-bucket/published dcgan --output dcgan.png
+  genpipe sample my-run autoencoder-10 --codes-from mixture --output ae.png
 """
 
 
 ENCODE_EXAMPLES = """
 \b
 Examples:
-  genpipe encode my-run vae-2 photo.png another.png               codes as CSV, on the terminal
+  genpipe encode my-run vae-2 photo.png another.png              codes as CSV
   genpipe encode my-run vae-10 pictures --resize --output codes.npy
 """
 
@@ -41,8 +41,8 @@ Examples:
 RECONSTRUCT_EXAMPLES = """
 \b
 Examples:
-  genpipe reconstruct my-run autoencoder-10 pictures              each image's error as CSV
-  genpipe reconstruct my-run autoencoder-100 noisy --output denoised    a folder of PNG files
+  genpipe reconstruct my-run autoencoder-10 pictures             errors as CSV
+  genpipe reconstruct my-run autoencoder-100 noisy --output denoised   PNGs
   genpipe reconstruct gs://my-bucket/published vae pictures --output pairs.png
 """
 

@@ -67,7 +67,7 @@ _OPTIONS = (
         type=Listing(int),
         multiple=True,
         callback=_joined,
-        help="Latent dimensions to train, comma-separated. Default: 2,10,100.",
+        help="Latent sizes to train, comma-separated. Default: 2,10,100.",
     ),
     click.option(
         "--families",

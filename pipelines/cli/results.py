@@ -22,18 +22,18 @@ LEADERBOARD_EXAMPLES = """
 Examples:
   genpipe leaderboard runs/20260101-120000-ab12
   genpipe leaderboard my-run --metrics
-  genpipe leaderboard RUN --environment gke-gpu      by name or id, finished or not
+  genpipe leaderboard RUN --environment gke-gpu      by name or id
 """
 
 
 REPORT_EXAMPLES = """
 \b
 Examples:
-  genpipe report                                     the latest run
+  genpipe report                           the latest run
   genpipe report my-run
-  genpipe report my-run --open                       the page with all pictures, in the browser
+  genpipe report my-run --open             with all pictures, in the browser
   genpipe report gs://bucket/pipeline-root/latent-fanout/RUN-ID
-  genpipe report RUN --environment gke-gpu           by name or id, finished or not
+  genpipe report RUN --environment gke-gpu   by name or id
 """
 
 
@@ -41,7 +41,7 @@ COMPARE_EXAMPLES = """
 \b
 Examples:
   genpipe compare my-run long-vae
-  genpipe compare my-run long-vae --open             as a page, with curves and pictures
+  genpipe compare my-run long-vae --open    a page, with curves and pictures
   genpipe compare my-run long-vae --output compared.html
   genpipe compare my-run gs://bucket/pipeline-root/latent-fanout/RUN-ID
 """

@@ -22,11 +22,11 @@ from pipelines.cli.options import (
 EXAMPLES = """
 \b
 Examples:
-  genpipe runs                                          those of this machine
+  genpipe runs                              those of this machine
   genpipe runs --environment cluster-cpu
   genpipe runs --environment gke-gpu --limit 50
   genpipe runs --output json | jq '.runs[0].name'
-  genpipe runs remove first-try slow-vae                and what only they use of the cache
+  genpipe runs remove first-try slow-vae    with their part of the cache
 """
 
 REMOVE_EXAMPLES = """

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 SCHEDULE_EXAMPLES = """
 \b
 Examples:
-  genpipe schedule apply deploy/schedules --environment cluster-cpu --tag 3f2a91c --dry-run
-  genpipe schedule apply deploy/schedules/weekly.yaml --environment cluster-cpu --tag 3f2a91c
-  genpipe schedule list --environment cluster-cpu
-  genpipe schedule trigger weekly --environment cluster-cpu     one run now
-  genpipe schedule pause weekly --environment cluster-cpu       until `schedule resume`
+  genpipe schedule apply deploy/schedules --environment mine.yaml --dry-run
+  genpipe schedule apply deploy/schedules/weekly.yaml --environment mine.yaml
+  genpipe schedule list --environment mine.yaml
+  genpipe schedule trigger weekly --environment mine.yaml    one run now
+  genpipe schedule pause weekly --environment mine.yaml      until `resume`
 """
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from genpipe.cells import Cell, Status
 from genpipe.errors import InputError
 from genpipe.families.registry import all_families, find_family
-from pipelines.console.terminal import open_console, print_prose
+from pipelines.console.terminal import NO_BREAK_SPACE, open_console, print_prose
 from pipelines.problems import explain
 
 # Columns of the leaderboard that have a metric of their own: its name and a short heading.
@@ -234,7 +234,8 @@ def _print_verdicts(verdicts: Sequence[Mapping[str, Any]], console: Console) -> 
     width = max(map(len, models), default=0)
     for verdict, model in zip(verdicts, models, strict=True):
         purpose = verdict["purpose"]
-        told = f"{LABELS[purpose]} {number(verdict['value'], verdict['half_width'])}"
+        value = number(verdict["value"], verdict["half_width"]).replace(" ", NO_BREAK_SPACE)
+        told = f"{LABELS[purpose]} {value}"
         print_prose(console, f"best {purpose:<14}  {model:<{width}}  {told}", indent=21)
         if verdict["caution"]:
             print_prose(console, verdict["caution"], indent=21)

@@ -10,6 +10,8 @@ from rich.markup import escape
 
 PROSE_WIDTH = 92
 WIDTH_OFF_TERMINAL = 140
+# Within what `print_prose` keeps on one line; it prints a space.
+NO_BREAK_SPACE = "\xa0"
 
 
 def open_console(*, stderr: bool = False) -> Console:
@@ -35,4 +37,4 @@ def print_prose(console: Console, text: str, indent: int = 0) -> None:
     """Print a sentence, indented, in lines that are read with ease; from the second on further."""
     width = min(console.width, PROSE_WIDTH)
     filled = textwrap.fill(text, width, initial_indent="  ", subsequent_indent=" " * (2 + indent))
-    console.print(filled, markup=False, soft_wrap=True)
+    console.print(filled.replace(NO_BREAK_SPACE, " "), markup=False, soft_wrap=True)
