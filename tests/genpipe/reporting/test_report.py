@@ -367,22 +367,6 @@ def test_settings_that_differ_from_the_defaults_stand_at_the_top() -> None:
     assert "settings as by default" in report([plain])
 
 
-def test_how_samples_were_judged_stands_at_the_top_where_it_is_not_as_by_default(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "metrics.json").write_text('{"metrics": {}, "samples": 500}')
-    cell = replace(complete(Cell("vae", 2)), samples=tmp_path)
-    quick = {**JUDGE, "settings": {"epochs": 1}}
-
-    html = render_report(run="r", dataset=DATASET, judge=quick, results=[cell])
-
-    assert "<strong>judge_epochs 1 instead of 3, samples 500 instead of 10000<" in html
-    full = render_report(
-        run="r", dataset=DATASET, judge={**JUDGE, "settings": {"epochs": 3}}, results=[cell]
-    )
-    assert "judge_epochs" not in full
-
-
 def test_one_epoch_is_singular() -> None:
     html = report([complete(Cell("vae", 2), epochs=1)])
 
