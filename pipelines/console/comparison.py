@@ -36,11 +36,9 @@ COMPARED = (
     "largest_class_share",
     "train_seconds",
 )
-# Those that hold for one judge alone.
-JUDGED = (
-    *("frechet_distance", "mixture_frechet_distance"),
-    *("classes_covered", "largest_class_share"),
-)
+# Those that grow as the number of samples falls, and those that hold for one judge alone.
+DISTANCES = ("frechet_distance", "mixture_frechet_distance")
+JUDGED = (*DISTANCES, "classes_covered", "largest_class_share")
 # The pictures that a page shows of a cell: file, step's artifact, and what it is.
 PICTURES = (
     ("grid.png", "samples", "Samples from N(0, I)"),
@@ -251,6 +249,8 @@ def warnings(runs: Sequence[Results]) -> list[str]:
         return []
     if incomparable == set(COMPARED):
         return ["These runs were measured on different data: their metrics do not compare."]
+    if incomparable == set(DISTANCES):
+        return ["These runs drew different numbers of samples: Fréchet distances do not compare."]
     told = "Fréchet distances and class shares cannot be compared."
     if all(run.judge for run in runs):
         return [f"These runs have different judges: {told}"]
@@ -262,7 +262,10 @@ def _incomparable(runs: Sequence[Results]) -> set[str]:
     if len({run.board.get("data", {}).get("digest") for run in runs}) > 1:
         return set(COMPARED)
     judges = {run.judge for run in runs}
-    return set(JUDGED) if len(judges) > 1 or "" in judges else set()
+    if len(judges) > 1 or "" in judges:
+        return set(JUDGED)
+    counts = {run.shared["samples"] for run in runs if "samples" in run.shared}
+    return set(DISTANCES) if len(counts) > 1 else set()
 
 
 def _best(name: str, values: Sequence[float | None]) -> str:

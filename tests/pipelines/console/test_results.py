@@ -208,7 +208,12 @@ def test_what_differs_is_told_where_families_differ_too(here: Path, tmp_path: Pa
     def told() -> list[str]:
         return [line.strip() for line in genpipe("compare", here, other).output.splitlines()][3:]
 
-    assert told()[:3] == ["all models: samples A 500, B 1000", "vae: beta A 4.0, B 1.0", ""]
+    assert told()[:4] == [
+        "all models: samples A 500, B 1000",
+        "vae: beta A 4.0, B 1.0",
+        "These runs drew different numbers of samples: Fréchet distances do not compare.",
+        "",
+    ]
     content = json.loads(board.read_text())
     content["cells"] = [row for row in content["cells"] if row["family"] == "dcgan"]
     board.write_text(json.dumps({**content, "best": {}}))
