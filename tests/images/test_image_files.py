@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,31 @@ def test_pip_installs_nothing_that_is_not_hashed_but_the_package_itself():
     for command in commands:
         assert "--no-deps" in command
         assert "--require-hashes" in command or "--no-build-isolation" in command
+
+
+def test_the_package_builds_from_what_the_dockerfile_copies(tmp_path):
+    copied = [
+        name
+        for names in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M)
+        for name in names.split()
+    ]
+    lines = re.search(r"^sources=\([^)]*\)", (IMAGES / "build").read_text(encoding="utf-8"), re.M)
+    script = lines[0] + """; printf '%s\n' "${sources[@]}" """
+    context = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert {*copied} <= {*context.stdout.split()}
+
+    source = tmp_path / "source"
+    for name in copied:
+        place = source / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, place)
+    build = "import hatchling.build as build; print(build.build_wheel('..'))"
+    made = subprocess.run(
+        [sys.executable, "-c", build], cwd=source, capture_output=True, text=True, check=True
+    )
+    wheel = zipfile.ZipFile(tmp_path / made.stdout.split()[-1])
+    assert {"pipelines/deploy/environments/local.yaml", "genpipe/cells.py"} <= {*wheel.namelist()}
 
 
 def test_the_user_is_a_number_and_not_root():
