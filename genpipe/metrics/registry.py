@@ -110,7 +110,8 @@ _FIGURES: dict[str, Metric] = {
         "Importance-weighted bound, k = 50",
         "nats",
         "higher",
-        "A tighter lower bound on the same, from 50 codes per image; the ELBO uses one.",
+        "A tighter lower bound on the same, from 50 codes per image where the ELBO uses one; how "
+        "much tighter is measured on 2,500 test images.",
         "Burda et al. 2015, arXiv:1509.00519",
     ),
     "active_units": Metric(
@@ -320,8 +321,6 @@ _FIGURES: dict[str, Metric] = {
     "steps": Metric("Steps", "steps", "", "Batches learnt from."),
 }
 
-# The baselines that are shown with the cells' metrics.
-REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 _OF_SAMPLERS = (
     *("mean_confidence", "classes_covered", "largest_class_share", "class_entropy"),
     *("frechet_distance", "precision", "recall", "density", "coverage"),

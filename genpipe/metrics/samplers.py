@@ -11,6 +11,8 @@ SAMPLERS = {
 }
 # All samplers, by what tables call them. Those of N(0, I) have metrics without a prefix.
 SAMPLER_TITLES = {"normal": "N(0, I)", **{name: title for name, (title, _) in SAMPLERS.items()}}
+# The baselines that are shown with the cells' metrics.
+REFERENCES = {"training_images": "real images", "pixel_gaussian": "Gaussian", "noise": "noise"}
 
 
 def metric_of_sampler(name: str, sampler: str) -> str:

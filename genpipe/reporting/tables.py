@@ -8,8 +8,8 @@ from typing import Any
 
 from genpipe.cells import Cell
 from genpipe.families.spec import FamilySpec
-from genpipe.metrics.registry import METRICS, REFERENCES, format_metric, format_spread
-from genpipe.metrics.samplers import SAMPLER_TITLES, metric_of_sampler
+from genpipe.metrics.registry import METRICS, format_metric, format_spread
+from genpipe.metrics.samplers import REFERENCES, SAMPLER_TITLES, metric_of_sampler
 from genpipe.reporting.results import Result, finite_numbers
 from genpipe.reporting.verdicts import Verdict, best_samples
 

@@ -158,7 +158,8 @@ def print_leaderboard(
             seeds that of one.
         explained: whether each metric is explained beside it, so that nothing need say how.
     """
-    from genpipe.metrics.registry import REFERENCES, format_metric, format_spread
+    from genpipe.metrics.registry import format_metric, format_spread
+    from genpipe.metrics.samplers import REFERENCES
 
     curves = curves or {}
     present = {name for cell in board["cells"] for name in cell["metrics"]}

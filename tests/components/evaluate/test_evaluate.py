@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import shutil
@@ -258,6 +259,24 @@ def test_the_importance_weighted_bound_is_tighter_than_the_elbo(
     metrics = evaluations["vae"].metrics
 
     assert metrics["elbo"] < metrics["importance_weighted_bound"] < metrics["elbo"] + 50
+
+
+def test_some_images_tell_how_much_tighter_the_bound_is(
+    evaluations: dict[str, Evaluated],
+    digits: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = importlib.import_module("components.evaluate.evaluate")
+    monkeypatch.setattr(module, "BOUNDED_IMAGES", 50)
+    done = evaluations["vae"]
+    metrics = evaluate(digits.folder, done.model, tmp_path, 0, Tracker())["metrics"]
+
+    whole = done.metrics["importance_weighted_bound"] - done.metrics["elbo"]
+    some = metrics["importance_weighted_bound"] - metrics["elbo"]
+    assert metrics["elbo"] == done.metrics["elbo"]
+    assert some != whole
+    assert some == pytest.approx(whole, rel=0.5)
 
 
 def test_losses_have_intervals_around_them(evaluations: dict[str, Evaluated]) -> None:
