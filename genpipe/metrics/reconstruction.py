@@ -48,17 +48,27 @@ def kl_divergences(z_mean: np.ndarray, z_log_var: np.ndarray) -> np.ndarray:
     return -0.5 * terms.sum(axis=1, dtype=np.float64)
 
 
+def are_few(images: np.ndarray) -> bool:
+    """Whether (n, ...) images are to be taken one by one: their covariance costs more.
+
+    It is too large for the memory, or has fewer images than rows.
+    """
+    pixels = math.prod(images.shape[1:])
+    return pixels > MOST_PIXELS or len(images) < min(pixels, FEW_IMAGES)
+
+
 def pixel_components(images: np.ndarray) -> PrincipalComponents:
     """Principal components of the pixels (products in float32, sums in float64).
 
     Of images with more than 3,072 values a covariance would fill the memory: the components then
-    are those of the first 3,000 images, as many as there are images.
+    are those of the first 3,000 images, as many as there are images. Up to 3,000 images with more
+    values than that have no more components either: they are found without a covariance.
 
     Args:
         images: (n, height, width, channels) uint8; read in blocks, so a memory map stays one.
     """
     pixels = math.prod(images.shape[1:])
-    if pixels > MOST_PIXELS:
+    if are_few(images):
         return PrincipalComponents.of_few(_rows(np.asarray(images[:FEW_IMAGES])))
     total, products = np.zeros(pixels), np.zeros((pixels, pixels))
     for first in range(0, len(images), 5000):

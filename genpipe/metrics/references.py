@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from genpipe.data.dataset import RESCALINGS, Dataset
 from genpipe.documents import parse_document
 from genpipe.errors import InputError
 from genpipe.metrics.frechet import Gaussian
-from genpipe.metrics.reconstruction import FEW_IMAGES, MOST_PIXELS
+from genpipe.metrics.reconstruction import FEW_IMAGES, are_few
 from genpipe.metrics.samples import RealImages, SampleEvaluator, merged
 from genpipe.training.saved import SavedModel
 
@@ -84,7 +83,7 @@ def read_references(folder: Path) -> dict[str, Any]:
 
 def _pixel_gaussian(images: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
     unit = RESCALINGS["unit"]
-    if math.prod(images.shape[1:]) > MOST_PIXELS:  # whose covariance would fill the memory
+    if are_few(images):
         few = unit.apply(images[:FEW_IMAGES]).reshape(len(images[:FEW_IMAGES]), -1)
         mean = few.mean(axis=0)
         weights = generator.standard_normal((count, len(few)), np.float32) / len(few) ** 0.5

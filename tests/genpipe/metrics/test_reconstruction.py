@@ -107,17 +107,24 @@ def test_more_components_are_never_worse(images: np.ndarray, pca: PrincipalCompo
     assert errors[-2:] == pytest.approx([0, 0], abs=1e-12)
 
 
-def test_large_images_have_the_components_of_some(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("most_pixels", [100, 3072])
+def test_large_images_and_few_have_the_components_of_some(
+    most_pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of fewer images than pixels both ways are the same, but for what rounding leaves."""
     images = np.random.default_rng(0).integers(0, 256, (300, 28, 28, 1), np.uint8)
     images[:, ::2] //= 3
-    seen = [pca_squared_errors(pixel_components(images), images, count) for count in (1, 10, 299)]
+    with monkeypatch.context() as patch:
+        patch.setattr("genpipe.metrics.reconstruction.FEW_IMAGES", 0)
+        by_covariance = pixel_components(images)
+    monkeypatch.setattr("genpipe.metrics.reconstruction.MOST_PIXELS", most_pixels)
 
-    monkeypatch.setattr("genpipe.metrics.reconstruction.MOST_PIXELS", 100)
     few = pixel_components(images)
 
+    assert by_covariance.directions.shape == (784, 784)
     assert few.directions.shape == (784, 299)
-    for count, errors in zip((1, 10, 299), seen, strict=True):
+    for count in (1, 10, 299):
+        errors = pca_squared_errors(by_covariance, images, count)
         np.testing.assert_allclose(pca_squared_errors(few, images, count), errors, atol=1e-6)
 
 
