@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,17 @@ def test_a_run_that_is_done_keeps_no_checkpoint_and_nothing_temporary(
     ],
 )
 def test_what_can_not_go_on_is_told_in_one_line(
-    arguments: list[str], error: str, place: Path, told: tuple[str, str]
+    arguments: list[str],
+    error: str,
+    place: Path,
+    told: tuple[str, str],
+    genpipe: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    process = start(place, *arguments)
-    printed, _ = process.communicate()
+    monkeypatch.chdir(place)
 
-    assert process.returncode == 2
-    assert error in printed
-    assert len(printed.splitlines()) == 1
+    status, out, errors = genpipe("run", *arguments)
+
+    assert status == 2
+    assert error in errors
+    assert len((out + errors).splitlines()) == 1
