@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from genpipe.data.dataset import Dataset
 from genpipe.families import registry
 
 SOURCE = Path(__file__).parents[1] / "brought_family"
 GENPIPE = Path(sys.executable).with_name("genpipe")
 SMALL = (
-    *("--source", "wheel"),
+    *("--dataset", "digits", "--source", "digits.npz"),
     *("--families", "denoising", "--latent-sizes", "2", "--denoising-epochs", "1"),
     *("--param", "denoising.masked_share=0.5", "--param", "judge_epochs=1"),
     *("--param", "samples=200", "--param", "denoising.hidden_size=64"),
@@ -33,17 +35,24 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+def place(tmp_path_factory: pytest.TempPathFactory, mnist: Dataset) -> Path:
+    """Where runs are, with a ninth of MNIST."""
+    place = tmp_path_factory.mktemp("runs")
+    arrays = {
+        f"{letter}_{name}": array[::9]
+        for split, name in (("train", "train"), ("validation", "val"), ("test", "test"))
+        for letter, array in (("x", mnist.images(split)), ("y", mnist.labels(split)))
+    }
+    np.savez(place / "digits.npz", **arrays)
+    return place
 
 
 @pytest.fixture(scope="module")
-def genpipe(installed: Path, place: Path, mnist_cache: Path) -> Any:
+def genpipe(installed: Path, place: Path) -> Any:
     def run(*arguments: str) -> str:
         environment = {
             **os.environ,
             "PYTHONPATH": str(installed),
-            "TFDS_DATA_DIR": str(mnist_cache),
             "WANDB_MODE": "offline",
         }
         done = subprocess.run(
@@ -97,7 +106,8 @@ def test_the_best_of_it_is_champion(run: Path, genpipe: Any, place: Path) -> Non
 
 def test_it_trains_outside_a_pipeline_too(run: Path, genpipe: Any) -> None:
     data = str(run / "ingest" / "data")
-    told = ("--latent-size", "2", "--epochs", "1", "--masked-share", "0.1")
+    size = ("--latent-size", "2", "--hidden-size", "64")
+    told = (*size, "--epochs", "1", "--masked-share", "0.1")
 
     printed = genpipe("train", "--family", "denoising", *told, "--data", data, "--name", "one")
 
