@@ -11,6 +11,7 @@ from genpipe.cells import Cell
 from genpipe.tracking import Picture, Tracker
 from genpipe.tracking.step import run_id, step_name
 from tests.genpipe.tracking.tracked_step import DRAWN, GROUP, LOGGING, Step, run
+from tests.wandb_records import read_records
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, 
     step = run(tmp_path_factory.mktemp("drawn"), DRAWN, WANDB_RUN_GROUP=GROUP)
     assert (step.status, "W&B" in step.out) == (0, False)
     names = {run_id(GROUP, name): name for name in ("train-vae-10", "cell-vae-10")}
-    return {names[path.name.split("-")[-1]]: step.records_of(path) for path in step.runs}
+    return {names[path.name.split("-")[-1]]: read_records(path) for path in step.runs}
 
 
 def test_steps_are_named_after_their_cell() -> None:

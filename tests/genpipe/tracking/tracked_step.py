@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.wandb_records import read_records
+
 GROUP = "20260101-120000-ab12"
 LOGGING = """
 tracker.log({"epoch": 1, "loss": 2.5})
@@ -71,19 +73,7 @@ class Step:
     @cached_property
     def records(self) -> list[dict[str, Any]]:
         """What the run's folder holds, as wandb reads it."""
-        return self.records_of(self.runs[-1])
-
-    def records_of(self, folder: Path) -> list[dict[str, Any]]:
-        """What one run's folder holds."""
-        command = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json"]
-        read = subprocess.run(
-            [*map(str, command), str(folder)],
-            env=environment(self.root),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return [json.loads(line) for line in read.stdout.splitlines()]
+        return read_records(self.runs[-1])
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [record[kind] for record in self.records if record["type"] == kind]
