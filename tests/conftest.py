@@ -62,14 +62,20 @@ SLOW_PLACES = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow; and the longest file first, so that no worker is left alone with it."""
+    """Mark what is slow; and the longest files first, so that no worker is left alone with one."""
     for item in items:
         # A test that takes its fixture by name has the name as a parameter.
         named = item.callspec.params.values() if hasattr(item, "callspec") else ()
         fixtures = {*getattr(item, "fixturenames", ()), *map(str, named)}
         if fixtures & SLOW_FIXTURES or set(item.path.parts) & SLOW_PLACES:
             item.add_marker("slow")
-    items.sort(key=lambda item: item.path.parent.name != "e2e")
+    longest = ["test_local_run.py", "test_own_data.py"]
+    items.sort(
+        key=lambda item: (
+            item.path.parent.name != "e2e",
+            longest.index(item.path.name) if item.path.name in longest else len(longest),
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import re
-import shlex
 import signal
 import stat
 import subprocess
@@ -23,78 +22,33 @@ from genpipe import storage
 from pipelines.cluster.api import connect
 from pipelines.cluster.runs import submit
 from pipelines.parameters import Parameters
+from tests.e2e.small_runs import (
+    DOCUMENTED,
+    FAMILIES,
+    GENPIPE,
+    KEY,
+    SURROUNDINGS,
+    TRAINING_APART,
+    as_small,
+    genpipe,
+    runs_first,
+    small,
+)
 from tests.genpipe.tracking.fake_wandb import fake_wandb
 from tests.pipelines.cluster.fake_api import FakeApi
-from tests.recording_proxy import recording_proxy
-from tests.test_docs import PAGES, ROOT, commands
+from tests.wandb_records import read_records
 
-GENPIPE = Path(sys.executable).with_name("genpipe")
-FAMILIES = ("autoencoder", "vae", "dcgan")
-BUDGETS = {
-    "autoencoder": ("--autoencoder-epochs", "1", "--param", "autoencoder.hidden_size=64"),
-    "vae": ("--vae-epochs", "1", "--param", "vae.hidden_size=64"),
-    "dcgan": ("--dcgan-steps", "4", "--param", "dcgan.gen_interval=2"),
-}
-
-
-def budgets(*families: str) -> list[str]:
-    """Arguments that make a run of families small."""
-    shared = ("--source", "wheel", "--param", "judge_epochs=1", "--param", "samples=200")
-    return [*shared, *(word for family in families for word in BUDGETS[family])]
-
-
-def small(*families: str, size: str = "2") -> list[str]:
-    """Arguments of a small run of families."""
-    return ["--families", ",".join(families), "--latent-sizes", size, *budgets(*families)]
-
+pytestmark = pytest.mark.usefixtures("proxy")
 
 SMALL = small(*FAMILIES)
 # Of what is in the cache, enough for a run whose own promise is another.
 ONE = small("vae")
-KEY = "notakey" * 6
 CELLS = ("autoencoder-2", "vae-2", "dcgan-2")
 STEPS = {
     *("ingest", "judge", "compare", "publish"),
     *(f"train-{cell}" for cell in CELLS),
     *(f"{step}-{cell}" for step in ("evaluate", "sample") for cell in CELLS),
 }
-
-
-# Of every command below: a home of its own, and a proxy that notes what is asked of the network.
-SURROUNDINGS: dict[str, str] = {}
-
-
-def genpipe(
-    folder: Path, cache: Path, *arguments: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        **SURROUNDINGS,
-        "TFDS_DATA_DIR": str(cache),
-        "WANDB_MODE": "offline",
-        "WANDB_API_KEY": KEY,
-        **variables,
-    }
-    return subprocess.run(
-        [GENPIPE, *arguments], cwd=folder, env=environment, capture_output=True, text=True
-    )
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def proxy(home):
-    with recording_proxy() as proxy:
-        SURROUNDINGS.update(proxy.variables, HOME=str(home))
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +96,8 @@ def test_nothing_is_asked_of_the_network_and_nobody_is_told(first, proxy, home):
         "champions list published",
         "champions history published",
         "champions rollback published vae first",
-        "train --family vae --latent-size 2 --epochs 1 --data runs/first/ingest/data --name one",
+        "train --family vae --latent-size 2 --epochs 1 --hidden-size 64 --name one"
+        " --data runs/first/ingest/data",
         "wandb sync first",
         "runs --environment local",
         "submit --environment local",
@@ -223,13 +178,9 @@ def test_the_report_is_one_small_file(run):
 @pytest.fixture(scope="module")
 def tracked(run):
     """The records of every W&B run, by its name."""
-    wandb = Path(sys.executable).with_name("wandb")
     found = {}
     for folder in (run / "wandb").glob("*/offline-run-*"):
-        shown = subprocess.run(
-            [wandb, "leet", "inspect", "--json", folder], capture_output=True, text=True, check=True
-        )
-        records = [json.loads(line) for line in shown.stdout.splitlines()]
+        records = read_records(folder)
         opened = next(record["run"] for record in records if record["type"] == "run")
         found[opened["display_name"]] = records
     return found
@@ -474,30 +425,6 @@ def test_every_command_of_the_tutorial_runs(place, run, mnist_cache):
     assert {path.name for path in (docs / "tutorial").iterdir()} == set(shown)
 
 
-# Commands of README and docs that other tests run: in containers, on what a cluster's run left, on
-# W&B's side, on several versions, with a family installed that the package does not bring.
-ELSEWHERE = {
-    "run --families denoising": "tests/e2e/test_brought_family.py",
-    "run --dataset letters": "tests/e2e/test_new_images.py",
-    "run --dataset shapes": "tests/genpipe/data/test_readers.py",
-    "run --dataset cifar10": "tests/genpipe/data/test_readers.py",
-    "run --runner docker --image": "tests/images",
-    "run --resume": "tests/e2e/test_resume.py",
-    "runs remove": "tests/pipelines/runs/test_removal.py",
-    "artifacts list RUN --environment": "tests/pipelines/runs/test_artifacts.py",
-    "artifacts pull RUN --environment": "tests/pipelines/runs/test_artifacts.py",
-    "report RUN --environment": "tests/pipelines/runs/test_unfinished.py",
-    "logs RUN": "tests/pipelines/cluster/test_follow.py",
-    "wandb sync": "tests/pipelines/runs/test_wandb_sync.py",
-    "champions rollback": "tests/pipelines/console/test_champions_command.py",
-}
-# Runs first: others compare two of them.
-DOCUMENTED = sorted(
-    {shlex.join(line) for page in PAGES for line in commands(page)},
-    key=lambda command: (not command.startswith("run "), command),
-)
-
-
 @pytest.fixture
 def cluster(place, bucket):
     """A cluster's API with a run ``RUN``, which ends as one was seen to; and its environment."""
@@ -511,64 +438,18 @@ def cluster(place, bucket):
         yield api
 
 
-@pytest.fixture(scope="module")
-def flowers(place):
-    """``~/flowers``: colour pictures of three classes and of several sizes."""
-    random = np.random.default_rng(0)
-    for label, colour in (
-        ("iris", (90, 60, 200)),
-        ("poppy", (210, 40, 30)),
-        ("rose", (230, 90, 130)),
-    ):
-        folder = place / "flowers" / label
-        folder.mkdir(parents=True)
-        for number in range(80):
-            shape = (30 + number % 5, 40, 3)
-            pixels = np.clip(random.normal(colour, 30, shape), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.jpg")
-
-
-@pytest.mark.usefixtures("flowers")
-@pytest.mark.parametrize(
-    "command", [one for one in DOCUMENTED if not one.startswith(tuple(ELSEWHERE))]
-)
-def test_every_command_of_the_pages_runs(command, place, run, mnist_cache, cluster):
+@pytest.mark.parametrize("command", sorted(DOCUMENTED - TRAINING_APART, key=runs_first))
+def test_every_command_of_the_pages_runs(command, place, run, mnist_cache, request):
     """As it stands there, but for names that readers put in, and with the smallest budgets."""
-    words = command
-    for written, here in {
-        "RUN RUN": "first slow-vae",
-        "RUN": "first",
-        "'$first'": "first",
-        "gs://BUCKET/published": str(place / "published"),
-        "COMMIT": "1",
-        "'$tag'": "1",
-        "my-images": f"{run}/ingest/data/test_images.npy",
-        "DIR": str(place / "of-docs"),
-        "apply deploy/schedules/weekly.yaml": f"apply {ROOT}/deploy/schedules/weekly.yaml",
-    }.items():
-        words = words.replace(written, here)
-    arguments = shlex.split(words)
-    if arguments[0] == "run":
-        chosen = re.search(r"--families (\S+)", words)
-        named = chosen[1].split(",") if chosen else FAMILIES[:2] if "--quick" in words else FAMILIES
-        told = shlex.join(budgets(*named))
-        if "--source" in words:
-            told = told.replace("--source wheel", "")
-        if "vae.epochs=" in words:  # a parameter may be given once
-            told = told.replace("--vae-epochs 1", "")
-            arguments = [re.sub(r"^vae\.epochs=.*", "vae.epochs=1", one) for one in arguments]
-        arguments += shlex.split(told)
-        arguments += [] if "--latent-sizes" in words else ["--latent-sizes", "2"]
-    if arguments[0] == "train":
-        arguments += ["--epochs", "1"]
-    if arguments[:2] == ["schedule", "apply"] and "--environment" not in arguments:
-        arguments += ["--environment", "mine.yaml", "--tag", "1"]
+    arguments = as_small(command, place)
+    if "mine.yaml" in arguments:
+        request.getfixturevalue("cluster")
 
     result = genpipe(place, mnist_cache, *arguments, NO_PROXY="127.0.0.1", HOME=str(place))
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout
-    if "--output json" in words:
+    if "--output json" in command:
         assert isinstance(json.loads(result.stdout), dict)
 
 
@@ -605,25 +486,6 @@ def test_an_identical_run_takes_its_steps_from_the_cache(place, run, mnist_cache
     names = ("train-vae-2/model/decoder.keras", "sample-dcgan-2/samples/samples.npy")
     assert all((again / name).read_bytes() == (run / name).read_bytes() for name in names)
     assert json.loads((again / "leaderboard.json").read_text())["run"] == "second"
-
-
-def test_several_seeds_train_a_cell_once_each_and_show_their_mean(place, run, mnist_cache):
-    result = genpipe(place, mnist_cache, "run", *ONE, "--seeds", "0,5", "--name", "seeds")
-    assert result.returncode == 0, result.stdout + result.stderr
-
-    def digest(folder):
-        return json.loads((folder / "model" / "model.json").read_text())["weights_digest"]
-
-    made = place / "runs" / "seeds"
-    digests = [digest(made / f"train-vae-2@{seed}") for seed in (0, 5)]
-    assert digests[0] == digest(run / "train-vae-2") != digests[1]
-    board = json.loads((made / "leaderboard.json").read_text())
-    assert [row["cell_seed"] for row in board["cells"]] == [0, 5]
-    (mean,) = board["over_seeds"]
-    losses = [row["metrics"]["total_loss"] for row in board["cells"]]
-    assert mean["metrics"]["total_loss"] == pytest.approx(sum(losses) / 2)
-    assert "2 seeds" in (made / "report.html").read_text()
-    assert "with seeds 0, 5: 2 cells" in result.stdout
 
 
 def test_packages_of_the_folder_one_stands_in_are_not_taken_for_ours(place, run, mnist_cache):
@@ -705,39 +567,6 @@ def test_what_comes_from_the_cache_is_logged_where_the_run_logs(place, run, mnis
     ]
     assert len(tables) > 2
     assert set(tables) <= arrived
-
-
-def test_of_runs_at_once_in_one_folder_each_ends_right_or_is_told(place, run, mnist_cache):
-    environment = {**os.environ, "TFDS_DATA_DIR": str(mnist_cache), "WANDB_MODE": "offline"}
-    arguments = ("run", *small("autoencoder", size="3"))
-    names = ("left", "right", "right")
-    processes = [
-        subprocess.Popen(
-            [GENPIPE, *arguments, "--name", name],
-            cwd=place,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for name in names
-    ]
-    printed = [process.communicate(timeout=250)[0] for process in processes]
-    statuses = [process.returncode for process in processes]
-
-    assert statuses[0] == 0, printed[0]
-    assert sorted(statuses[1:]) == [0, 2], printed[1] + printed[2]
-    assert printed[statuses.index(2)].startswith("error: run 'right' already exists")
-    boards = [
-        json.loads((place / "runs" / name / "leaderboard.json").read_text())["cells"]
-        for name in ("left", "right")
-    ]
-    losses = [cell["metrics"]["mean_squared_error"] for (cell,) in boards]
-    assert losses[0] == losses[1]
-    # Both wrote the same entries of one cache.
-    for entry in (place / "runs" / ".kfp" / "cache").iterdir():
-        outputs = json.loads(entry.read_text()).values()
-        assert all(Path(output["uri"]).exists() for output in outputs if "uri" in output)
 
 
 def test_ctrl_c_stops_every_step_of_a_run_without_the_cache(place, run, mnist_cache):

@@ -1,0 +1,77 @@
+"""Runs on a folder of pictures, whose cells no run of test_local_run.py has trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.small_runs import FLOWERS, GENPIPE, TRAINING_APART, as_small, genpipe, small
+
+pytestmark = pytest.mark.usefixtures("proxy", "flowers")
+
+
+@pytest.mark.parametrize("command", sorted(TRAINING_APART))
+def test_every_command_of_the_pages_that_trains_its_own_cells_runs(command, place, mnist_cache):
+    result = genpipe(place, mnist_cache, *as_small(command, place), HOME=str(place))
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout
+
+
+def test_several_seeds_train_a_cell_once_each_and_show_their_mean(place, mnist_cache):
+    one = small("vae", data=FLOWERS)
+    for told in (["--name", "seedless"], ["--seeds", "0,1", "--name", "seeds"]):
+        result = genpipe(place, mnist_cache, "run", *one, *told, HOME=str(place))
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    def digest(folder):
+        return json.loads((folder / "model" / "model.json").read_text())["weights_digest"]
+
+    made = place / "runs" / "seeds"
+    digests = [digest(made / f"train-vae-2@{seed}") for seed in (0, 1)]
+    assert digests[0] == digest(place / "runs" / "seedless" / "train-vae-2") != digests[1]
+    board = json.loads((made / "leaderboard.json").read_text())
+    assert [row["cell_seed"] for row in board["cells"]] == [0, 1]
+    (mean,) = board["over_seeds"]
+    losses = [row["metrics"]["total_loss"] for row in board["cells"]]
+    assert mean["metrics"]["total_loss"] == pytest.approx(sum(losses) / 2)
+    assert "2 seeds" in (made / "report.html").read_text()
+    assert "with seeds 0, 1: 2 cells" in result.stdout
+
+
+def test_of_runs_at_once_in_one_folder_each_ends_right_or_is_told(place, mnist_cache):
+    own = {"TFDS_DATA_DIR": str(mnist_cache), "WANDB_MODE": "offline", "HOME": str(place)}
+    environment = {**os.environ, **own}
+    arguments = ("run", *small("autoencoder", size="3", data=FLOWERS))
+    names = ("left", "right", "right")
+    processes = [
+        subprocess.Popen(
+            [GENPIPE, *arguments, "--name", name],
+            cwd=place,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in names
+    ]
+    printed = [process.communicate(timeout=250)[0] for process in processes]
+    statuses = [process.returncode for process in processes]
+
+    assert statuses[0] == 0, printed[0]
+    assert sorted(statuses[1:]) == [0, 2], printed[1] + printed[2]
+    assert printed[statuses.index(2)].startswith("error: run 'right' already exists")
+    boards = [
+        json.loads((place / "runs" / name / "leaderboard.json").read_text())["cells"]
+        for name in ("left", "right")
+    ]
+    losses = [cell["metrics"]["mean_squared_error"] for (cell,) in boards]
+    assert losses[0] == losses[1]
+    # Both wrote the same entries of one cache.
+    for entry in (place / "runs" / ".kfp" / "cache").iterdir():
+        outputs = json.loads(entry.read_text()).values()
+        assert all(Path(output["uri"]).exists() for output in outputs if "uri" in output)
