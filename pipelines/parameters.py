@@ -382,7 +382,7 @@ def full_budgets() -> dict[str, Any]:
     return {family.name: dict(family.full) for family in all_families().values() if family.full}
 
 
-# A first look in about two minutes on 2 cores: two plane latent spaces side by side, after short
+# A first look in about a minute on 2 cores: two plane latent spaces side by side, after short
 # training on the same data. Its metrics are worse than those of the full budgets, and the terminal
 # says so. No DCGAN: what one makes after as many steps as fit in here is noise. `--families` and
 # `--latent-sizes` bring the rest back.
@@ -393,5 +393,5 @@ QUICK: dict[str, Any] = {
     "vae": {"epochs": 2},
     "dcgan": {"steps": 50, "gen_interval": 25},
     "judge_epochs": 1,
-    "samples": 1000,
+    "samples": 500,
 }

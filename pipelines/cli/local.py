@@ -32,7 +32,7 @@ RUN_EXAMPLES = """
 \b
 Examples:
   genpipe run                                 all families, three latent sizes
-  genpipe run --quick                         a first look in two minutes
+  genpipe run --quick                         a first look in a minute
   genpipe run --full                          train as long as the originals
   genpipe run --families vae --latent-sizes 2,5,20
   genpipe run --families vae --seeds 0,1,2    with the spread over seeds
