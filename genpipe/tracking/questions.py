@@ -6,7 +6,6 @@ before that does: of 48 that asked a server whose name nobody knows, 4 hung.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -45,19 +44,22 @@ class Question:
         """Wait for the answer, once.
 
         Args:
-            seconds: to wait at most, fewer than W&B has.
+            seconds: to wait at most, fewer than W&B has, once it was asked: that Python starts may
+                take longer on a busy machine.
 
         Returns:
             The answer, None if there is none; and then why, empty if W&B is silent.
         """
-        left = self._deadline - time.monotonic()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(max(0.0, left if seconds is None else min(left, seconds)))
+        deadline = self._deadline
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if seconds is not None and os.fstat(self._said.fileno()).st_size:
+                deadline, seconds = min(deadline, time.monotonic() + seconds), None
+            time.sleep(0.05)
         self._process.kill()
         self._process.wait()
         with self._said:
             self._said.seek(0)
-            value, reason = json.loads(self._said.read() or '[null, ""]')
+            value, reason = json.loads(self._said.read().strip() or '[null, ""]')
         return value, " ".join(reason.split())
 
 
@@ -67,6 +69,7 @@ def answer() -> None:
 
     what, run, seconds = sys.argv[1:]
     value, reason = None, ""
+    print(flush=True)  # it is about to ask
     try:
         api = wandb.Api(timeout=int(seconds))
         value = True if what == "key" else getattr(api.run(run), what)
