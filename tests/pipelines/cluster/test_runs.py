@@ -195,12 +195,7 @@ def test_a_run_that_was_stopped_is_told_from_one_that_failed(
     states: list[str],
     told: str,
 ) -> None:
-    """By KFP 2.17's sources, not seen on a cluster.
-
-    ``TerminateRun`` sets the state CANCELING and the workflow's activeDeadlineSeconds to 0;
-    ``ReportWorkflowResource`` adds CANCELING to the history for as long as the workflow has not
-    ended, and then the state that the workflow ended in.
-    """
+    """As KFP 2.17 told of a run that was stopped on a cluster; RUNNING after FAILED is a retry."""
     run = api.runs[started(api, client).run_id]
     run.state = states[-1]
     run.state_history = [models.V2beta1RuntimeStatus(state=state) for state in states]
