@@ -1,4 +1,4 @@
-"""Words around numbers."""
+"""Words around numbers, and texts of others."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ def counted(number: int, thing: str) -> str:
 def plural(thing: str, number: int) -> str:
     """What a number counts, given in the singular: ``cell`` of 1, else ``cells``."""
     return thing if number == 1 else f"{thing}s"
+
+
+def one_line(text: object, longest: int = 300) -> str:
+    """A text without line breaks, abridged at its end."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."

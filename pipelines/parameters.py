@@ -389,9 +389,13 @@ def full_budgets() -> dict[str, Any]:
 QUICK: dict[str, Any] = {
     "families": ("autoencoder", "vae"),
     "latent_sizes": (2,),
-    "autoencoder": {"epochs": 2},
-    "vae": {"epochs": 2},
-    "dcgan": {"steps": 50, "gen_interval": 25},
     "judge_epochs": 1,
     "samples": 500,
 }
+QUICK_BUDGETS = {"epochs": 2, "steps": 50}
+
+
+def quick_budgets() -> dict[str, Any]:
+    """Parameters of a first look: ``QUICK``, and each family with a short budget."""
+    budgets = {one.name: {one.budget: QUICK_BUDGETS[one.budget]} for one in all_families().values()}
+    return {**QUICK, **budgets}

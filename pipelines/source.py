@@ -14,6 +14,8 @@ from genpipe.families.registry import family_entry_points
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("genpipe", "components")
+# Steps that see no family's models.
+WITHOUT_MODELS = ("fingerprint", "ingest", "judge", "notify")
 RUNTIME = (
     *("keras", "kfp", "numpy", "onnxruntime", "pillow", "tensorflow", "tensorflow-datasets"),
     "wandb",
@@ -30,7 +32,7 @@ def source_digest(step: str) -> str:
     for file in sorted(source_files(step)):
         digest.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
         digest.update(file.read_bytes())
-    for name, content in _brought_families():
+    for name, content in _brought_families() if step not in WITHOUT_MODELS else ():
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     for library in RUNTIME:

@@ -71,11 +71,12 @@ def compare(
     _check_data(dataset, results)
 
     references = read_references(judge)
-    document = leaderboard_document(run, dataset, results, references)
+    judged_by = read_document(judge / "model.json", "metrics")
+    document = leaderboard_document(run, dataset, results, references, judged_by)
     page = render_report(
         run=run,
         dataset=dataset,
-        judge=read_document(judge / "model.json", "metrics"),
+        judge=judged_by,
         results=results,
         references=references,
         class_means=data / CLASS_MEANS,

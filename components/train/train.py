@@ -30,6 +30,7 @@ from genpipe.words import counted
 PICTURES = 10
 SAMPLES_SHOWN = 32
 STEPS_IN_A_LOG = 50
+FEW_STEPS = 500
 PICTURES_KEPT = 200  # of the history in a checkpoint: 3 to 5 MB
 LAST_DECAY = 0.05
 BFLOAT16_CAPABILITY = (8, 0)  # CUDA compute capability of NVIDIA's Ampere generation
@@ -246,6 +247,12 @@ class Training:
     def _run_epochs(self, epochs: int) -> None:
         """Losses on both splits and a picture, every epoch."""
         total = epochs * self.batches.steps_per_epoch
+        if total < FEW_STEPS:
+            enough = -(-FEW_STEPS // self.batches.steps_per_epoch)
+            self.tracker.note(
+                f"{counted(total, 'step')} are few: the data set has {self.batches.images:,} "
+                f"training images, so give --param {self.family.name}.epochs={enough} or more"
+            )
         for epoch in range(len(self.rows) + 1, epochs + 1):
             highest = self.settings.learning_rate * self.learning_rate_scale
             self.model.optimizer.learning_rate = highest * decay(epoch, epochs)

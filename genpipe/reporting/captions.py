@@ -132,7 +132,8 @@ def areas_caption(result: Result) -> str:
     if not smallest or not largest:
         return ""
     gaps = result.metrics.get("gap_share")
-    holes = f"; {format_metric('gap_share', gaps)} of it holds no code" if gaps is not None else ""
+    told = format_metric("gap_share", gaps)
+    holes = f"; {told} of draws over it fall where no code lies" if gaps is not None else ""
     return f"Each class holds {smallest} to {largest} of the plane that the codes take up{holes}."
 
 

@@ -20,6 +20,7 @@ def leaderboard_document(
     dataset: Mapping[str, Any],
     results: Sequence[Result],
     references: Mapping[str, Any] | None = None,
+    judge: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of ``leaderboard.json``.
 
@@ -28,15 +29,16 @@ def leaderboard_document(
         dataset: content of the data set's ``dataset.json``.
         results: the cells, in the order to list them.
         references: what real images, a Gaussian and noise score by the same judge.
+        judge: content of the judge's ``model.json``.
 
     Returns:
         ``{"run", "data": {"name", "digest", "images"}, "cells": [{"family", "latent_size",
         "status", "reason" unless complete, "metrics", "intervals"}, …], "best": {family: latent
         size}, "verdicts": [{"purpose", "family", "latent_size", "sampler", "value", "half_width",
-        "reason"}, …], "references": {name: {"images", "metrics", "intervals"}}}``, free of NaN and
-        infinity. Of a run that trains each cell with several seeds, a cell has its ``cell_seed``
-        too, ``over_seeds`` holds the means of all of a cell's, with ``seeds`` and ``deviations``
-        in place of intervals, and ``best_seeds`` the best seed of each best cell.
+        "reason", "caution"}, …], "references": {name: {"images", "metrics", "intervals"}}}``, free
+        of NaN and infinity. Of a run that trains each cell with several seeds, a cell has its
+        ``cell_seed`` too, ``over_seeds`` holds the means of all of a cell's, with ``seeds`` and
+        ``deviations`` in place of intervals, and ``best_seeds`` the best seed of each best cell.
     """
     best = best_results(results)
     seeds = {
@@ -61,7 +63,7 @@ def leaderboard_document(
             for result in results
         ],
         "best": {family.name: result.cell.latent_size for family, result in best.items()},
-        "verdicts": [verdict.to_dict() for verdict in find_verdicts(results)],
+        "verdicts": [one.to_dict() for one in find_verdicts(results, references, judge)],
         **(repeated if cells else {}),
         "references": dict(references or {}),
     }

@@ -76,7 +76,7 @@ def render_report(
         (the run's name, reasons) is escaped.
     """
     trainings, results = results, over_seeds(results)
-    best, verdicts = best_results(results), find_verdicts(results)
+    best, verdicts = best_results(results), find_verdicts(results, references, judge)
     files = pictures_shown(results, best)
     pictures = embed_pictures([*files, class_means] if class_means else files)
     rest = REST_BYTES + REST_BYTES_OF_A_CELL * len(results)

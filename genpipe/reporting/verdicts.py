@@ -8,7 +8,7 @@ test split, and of samples those of the sampler that serves a model best.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,13 @@ from genpipe.families.spec import COMPARED_BY
 from genpipe.metrics.registry import format_metric, format_spread
 from genpipe.metrics.samplers import SAMPLER_TITLES, best_sampler, metric_of_sampler
 from genpipe.reporting.results import Result, over_seeds
+from genpipe.words import counted
 
 ERROR, DISTANCE = "mean_squared_error", "frechet_distance"
 CLASSES = "classes_covered"
 REBUILT_DISTANCE = "reconstruction_frechet_distance"
+# Of the test images; a judge that gets fewer right has features that tell little.
+SURE_JUDGE = 0.9
 
 
 LABELS = {
@@ -105,7 +108,11 @@ def number(value: float, reach: float) -> str:
     return f"{text} ± {format_spread('', value, reach)}" if reach else text
 
 
-def find_verdicts(results: Sequence[Result]) -> list[Verdict]:
+def find_verdicts(
+    results: Sequence[Result],
+    references: Mapping[str, Any] | None = None,
+    judge: Mapping[str, Any] | None = None,
+) -> list[Verdict]:
     """The best reconstruction, the best samples and the best compromise of a run's models.
 
     - Reconstruction: the lowest mean squared error.
@@ -116,6 +123,11 @@ def find_verdicts(results: Sequence[Result]) -> list[Verdict]:
 
     All three are of the test split. Of models trained with several seeds the mean counts.
 
+    Args:
+        results: the run's models.
+        references: what real images, a Gaussian and noise score by the same judge.
+        judge: content of the judge's ``model.json``.
+
     Returns:
         In this order; without those that no complete model has the metrics for.
     """
@@ -125,10 +137,14 @@ def find_verdicts(results: Sequence[Result]) -> list[Verdict]:
         "samples": [score for one in complete if (score := best_samples(one))],
         "compromise": [score for one in complete if (score := _compromise(one))],
     }
-    return [_verdict(purpose, own) for purpose, own in scores.items() if own]
+    gaussian = (references or {}).get("pixel_gaussian", {}).get("metrics", {}).get(DISTANCE)
+    accuracy = (judge or {}).get("metrics", {}).get("test_accuracy")
+    return [_verdict(purpose, own, gaussian, accuracy) for purpose, own in scores.items() if own]
 
 
-def _verdict(purpose: str, scores: Sequence[Score]) -> Verdict:
+def _verdict(
+    purpose: str, scores: Sequence[Score], gaussian: float | None, accuracy: float | None
+) -> Verdict:
     first, *others = sorted(scores, key=lambda score: score.value)
     reason = f"It has the lowest {LABELS[purpose]}"
     if purpose == "compromise":
@@ -143,18 +159,27 @@ def _verdict(purpose: str, scores: Sequence[Score]) -> Verdict:
         reason += f" of the {len(scores)} {AMONG[purpose]}. {second.name} "
         apart = second.value - first.value > math.hypot(first.reach, second.reach)
         reason += f"comes second with {second.text}" if apart else f"may be as good: {second.text}"
-    return Verdict(purpose, first, f"{reason}.", _caution(purpose, first))
+    cautions = " ".join(_cautions(purpose, first, gaussian, accuracy))
+    return Verdict(purpose, first, f"{reason}.", cautions)
 
 
-def _caution(purpose: str, score: Score) -> str:
-    """What a best model is not good for all the same, as a sentence; empty if nothing is known."""
+def _cautions(
+    purpose: str, score: Score, gaussian: float | None, accuracy: float | None
+) -> Iterator[str]:
+    """What a best model is not good for all the same, in sentences."""
     metrics = score.result.metrics
     pca = metrics.get("pca_mean_squared_error")
-    if purpose == "reconstruction" and pca is not None and pca < score.value:
-        return f"As many principal components rebuild images better ({format_metric('', pca)})."
+    if purpose == "reconstruction":
+        if pca is not None and pca < score.value:
+            size = counted(score.result.cell.latent_size, "component")
+            yield f"A PCA with {size} rebuilds images better ({format_metric('', pca)})."
+        return
     if purpose == "samples" and metrics.get(metric_of_sampler(CLASSES, score.sampler)) == 1:
-        return "All its samples are of one class."
-    return ""
+        yield "All its samples are of one class."
+    if purpose == "samples" and gaussian is not None and gaussian < score.value:
+        yield f"A Gaussian fitted to the pixels does better ({format_metric('', gaussian)})."
+    if accuracy is not None and accuracy < SURE_JUDGE:
+        yield f"The judge gets {accuracy:.0%} of the test images right, so distances say little."
 
 
 def best_samples(result: Result) -> Score | None:

@@ -149,14 +149,14 @@ def run(
 
     from pipelines.environments import local_environment
     from pipelines.local.run import LocalRun, new_name
-    from pipelines.parameters import QUICK, full_budgets
+    from pipelines.parameters import full_budgets, quick_budgets
 
     if quick and full:
         raise InputError("--quick and --full exclude each other: choose one")
 
     defaults = [
         local_environment().parameters,
-        *([QUICK] if quick else []),
+        *([quick_budgets()] if quick else []),
         *([full_budgets()] if full else []),
     ]
     parameters = read_parameters(options, extra, *defaults)

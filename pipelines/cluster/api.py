@@ -11,10 +11,11 @@ import json
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import kfp
@@ -25,6 +26,7 @@ from kfp_server_api.rest import RESTClientObject
 from requests.utils import get_environ_proxies, select_proxy
 
 from genpipe.errors import InputError, StepError
+from genpipe.words import one_line
 from pipelines.environments import Environment
 from pipelines.settings import Api
 
@@ -156,6 +158,13 @@ class _Retry(urllib3.Retry):
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         # A request that came too early was not looked at, so any method may be sent again.
         return status_code == 429 or super().is_retry(method, status_code, has_retry_after)
+
+    def increment(self, *arguments: Any, **options: Any) -> Self:
+        after = super().increment(*arguments, **options)
+        if isinstance(options.get("error"), urllib3.exceptions.ReadTimeoutError):
+            told = f"no answer yet: try {TRIES - int(after.total or 0)} of {TRIES}"
+            print(told, file=sys.stderr)
+        return after
 
 
 class _Rest(RESTClientObject):
@@ -325,12 +334,6 @@ def _message(error: kfp_server_api.ApiException) -> str:
     return one_line(text)
 
 
-def one_line(text: object, longest: int = 300) -> str:
-    """A text without line breaks, abridged at its end."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= longest else f"{line[: longest - 3]}..."
-
-
 def _no_answer(api: Api, error: Exception) -> str:
     """No answer at all, in one line."""
     reason: Any = error
@@ -340,8 +343,8 @@ def _no_answer(api: Api, error: Exception) -> str:
         return _no_tls(api, reason)
     if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
         return (
-            f"{api.host} did not answer within {READ_SECONDS:g} seconds: is it overloaded? try "
-            "again later"
+            f"{api.host} took the connection but did not answer within {READ_SECONDS:g} seconds: "
+            "check api.host, or try again later"
         )
     if isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.TimeoutError):
         address = urlsplit(api.host)

@@ -8,7 +8,8 @@ from typing import Any
 
 import kfp
 
-from pipelines.cluster.api import ApiError, get_text, one_line
+from genpipe.words import one_line
+from pipelines.cluster.api import ApiError, get_text
 from pipelines.cluster.workflow import Pod
 
 CONTAINER = "main"  # as Argo calls the one that does a pod's work

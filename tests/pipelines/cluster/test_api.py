@@ -165,6 +165,19 @@ def test_each_failure_is_one_line_that_says_what_to_do(
     assert len(api.requests) == min(fault.get("times", 1), TRIES)
 
 
+def test_that_a_silent_server_is_asked_again_is_told(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kfp_api, "READ_SECONDS", 0.1)
+    api.fail("/healthz", slow=60, times=99)
+
+    with pytest.raises(ApiError):
+        connect(api.environment())
+
+    tries = [f"no answer yet: try {number} of 4" for number in (2, 3, 4)]
+    assert capsys.readouterr().err.splitlines() == tries
+
+
 def test_nobody_listening_here_is_told_with_the_port_forward() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
