@@ -9,7 +9,7 @@ import pytest
 from genpipe.errors import InputError
 from pipelines.environments import Environment, local_environment
 from pipelines.latent_fanout import build, compile_to
-from pipelines.parameters import QUICK, Parameters, full_budgets
+from pipelines.parameters import Parameters, full_budgets, quick_budgets
 from tests.pipelines.golden import GOLDEN, compiled, documents, golden, steps_of
 
 
@@ -170,8 +170,8 @@ def test_a_relative_folder_is_made_absolute_and_an_address_is_kept(tmp_path, mon
 
 
 def test_quick_budgets_are_parameters_and_can_be_overridden():
-    assert Parameters.checked({"vae.epochs": 7}, QUICK).settings["vae"] == {"epochs": 7}
-    assert Parameters.checked({}, QUICK).latent_sizes == QUICK["latent_sizes"]
+    assert Parameters.checked({"vae.epochs": 7}, quick_budgets()).settings["vae"] == {"epochs": 7}
+    assert Parameters.checked({}, quick_budgets()).latent_sizes == quick_budgets()["latent_sizes"]
 
 
 def test_each_seed_makes_a_cell_of_its_own():

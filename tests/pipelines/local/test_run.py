@@ -10,7 +10,7 @@ from pipelines.cli.parameters import assigned
 from pipelines.console.local_run import introduce, shorter_budgets, show_outcome, show_what_is_left
 from pipelines.console.terminal import open_console
 from pipelines.local.run import LocalRun, StepState
-from pipelines.parameters import QUICK, Parameters, full_budgets
+from pipelines.parameters import Parameters, full_budgets, quick_budgets
 
 
 def test_a_run_that_is_stopped_before_its_worker_starts_just_ends(
@@ -94,7 +94,7 @@ def test_a_run_says_once_which_settings_differ_from_the_defaults(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     given = {"families": ["vae"], "vae.beta": 4, "image_size": "32"}
-    parameters = Parameters.checked(given, QUICK)
+    parameters = Parameters.checked(given, quick_budgets())
 
     introduce(open_console(), LocalRun(tmp_path, "beta", parameters), quick=True)
 
