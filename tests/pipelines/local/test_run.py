@@ -102,7 +102,7 @@ def test_a_run_says_once_which_settings_differ_from_the_defaults(
     assert "VAE at latent size 2 on mnist: 1 cell settings" in printed
     assert (
         "settings that differ from the defaults: image_size 32, vae.epochs 2 instead of 11, "
-        "vae.beta 4.0 instead of 1.0, judge_epochs 1 instead of 3, samples 1000 instead of 10000 "
+        "vae.beta 4.0 instead of 1.0, judge_epochs 1 instead of 3, samples 500 instead of 10000 "
         "--quick" in printed
     )
     assert printed.count("beta") == 3  # the run's name, its folder, the setting
