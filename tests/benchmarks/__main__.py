@@ -10,7 +10,7 @@ import statistics
 import sys
 import tempfile
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy as np
 
 from genpipe.families.registry import find_family
 from tests.benchmarks import checkpoints, overhead
-from tests.benchmarks.loops import CASES, OURS, PLAIN, measure
+from tests.benchmarks.loops import CASES, OURS, PEERS, PLAIN, measure, missing_peers
 
 HERE = Path(__file__).parent
 OVERHEAD_ROUNDS = 3
+PACKAGES = {"jax": "JAX", "torch": "PyTorch"}
 
 
 def main() -> None:
@@ -51,13 +52,42 @@ def main() -> None:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
-        "processor": names[0] if names else platform.processor(),
+        "processor": processor(Path("/proc/cpuinfo").read_text()),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("tensorflow", "keras")},
+        **{name: found for name in PACKAGES if (found := version_of(name))},
+        "missing_peers": missing_peers(),
     }
+
+
+def version_of(package: str) -> str:
+    """Its version; empty where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def processor(description: str) -> str:
+    """Name, generation and vector instructions of a processor, from ``/proc/cpuinfo``.
+
+    A machine in a cloud often has a name that leaves out the generation.
+    """
+    facts = dict(re.findall(r"^(.*?)[ \t]*:[ \t]*(.*)$", description, re.MULTILINE))
+    if "model name" not in facts:
+        return platform.processor()
+    flags = facts.get("flags", "").split()
+    known = {
+        "avx2": "AVX2",
+        "avx512f": "AVX-512",
+        "avx512_bf16": "AVX-512 BF16",
+        "amx_bf16": "AMX BF16",
+    }
+    instructions = [name for flag, name in known.items() if flag in flags]
+    generation = f"family {facts.get('cpu family')}, model {facts.get('model')}"
+    return f"{facts['model name']} ({', '.join([generation, *instructions])})"
 
 
 def row(result: dict[str, Any]) -> str:
@@ -69,6 +99,36 @@ def row(result: dict[str, Any]) -> str:
         f"| {result['ratio']:.1f} | {rates[OURS]:,} | {rates[PLAIN]:,} "
         f"| {result['share_of_peak']:.0%} | {memory[OURS]:,} | {memory[PLAIN]:,} |"
     )
+
+
+def peer_table(results: dict[str, Any]) -> list[str]:
+    """Ours against the peers that ran, and a line on those that did not."""
+    facts = results["machine"]
+    missing = facts["missing_peers"]
+    peers = [name for name in PEERS if name not in missing]
+    left_out = ", ".join(f"{name} (for want of {what})" for name, what in missing.items())
+    lines = [f"Not in the race: {left_out}.", ""] if missing else []
+    if not peers:
+        return lines
+    versions = [f"{label} {facts[name]}" for name, label in PACKAGES.items() if name in facts]
+    lines += [
+        f"{', '.join(versions)}.",
+        "",
+        f"| family | latent size | batch | {' | '.join(f'times {name}' for name in peers)} "
+        f"| images/s | {' | '.join(peers)} |",
+        "|---" * (4 + 2 * len(peers)) + "|",
+    ]
+    for result in results["loops"]:
+        rates = result["images_per_second"]
+        cells = [
+            find_family(result["family"]).label,
+            f"{result['latent_size']}",
+            f"{result['batch_size']}",
+            *(f"{result['peer_ratios'][name]:.2f}" for name in peers),
+            *(f"{rates[name]:,}" for name in (OURS, *peers)),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -85,6 +145,7 @@ def tables(results: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
         *map(row, results["loops"]),
         "",
+        *peer_table(results),
         "| option of the DCGAN | times ours without | images/s |",
         "|---|---|---|",
     ]

@@ -1,4 +1,4 @@
-"""The training loops against plain Keras ones, side by side.
+"""The training loops against plain Keras ones and those of other frameworks, side by side.
 
 Every variant is a process of its own, with the threads that its writer would have; they take
 turns, so that a change of the machine's speed meets all of them alike. A round also measures a
@@ -8,10 +8,13 @@ large matrix product, the most that this machine's cores do. Ratios are medians 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,9 @@ DCGAN_IMAGES = 768
 PRODUCT_SIZE, PRODUCTS = 2048, 8
 PLAIN, OURS, PRODUCT = "plain Keras", "ours", "matrix product"
 OPTIONS: dict[str, dict[str, Any]] = {"bfloat16": {"precision": "bfloat16"}}
+# What a user would take in our place, and the packages that each needs.
+JAX, EAGER, COMPILED = "JAX", "PyTorch", "PyTorch compiled"
+PEERS = {JAX: ("jax", "optax"), EAGER: ("torch",), COMPILED: ("torch",)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,24 @@ class Case:
     @property
     def variants(self) -> tuple[str, ...]:
         """What takes turns."""
-        return (PLAIN, OURS, *self.options, PRODUCT)
+        return (PLAIN, OURS, *self.options, *peers_here(), PRODUCT)
+
+
+def peers_here() -> tuple[str, ...]:
+    """The peers that can run on this machine; ``missing_peers`` are the others."""
+    return tuple(name for name in PEERS if name not in missing_peers())
+
+
+def missing_peers() -> dict[str, str]:
+    """What each peer that can't run here lacks."""
+    missing = {}
+    for name, packages in PEERS.items():
+        lacking = [package for package in packages if find_spec(package) is None]
+        if name == COMPILED and shutil.which(os.environ.get("CXX", "g++")) is None:
+            lacking.append("a C++ compiler")
+        if lacking:
+            missing[name] = " and ".join(lacking)
+    return missing
 
 
 CASES = (
@@ -64,7 +87,8 @@ def work(pipe: Connection, case: Case, variant: str, data: Path) -> None:
 
     It answers each round with its seconds, and the end with its peak of memory in MiB.
     """
-    import_tensorflow_quietly()
+    if variant not in PEERS:
+        import_tensorflow_quietly()
     train = prepare(case, variant, data)
     train()  # compiles
     pipe.send("ready")
@@ -81,7 +105,7 @@ def peak_memory() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def prepare(case: Case, variant: str, data: Path) -> Callable[[], None]:
+def prepare(case: Case, variant: str, data: Path) -> Callable[[], object]:
     """What one round of a variant runs."""
     if variant == PRODUCT:
         return matrix_products()
@@ -95,7 +119,23 @@ def prepare(case: Case, variant: str, data: Path) -> Callable[[], None]:
             return plain.dcgan(rescaled, case.latent_size, case.batch_size, steps)
         fit = plain.vae if case.family == "vae" else plain.autoencoder
         return fit(images.astype(np.float32) / 255, case.latent_size, case.batch_size)
+    if variant in PEERS:
+        return peer_loop(case, images, variant)
     return our_loop(case, images, OPTIONS.get(variant, {}))
+
+
+def peer_loop(case: Case, images: np.ndarray, peer: str) -> Callable[[], object]:
+    """The loop of a peer, with the learning rate that ours has."""
+    settings = find_family(case.family).settings(latent_size=case.latent_size)
+    given = (images, case.latent_size, case.batch_size, settings.learning_rate)
+    steps = (case.images // case.batch_size,) if case.family == "dcgan" else ()
+    if peer == JAX:
+        from tests.benchmarks import peers_jax
+
+        return getattr(peers_jax, case.family)(*given, *steps)
+    from tests.benchmarks import peers_torch
+
+    return getattr(peers_torch, case.family)(*given, *steps, compiled=peer == COMPILED)
 
 
 def matrix_products() -> Callable[[], None]:
@@ -207,9 +247,10 @@ def measure(case: Case, data: Path) -> dict[str, Any]:
     """Let the variants of one case take turns.
 
     Returns:
-        The case, ``ratio`` (ours to plain Keras), ``images_per_second`` and ``peak_memory_mib`` by
-        variant, ``share_of_peak`` (operations a second, to those of a matrix product) and, where
-        the case has options, ``option_ratios`` (each to ours).
+        The case, ``ratio`` (ours to plain Keras), ``peer_ratios`` (ours to each peer),
+        ``images_per_second`` and ``peak_memory_mib`` by variant, ``share_of_peak`` (operations a
+        second, to those of a matrix product) and, where the case has options, ``option_ratios``
+        (each to ours).
     """
     seconds, memory = take_turns({name: (case, name, data) for name in case.variants})
 
@@ -223,6 +264,7 @@ def measure(case: Case, data: Path) -> dict[str, Any]:
     return {
         **asdict(case),
         "ratio": round(ratio(PLAIN, OURS), 2),
+        "peer_ratios": {name: round(ratio(name, OURS), 2) for name in peers_here()},
         "images_per_second": {
             name: round(case.images / statistics.median(seconds[name])) for name in trained
         },
