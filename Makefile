@@ -76,7 +76,7 @@ audit: $(READY) ## Ask PyPI for advisories on all that the lock files name
 quality: $(READY) ## Train with full settings and check the metrics against thresholds
 	@$(BIN)/python -m tests.benchmarks.quality
 
-bench: $(READY) ## Benchmark the training loops against plain Keras
+bench: $(READY) ## Benchmark the training loops against Keras, JAX and PyTorch, the last two if installed
 	@$(BIN)/python -m tests.benchmarks
 
 # BASE names another base image, BUILD_FLAGS more flags of the engine's build command.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.__main__ import peer_table, processor
 from tests.benchmarks.overhead import STEPS, Step
 from tests.benchmarks.quality import hold
 
@@ -45,3 +46,33 @@ def test_the_bars_go_by_the_mean_over_seeds_and_some_by_each(tmp_path: Path) -> 
 
     assert missed == [("judge", "test_accuracy", 0.9), ("dcgan-100", "largest_class_share", 0.3)]
     assert ("dcgan-100", "frechet_distance", 21.0, "<=", 22, True) in list(hold(tmp_path))
+
+
+def test_a_processor_is_named_with_its_generation_and_what_it_multiplies_with() -> None:
+    description = (
+        "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n"
+        "flags\t\t: fpu avx2 avx512f avx512_bf16\nbugs\t\t:\n"
+    )
+
+    assert processor(description) == "AMD EPYC (family 25, model 17, AVX2, AVX-512, AVX-512 BF16)"
+
+
+def test_a_peer_that_is_not_installed_is_one_line_and_no_column() -> None:
+    loop = {"family": "vae", "latent_size": 10, "batch_size": 32}
+    loop |= {"peer_ratios": {"JAX": 0.98}, "images_per_second": {"ours": 15_000, "JAX": 15_306}}
+    missing = {"PyTorch": "torch", "PyTorch compiled": "torch and a C++ compiler"}
+    machine = {"jax": "0.10.2", "missing_peers": missing}
+
+    lines = peer_table({"machine": machine, "loops": [loop]})
+
+    assert lines == [
+        "Not in the race: PyTorch (for want of torch), "
+        "PyTorch compiled (for want of torch and a C++ compiler).",
+        "",
+        "JAX 0.10.2.",
+        "",
+        "| family | latent size | batch | times JAX | images/s | JAX |",
+        "|---|---|---|---|---|---|",
+        "| VAE | 10 | 32 | 0.98 | 15,000 | 15,306 |",
+        "",
+    ]
