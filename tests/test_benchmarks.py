@@ -60,14 +60,14 @@ def test_a_processor_is_named_with_its_generation_and_what_it_multiplies_with() 
 def test_a_peer_that_is_not_installed_is_one_line_and_no_column() -> None:
     loop = {"family": "vae", "latent_size": 10, "batch_size": 32}
     loop |= {"peer_ratios": {"JAX": 0.98}, "images_per_second": {"ours": 15_000, "JAX": 15_306}}
-    missing = {"PyTorch": "torch", "PyTorch compiled": "torch and a C++ compiler"}
+    missing = dict.fromkeys(("PyTorch", "PyTorch compiled"), "No module named 'torch'")
     machine = {"jax": "0.10.2", "missing_peers": missing}
 
     lines = peer_table({"machine": machine, "loops": [loop]})
 
     assert lines == [
-        "Not in the race: PyTorch (for want of torch), "
-        "PyTorch compiled (for want of torch and a C++ compiler).",
+        "Not in the race: PyTorch (No module named 'torch'), "
+        "PyTorch compiled (No module named 'torch').",
         "",
         "JAX 0.10.2.",
         "",

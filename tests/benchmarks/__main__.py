@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from genpipe.families.registry import find_family
-from tests.benchmarks import checkpoints, overhead
 from tests.benchmarks.loops import CASES, OURS, PEERS, PLAIN, measure, missing_peers
 
 HERE = Path(__file__).parent
@@ -27,6 +26,10 @@ PACKAGES = {"jax": "JAX", "torch": "PyTorch"}
 
 def main() -> None:
     """Measure every case and write the results down."""
+    # Not above: the process of every variant imports this file, and PyTorch's compiler ends one
+    # that holds TensorFlow.
+    from tests.benchmarks import checkpoints, overhead
+
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     # First what is done soon: of a long run that fails nothing is kept.
     steps = [asdict(step) for step in overhead.main(OVERHEAD_ROUNDS)]
@@ -106,7 +109,7 @@ def peer_table(results: dict[str, Any]) -> list[str]:
     facts = results["machine"]
     missing = facts["missing_peers"]
     peers = [name for name in PEERS if name not in missing]
-    left_out = ", ".join(f"{name} (for want of {what})" for name, what in missing.items())
+    left_out = ", ".join(f"{name} ({what})" for name, what in missing.items())
     lines = [f"Not in the race: {left_out}.", ""] if missing else []
     if not peers:
         return lines

@@ -8,13 +8,14 @@ large matrix product, the most that this machine's cores do. Ratios are medians 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import shutil
+import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,13 @@ DCGAN_IMAGES = 768
 PRODUCT_SIZE, PRODUCTS = 2048, 8
 PLAIN, OURS, PRODUCT = "plain Keras", "ours", "matrix product"
 OPTIONS: dict[str, dict[str, Any]] = {"bfloat16": {"precision": "bfloat16"}}
-# What a user would take in our place, and the packages that each needs.
+# What a user would take in our place, and a program that runs where it can take part.
 JAX, EAGER, COMPILED = "JAX", "PyTorch", "PyTorch compiled"
-PEERS = {JAX: ("jax", "optax"), EAGER: ("torch",), COMPILED: ("torch",)}
+PEERS = {
+    JAX: "import jax, optax",
+    EAGER: "import torch",
+    COMPILED: "import torch; torch.compile(lambda x: x + 1)(torch.ones(1))",
+}
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,15 @@ def peers_here() -> tuple[str, ...]:
     return tuple(name for name in PEERS if name not in missing_peers())
 
 
+@cache
 def missing_peers() -> dict[str, str]:
-    """What each peer that can't run here lacks."""
+    """The peers that can't run here, and the error of each."""
     missing = {}
-    for name, packages in PEERS.items():
-        lacking = [package for package in packages if find_spec(package) is None]
-        if name == COMPILED and shutil.which(os.environ.get("CXX", "g++")) is None:
-            lacking.append("a C++ compiler")
-        if lacking:
-            missing[name] = " and ".join(lacking)
+    for name, program in PEERS.items():
+        tried = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        if tried.returncode:
+            errors = re.findall(r"^[\w.]+(?:Error|Exception): .*$", tried.stderr, re.MULTILINE)
+            missing[name] = errors[0] if errors else f"exit status {tried.returncode}"
     return missing
 
 
@@ -229,6 +234,7 @@ def take_turns(
         pipes[name], end = context.Pipe()
         workers[name] = context.Process(target=work, args=(end, *job))
         workers[name].start()
+        end.close()  # so that ``recv`` raises EOFError when the process died
         pipes[name].recv()
     seconds: dict[Any, list[float]] = {name: [] for name in jobs}
     for _ in range(rounds):
