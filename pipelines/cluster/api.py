@@ -161,7 +161,8 @@ class _Retry(urllib3.Retry):
 
     def increment(self, *arguments: Any, **options: Any) -> Self:
         after = super().increment(*arguments, **options)
-        if isinstance(options.get("error"), urllib3.exceptions.ReadTimeoutError):
+        silent = isinstance(options.get("error"), urllib3.exceptions.ReadTimeoutError)
+        if silent and sys.stderr.isatty():
             told = f"no answer yet: try {TRIES - int(after.total or 0)} of {TRIES}"
             print(told, file=sys.stderr)
         return after

@@ -26,8 +26,8 @@ TABLE = {
     "cluster-cpu": """
         fingerprint        genpipe-cpu:t  500m 2  1Gi 2Gi  -
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
-        judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
-        train              genpipe-cpu:t  2    2  1Gi 3Gi  -
+        judge              genpipe-cpu:t  1    2  2Gi 3Gi  -
+        train              genpipe-cpu:t  2    2  1536Mi 3Gi  -
         evaluate           genpipe-cpu:t  500m 2  1Gi 2Gi  -
         sample             genpipe-cpu:t  500m 2  1Gi 2Gi  -
         compare            genpipe-cpu:t  500m 2  1Gi 2Gi  -
@@ -37,7 +37,7 @@ TABLE = {
     "gke-gpu": """
         fingerprint        genpipe-cpu:t  500m 2  1Gi 2Gi  -
         ingest             genpipe-cpu:t  500m 2  1Gi 2Gi  -
-        judge              genpipe-cpu:t  1    2  1Gi 3Gi  -
+        judge              genpipe-cpu:t  1    2  2Gi 3Gi  -
         train              genpipe-gpu:t  2    4  4Gi 8Gi  nvidia.com/gpu=1
         evaluate           genpipe-cpu:t  500m 2  1Gi 2Gi  -
         sample             genpipe-cpu:t  500m 2  1Gi 2Gi  -

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,7 @@ def test_that_a_silent_server_is_asked_again_is_told(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(kfp_api, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     api.fail("/healthz", slow=60, times=99)
 
     with pytest.raises(ApiError):
