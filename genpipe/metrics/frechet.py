@@ -65,8 +65,10 @@ class Gaussian:
         return float(max(distance - 2 * np.sqrt(np.clip(common, 0, None)).sum(), 0.0))
 
 
-def distance_interval(real: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of the distance of two sets of features.
+def distance_with_interval(
+    real: np.ndarray, samples: np.ndarray
+) -> tuple[float, tuple[float, float]]:
+    """The distance of two sets of features, and its 95% interval.
 
     Both sets are resampled, in groups of images: what was drawn independently stays so in groups,
     and a replication is then a weighted sum of the groups' moments.
@@ -79,11 +81,11 @@ def distance_interval(real: np.ndarray, samples: np.ndarray) -> tuple[float, flo
     observed = Gaussian.fit(real).distance(Gaussian.fit(samples))
     replications = zip(replicate(real, generator), replicate(samples, generator), strict=True)
     reach = margin(first.distance(second) for first, second in replications)
-    return max(observed - reach, 0.0), observed + reach
+    return observed, (max(observed - reach, 0.0), observed + reach)
 
 
 def replicate(features: np.ndarray, generator: np.random.Generator) -> Iterator[Gaussian]:
-    """Gaussians fitted to resamples of (n, d) features, in groups: see ``distance_interval``."""
+    """Gaussians fitted to resamples of (n, d) features: see ``distance_with_interval``."""
     centre = features.mean(axis=0)
     # In random order: a data set's own is none (MNIST's test images come from two sets of writers,
     # one after the other), and groups of it differ by more than chance.

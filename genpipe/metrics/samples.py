@@ -20,7 +20,7 @@ from genpipe.data.dataset import Dataset
 from genpipe.errors import InputError
 from genpipe.metrics.bootstrap import REPLICATIONS, margin, mean_interval
 from genpipe.metrics.copying import RealNeighbours
-from genpipe.metrics.frechet import Gaussian, distance_interval, judge_features, judged
+from genpipe.metrics.frechet import distance_with_interval, judge_features, judged
 from genpipe.metrics.neighbours import Manifold
 from genpipe.training.saved import SavedModel
 
@@ -157,8 +157,8 @@ class SampleEvaluator:
 def frechet_distance(real: np.ndarray, features: np.ndarray, prefix: str = "") -> Quality:
     """The Fréchet distance of two sets of features, (n, 128) and (m, 128) float32."""
     name = f"{prefix}frechet_distance"
-    distance = Gaussian.fit(real).distance(Gaussian.fit(features))
-    return Quality({name: distance}, {name: distance_interval(real, features)})
+    distance, interval = distance_with_interval(real, features)
+    return Quality({name: distance}, {name: interval})
 
 
 def judge_scores(probabilities: np.ndarray) -> Quality:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genpipe.metrics.frechet import Gaussian, distance_interval
+from genpipe.metrics.frechet import Gaussian, distance_with_interval
 
 
 def normal(mean: list[float], covariance: list[list[float]]) -> Gaussian:
@@ -58,20 +58,22 @@ def test_the_interval_is_as_wide_as_fresh_draws_differ() -> None:
 
     drawn = [sets() for _ in range(60)]
     observed = [Gaussian.fit(real).distance(Gaussian.fit(samples)) for real, samples in drawn]
-    low, high = zip(*(distance_interval(*both) for both in drawn[:6]), strict=True)
+    found, ends = zip(*(distance_with_interval(*both) for both in drawn[:6]), strict=True)
+    low, high = zip(*ends, strict=True)
 
     reach = np.mean(np.array(high) - np.array(low)) / 2
     assert reach == pytest.approx(1.96 * np.std(observed), rel=0.3)
     np.testing.assert_allclose((np.array(low) + high) / 2, observed[:6])
+    assert [*found] == observed[:6]
 
 
 def test_fewer_images_than_groups_still_have_an_interval() -> None:
     random = np.random.default_rng(0)
     real, samples = random.normal(size=(2, 20, 3)).astype(np.float32)
 
-    low, high = distance_interval(real, samples + 3)
+    distance, (low, high) = distance_with_interval(real, samples + 3)
 
-    assert 0 < low < high
+    assert 0 < low < distance < high
 
 
 def test_the_interval_does_not_follow_the_order_of_the_images() -> None:
@@ -80,6 +82,6 @@ def test_the_interval_does_not_follow_the_order_of_the_images() -> None:
     real, samples = random.normal(size=(2, 2000, 3)).astype(np.float32)
     ordered = real[real[:, 0].argsort()]
 
-    reaches = [np.ptp(distance_interval(one, samples + 0.3)) for one in (real, ordered)]
+    reaches = [np.ptp(distance_with_interval(one, samples + 0.3)[1]) for one in (real, ordered)]
 
     assert reaches[1] == pytest.approx(reaches[0], rel=0.35)
