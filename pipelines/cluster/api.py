@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -38,7 +38,6 @@ READ_SECONDS = 30
 TRIES = 4
 BACKOFF_SECONDS = 0.5  # the second try comes at once, those after it wait 1 and 2 seconds
 LONGEST_WAIT_SECONDS = 30
-PAGE_SIZE = 100
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PLAIN_TEXT = "text/plain"
 API_ADDRESS = (
@@ -369,35 +368,3 @@ def _no_tls(api: Api, reason: object) -> str:
         f"no secure connection to {api.host} ({one_line(reason)}): if its certificate is signed "
         "by your own authority, name that authority's file in api.ca_file"
     )
-
-
-def ensure(find: Callable[[], Any], create: Callable[[], Any]) -> Any:
-    """What is found, or else created; another one who creates it at the same time is fine."""
-    found = find()
-    if found:
-        return found
-    try:
-        return create()
-    except ApiError as error:
-        found = find() if error.undecided else None
-        if not found:
-            raise
-        return found
-
-
-def named(listing: Callable[..., Any], field: str, name: str, **query: Any) -> Any:
-    """The newest thing with a display name, or None."""
-    predicate = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
-    found = listed(listing, field, filter=json.dumps({"predicates": [predicate]}), **query)
-    return next((one for one in found if one.display_name == name), None)
-
-
-def listed(listing: Callable[..., Any], field: str, **query: Any) -> Iterator[Any]:
-    """All that a list call has, newest first, page by page."""
-    token = ""
-    while True:
-        page = listing(page_token=token, page_size=PAGE_SIZE, sort_by="created_at desc", **query)
-        yield from getattr(page, field) or []
-        token = page.next_page_token
-        if not token:
-            return

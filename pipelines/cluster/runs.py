@@ -13,7 +13,8 @@ import kfp_server_api
 
 from genpipe.data.names import SOURCES
 from genpipe.errors import InputError, StepError
-from pipelines.cluster.api import ApiError, ensure, listed, named
+from pipelines.cluster.api import ApiError
+from pipelines.cluster.listing import ensure, listed, named
 from pipelines.environments import Environment
 from pipelines.latent_fanout import NAME, compile_to
 from pipelines.parameters import Parameters

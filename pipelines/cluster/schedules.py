@@ -17,8 +17,9 @@ import kfp_server_api as api
 
 from genpipe.errors import InputError, StepError
 from pipelines.cluster import runs
-from pipelines.cluster.api import connect, ensure, listed
+from pipelines.cluster.api import connect
 from pipelines.cluster.cron import due, next_run
+from pipelines.cluster.listing import ensure, listed
 from pipelines.cluster.recurring import Plan, Recurring, Wanted, newest_first, plan
 from pipelines.cluster.schedule_files import Schedule
 from pipelines.environments import Environment
