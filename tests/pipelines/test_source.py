@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,19 @@ def test_a_step_is_its_folder_and_all_that_it_imports_at_any_time() -> None:
         *("genpipe/training/loop.py", "genpipe/tracking/wandb.py"),
     }
     assert not any(name.startswith("genpipe/metrics/") for name in names("train"))
+
+
+def test_a_brought_family_counts_for_the_steps_that_see_models(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digest = source.source_digest.__wrapped__  # without the cache
+    without = {step: digest(step) for step in STEPS}
+    entry = EntryPoint("brought", "tests.brought_family.genpipe_denoising", "genpipe.families")
+    monkeypatch.setattr(source, "family_entry_points", lambda: [entry])
+
+    changed = {step for step in STEPS if digest(step) != without[step]}
+
+    assert changed == {"train", "evaluate", "sample", "compare", "publish"}
 
 
 def test_pages_and_scripts_count_where_they_are_used() -> None:
