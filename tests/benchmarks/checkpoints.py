@@ -64,7 +64,7 @@ def main() -> list[dict[str, Any]]:
                     }
                 )
                 print(
-                    f"{family.label:<12} {place:<7} {size / 1e6:5.1f} MB  {seconds:6.3f} s"
+                    f"{spec.label:<12} {place:<7} {size / 1e6:5.1f} MB  {seconds:6.3f} s"
                     f"  {share:.2%} of the time between two",
                     flush=True,
                 )
