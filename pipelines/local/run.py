@@ -47,6 +47,8 @@ RECORD = "run.json"
 CHECKPOINTS = "checkpoints"
 # Each takes 0.1 to 0.2 s: about 1% of the time (docs/reliability.md).
 SECONDS_BETWEEN_CHECKPOINTS = 15
+# One look at the memory of all processes takes 30 ms.
+SECONDS_BETWEEN_LOOKS = 2
 
 
 @dataclass
@@ -122,6 +124,7 @@ class LocalRun:
         self._cache = cache_for(self.account) if caching else f"outputs/{name}/cache"
         self.steps: dict[str, StepState] = {}
         self.peak_memory = 0
+        self._looked = 0.0
         self.seconds = 0.0
         self._store = runs.absolute() / STORE
         if goes_on:
@@ -362,7 +365,10 @@ class LocalRun:
         yield step, event["event"]
 
     def _measure_memory(self) -> None:
-        """Memory of the worker and its steps, shared pages counted in every process they are in."""
+        """Memory of the worker and its steps; of a page that several share, each has a part."""
+        if time.monotonic() < self._looked + SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked = time.monotonic()
         import psutil
 
         try:
@@ -372,10 +378,8 @@ class LocalRun:
             return
         total = 0
         for process in tree:
-            try:
-                total += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                total += process.memory_full_info().pss
         self.peak_memory = max(self.peak_memory, total)
 
 

@@ -48,6 +48,7 @@ def _work(folder: Path, store: Path, image: str, cache: str) -> None:
     from pipelines.environments import local_environment
     from pipelines.latent_fanout import compile_to
     from pipelines.local.containers import container_environment
+    from pipelines.local.forks import fork_steps
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # kfp puts its own handlers on the root logger and back; a filter of the logger stays.
@@ -66,6 +67,8 @@ def _work(folder: Path, store: Path, image: str, cache: str) -> None:
     # The run's own: kfp tells runs apart by the time they start alone.
     outputs = store / "outputs" / folder.name
     outputs.mkdir(parents=True, exist_ok=True)
+    if not image:
+        fork_steps()
     local.init(
         _containers(image, folder, outputs, parameters)
         if image

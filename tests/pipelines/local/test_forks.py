@@ -1,0 +1,131 @@
+"""Steps that are forked: what they find, how their ends are told, and what a fork may not share."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.local.forks import MODULES, StepServer
+
+STEP = """
+import json, os, signal, sys, tempfile, time
+from pathlib import Path
+
+def step(what: str) -> None:
+    if what == "tell":
+        found = [os.environ.get("TOLD"), "tabnanny" in sys.modules, sys.stdin.read(), os.getpid()]
+        Path(os.environ["FOLDER"], f"{os.getpid()}.json").write_text(json.dumps(found))
+    if what == "wait":
+        time.sleep(60)
+    if what == "fail":
+        sys.exit(3)
+    if what == "raise":
+        raise ValueError("a step's error")
+    if what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def arguments(what: str) -> list[str]:
+    """What KFP's executor is started with."""
+    given = {
+        "inputs": {"parameterValues": {"what": what}},
+        "outputs": {"outputFile": "/dev/null"},
+    }
+    return ["--executor_input", json.dumps(given), "--function_to_execute", "step"]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> StepServer:
+    # A module that nothing else imports.
+    return StepServer(["tabnanny"], {"TOLD": "here", "FOLDER": str(tmp_path)})
+
+
+def test_steps_run_side_by_side_in_processes_of_their_own(
+    server: StepServer, tmp_path: Path
+) -> None:
+    ends: list[int] = []
+
+    def run() -> None:
+        ends.append(server.run(STEP, arguments("tell")))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert ends == [0, 0, 0, 0]
+    told = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
+    assert [found[:3] for found in told] == [["here", True, ""]] * 4
+    assert len({process for *_, process in told}) == 4
+
+
+def test_how_a_step_ended_is_told_and_the_next_one_runs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = StepServer([], {"FOLDER": str(tmp_path)})
+
+    ends = [server.run(STEP, arguments(what)) for what in ("fail", "raise", "killed", "tell")]
+
+    assert ends == [3, 1, -9, 0]
+    assert "a step's error" in capfd.readouterr().err
+
+
+def test_a_server_whose_maker_is_gone_ends(tmp_path: Path) -> None:
+    program = (
+        "import os, signal\n"
+        "from pipelines.local.forks import StepServer\n"
+        f"server = StepServer(['tabnanny'], {{'FOLDER': {str(tmp_path)!r}}})\n"
+        f"assert server.run({STEP!r}, {arguments('tell')!r}) == 0\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    # Its output is a pipe that the server holds too: only when both are gone does it end.
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+
+    assert done.returncode == -signal.SIGKILL
+    assert len([*tmp_path.glob("*.json")]) == 1
+
+
+def test_a_step_whose_server_is_killed_has_failed(server: StepServer) -> None:
+    def kill() -> None:
+        for process in psutil.Process().children(recursive=True):
+            if "tabnanny" in process.cmdline():
+                process.kill()
+
+    assert server.run(STEP, arguments("tell")) == 0
+    later = threading.Timer(1, kill)
+    later.start()
+    assert server.run(STEP, arguments("wait")) == 1
+
+
+@pytest.mark.parametrize("modules", sorted(set(MODULES.values())))
+def test_forks_share_nothing_that_one_of_them_could_end(modules: tuple[str, ...]) -> None:
+    """No folder that the first to end would clear away, no device, no thread but NumPy's."""
+    program = (
+        "import importlib, json, os, sys, weakref\n"
+        "import kfp.dsl.executor_main\n"
+        f"for module in {modules!r}:\n"
+        "    importlib.import_module(module)\n"
+        "context = sys.modules.get('tensorflow.python.eager.context')\n"
+        "print(json.dumps([\n"
+        "    [repr(one) for one in list(weakref.finalize._registry)],\n"
+        "    bool(context and context.context()._initialized),\n"
+        "    len(os.listdir('/proc/self/task')),\n"
+        "]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "", "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == [[], False, 1]
