@@ -33,6 +33,22 @@ def step(what: str) -> None:
 """
 
 
+PIPELINE = """
+import sys
+from kfp import dsl, local
+from pipelines.local.forks import fork_steps
+
+@dsl.component(base_image="python", install_kfp_package=False)
+def sample() -> bool:
+    import sys
+    return "components.sample.sample" in sys.modules
+
+fork_steps()
+local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[1])
+sys.exit(0 if sample().output else 1)
+"""
+
+
 def arguments(what: str) -> list[str]:
     """What KFP's executor is started with."""
     given = {
@@ -104,6 +120,15 @@ def test_a_step_whose_server_is_killed_has_failed(server: StepServer) -> None:
     later = threading.Timer(1, kill)
     later.start()
     assert server.run(STEP, arguments("wait")) == 1
+
+
+def test_kfp_takes_its_steps_from_there(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.py").write_text(PIPELINE)
+
+    command = [sys.executable, tmp_path / "pipeline.py", tmp_path / "outputs"]
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("modules", sorted(set(MODULES.values())))
