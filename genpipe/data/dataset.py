@@ -61,9 +61,11 @@ class Rescaling:
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
         """Turn float values of any shape back into uint8 pixels, rounded and clipped."""
-        pixels = np.asarray(values, dtype=np.float32) * np.float32(self.scale)
+        pixels = np.array(values, dtype=np.float32)
+        pixels *= np.float32(self.scale)
         pixels += np.float32(self.offset)
-        return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        np.clip(np.rint(pixels, out=pixels), 0, 255, out=pixels)
+        return pixels.astype(np.uint8)
 
 
 RESCALINGS = {

@@ -47,16 +47,21 @@ def fork_steps() -> None:
     servers: dict[object, StepServer] = {}
     lock = threading.Lock()
 
-    def run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
-        step = full_command[full_command.index("--function_to_execute") + 1]
-        if step not in MODULES:
-            return start(full_command, env_vars)
-        kind = (MODULES[step], json.dumps(env_vars, sort_keys=True))
+    def server_of(step: str, variables: dict[str, str]) -> StepServer:
+        kind = (MODULES[step], json.dumps(variables, sort_keys=True))
         with lock:
             if kind not in servers:
-                servers[kind] = StepServer(MODULES[step], env_vars or {})
+                servers[kind] = StepServer(MODULES[step], variables)
+            return servers[kind]
+
+    def run(full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+        step = full_command[full_command.index("--function_to_execute") + 1]
+        if step == "ingest":  # the judge comes next, and has its variables
+            server_of("judge", env_vars or {})
+        if step not in MODULES:
+            return start(full_command, env_vars)
         # sh -ec SCRIPT SOURCE ARGUMENTS: the script writes the source to a file, and runs it.
-        return servers[kind].run(full_command[3], full_command[4:])
+        return server_of(step, env_vars or {}).run(full_command[3], full_command[4:])
 
     handler.run_local_subprocess = run
 
