@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -97,11 +98,14 @@ class StepServer:
         """
         here, there = socket.socketpair()
         with here:
-            with there:
-                socket.send_fds(self._server, [b"1"], [there.fileno()])
-            here.sendall(json.dumps([source, *arguments]).encode())
-            here.shutdown(socket.SHUT_WR)
-            return int(here.recv(16) or 1)
+            try:
+                with there:
+                    socket.send_fds(self._server, [b"1"], [there.fileno()])
+                here.sendall(json.dumps([source, *arguments]).encode())
+                here.shutdown(socket.SHUT_WR)
+                return int(here.recv(16) or 1)
+            except OSError:
+                return 1
 
 
 def serve(modules: Sequence[str]) -> None:
@@ -114,6 +118,8 @@ def serve(modules: Sequence[str]) -> None:
         with contextlib.suppress(ImportError):  # a step that needs it says so
             importlib.import_module(module)
     gc.freeze()  # so that no collection writes into pages which forks share
+    # From Python 3.12 on it warns of any thread: NumPy's, which OpenBLAS starts anew in a fork.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     asked = socket.socket(fileno=os.dup(0))
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)

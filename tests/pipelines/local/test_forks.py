@@ -124,6 +124,7 @@ def test_a_step_whose_server_is_killed_has_failed(server: StepServer) -> None:
     later = threading.Timer(1, kill)
     later.start()
     assert server.run(STEP, arguments("wait")) == 1
+    assert server.run(STEP, arguments("tell")) == 1
 
 
 def test_kfp_takes_its_steps_from_there(tmp_path: Path) -> None:
