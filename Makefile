@@ -34,15 +34,17 @@ demo: $(READY) ## Run the whole pipeline on MNIST on this machine
 quick: $(READY) ## Run a small version of the demo, for a first look
 	@$(BIN)/genpipe run --quick
 
-# One worker per core, up to four, as each may take 2 GB of memory; a file's tests stay together, in the
-# order of tests/conftest.py. NumPy's own threads would fight over cores that the workers fill.
+# A worker more than there are cores, as some wait for a server or a browser; each may take 2 GB of memory.
+# A file's tests stay together, in the order of tests/conftest.py. NumPy's own threads would fight over cores
+# that the workers fill.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? cores + 1 : 4)))
 test: $(READY) ## Run all tests except the interruption tests (about 13 min on 2 cores)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not interrupted" \
-		--numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+		--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY) ## Run the tests that take no more than moments: under a minute
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not interrupted" --durations 3 \
-		--numprocesses logical --maxprocesses 4 --dist loadfile
+		--numprocesses $(WORKERS) --dist loadfile
 
 test-interrupted: $(READY) ## Test that training killed at any point and resumed gives bit-identical results
 	@$(BIN)/pytest -m interrupted
