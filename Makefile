@@ -38,7 +38,7 @@ quick: $(READY) ## Run a small version of the demo, for a first look
 # A file's tests stay together, in the order of tests/conftest.py. NumPy's own threads would fight over cores
 # that the workers fill.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? cores + 1 : 4)))
-test: $(READY) ## Run all tests except the interruption tests (about 13 min on 2 cores)
+test: $(READY) ## Run all tests except the interruption tests (about 11 min on 2 cores)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not interrupted" \
 		--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 

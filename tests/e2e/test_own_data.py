@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -14,33 +15,46 @@ from tests.e2e.small_runs import FLOWERS, GENPIPE, TRAINING_APART, as_small, gen
 pytestmark = pytest.mark.usefixtures("proxy", "flowers")
 
 
-@pytest.mark.parametrize("command", sorted(TRAINING_APART))
-def test_every_command_of_the_pages_that_trains_its_own_cells_runs(command, place, mnist_cache):
-    result = genpipe(place, mnist_cache, *as_small(command, place), HOME=str(place))
+@pytest.fixture(scope="module")
+def documented(place, mnist_cache, flowers):
+    """Runs a command of the pages once: its folder, and what it printed."""
 
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout
-
-
-def test_several_seeds_train_a_cell_once_each_and_show_their_mean(place, mnist_cache):
-    one = small("vae", data=FLOWERS)
-    for told in (["--name", "seedless"], ["--seeds", "0,1", "--name", "seeds"]):
-        result = genpipe(place, mnist_cache, "run", *one, *told, HOME=str(place))
+    @functools.cache
+    def run(command):
+        name = f"documented-{sorted(TRAINING_APART).index(command)}"
+        arguments = [*as_small(command, place), "--name", name]
+        result = genpipe(place, mnist_cache, *arguments, HOME=str(place))
         assert result.returncode == 0, result.stdout + result.stderr
+        return place / "runs" / name, result.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("command", sorted(TRAINING_APART))
+def test_every_command_of_the_pages_that_trains_its_own_cells_runs(command, documented):
+    folder, printed = documented(command)
+
+    assert printed
+    assert (folder / "report.html").is_file()
+
+
+def test_several_seeds_train_a_cell_once_each_and_show_their_mean(documented):
+    made, printed = documented("run --families vae --seeds 0,1,2")
+    seedless, _ = documented("run --families vae --latent-sizes 2,5,20")
 
     def digest(folder):
         return json.loads((folder / "model" / "model.json").read_text())["weights_digest"]
 
-    made = place / "runs" / "seeds"
-    digests = [digest(made / f"train-vae-2@{seed}") for seed in (0, 1)]
-    assert digests[0] == digest(place / "runs" / "seedless" / "train-vae-2") != digests[1]
+    digests = [digest(made / f"train-vae-2@{seed}") for seed in (0, 1, 2)]
+    assert digests[0] == digest(seedless / "train-vae-2")
+    assert len(set(digests)) == 3
     board = json.loads((made / "leaderboard.json").read_text())
-    assert [row["cell_seed"] for row in board["cells"]] == [0, 1]
+    assert [row["cell_seed"] for row in board["cells"]] == [0, 1, 2]
     (mean,) = board["over_seeds"]
     losses = [row["metrics"]["total_loss"] for row in board["cells"]]
-    assert mean["metrics"]["total_loss"] == pytest.approx(sum(losses) / 2)
-    assert "2 seeds" in (made / "report.html").read_text()
-    assert "with seeds 0, 1: 2 cells" in result.stdout
+    assert mean["metrics"]["total_loss"] == pytest.approx(sum(losses) / 3)
+    assert "3 seeds" in (made / "report.html").read_text()
+    assert "with seeds 0, 1, 2: 3 cells" in printed
 
 
 def test_of_runs_at_once_in_one_folder_each_ends_right_or_is_told(place, mnist_cache):
