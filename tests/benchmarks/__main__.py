@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import statistics
-import sys
 import tempfile
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -188,4 +187,4 @@ def write_tables(readme: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

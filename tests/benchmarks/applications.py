@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def without(data: Dataset, digit: int, folder: Path) -> Dataset:
     return write_dataset(folder, arrays, name=data.name, class_names=data.class_names, facts={})
 
 
-def held_out_auroc(data: Dataset, digit: int, family: str, **budget: int) -> float:
+def held_out_auroc(data: Dataset, digit: int, family: str, **budget: Any) -> float:
     """How well a model that never saw a digit tells it from the others, all of the test split.
 
     Args:
@@ -183,7 +184,7 @@ def invert(saved: SavedModel, images: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def measure(rebuild: Rebuild, images: np.ndarray, others: dict[str, np.ndarray]) -> list[float]:
     """A row of the table: denoising, inpainting, and an AUROC for each kind of odd images."""
-    hidden = np.zeros(images.shape[1:], bool)
+    hidden: np.ndarray = np.zeros(images.shape[1:], bool)
     hidden[hidden.shape[0] // 2 :] = True
     noisy = add_noise(images, np.random.default_rng(0))
     denoised = squared_errors(images, rebuild(noisy)).mean()
@@ -244,7 +245,7 @@ def main(
                 print(f"| {saved.cell.name} | {error:.4f} | {seconds:.0f} |", flush=True)
     if held_out:
         families = ("autoencoder", "vae")
-        titles = "".join(f" {family.label} {HOLD_OUT_SIZE} |" for family in families)
+        titles = "".join(f" {find_family(family).label} {HOLD_OUT_SIZE} |" for family in families)
         print(f"\n| held-out digit |{titles}\n|---|" + "---|" * len(families))
         for digit in held_out:
             shares = [held_out_auroc(data, digit, family) for family in families]

@@ -15,6 +15,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -149,7 +150,7 @@ def samplers(model: SavedModel, codes: np.ndarray) -> Iterator[tuple[str, Draw, 
         mixture = GaussianMixture.fit(points[:FITTED_CODES], components, np.random.default_rng(0))
         smallest = mixture.weights.min() * min(len(codes), FITTED_CODES)
         note = f"smallest has {smallest:,.1f} codes"
-        draw = back(lambda count, own=mixture: own.draw(count, generator))
+        draw = back(partial(mixture.draw, generator=generator))
         yield f"mixture of {components}", draw, note
     yield "flow", back(fit_flow(points)), ""
     yield "two-stage", back(fit_two_stage(points)), ""
@@ -185,9 +186,9 @@ def measure(run: Path, cell: str, data: Dataset, judge: SavedModel) -> None:
             rows.setdefault(name, []).append(row)
             began = time.perf_counter()
     for name, found in rows.items():
-        distances, seconds, shares, notes = zip(*found, strict=True)
+        distances, times, shares, notes = zip(*found, strict=True)
         spread = f" ± {statistics.stdev(distances):.1f}" if len(distances) > 1 else ""
-        told = f"{statistics.mean(distances):.1f}{spread} | {statistics.mean(seconds):.0f}"
+        told = f"{statistics.mean(distances):.1f}{spread} | {statistics.mean(times):.0f}"
         share = statistics.mean(shares)
         print(
             f"| {read_cell(cell)[0].title} | {name} | {told} | {share:.2f} | {notes[0]} |",

@@ -17,10 +17,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from genpipe.families.registry import all_families
+from genpipe.families.registry import all_families, find_family
 from tests.benchmarks.loops import OURS, Case, take_turns
 
 PICTURE = Path(__file__).parents[2] / "docs" / "scale.png"
@@ -45,7 +46,15 @@ def pipeline(cells: int) -> tuple[float, float]:
     """Seconds and MiB at most of a local run with so many cells, one short epoch each."""
     sizes = ",".join(map(str, range(1, cells + 1)))
     genpipe = Path(sys.executable).with_name("genpipe")
-    command = [genpipe, "run", "--no-cache", "--families", "autoencoder", "--latent-sizes", sizes]
+    command: list[str | Path] = [
+        genpipe,
+        "run",
+        "--no-cache",
+        "--families",
+        "autoencoder",
+        "--latent-sizes",
+        sizes,
+    ]
     for parameter in ("autoencoder.epochs=1", "judge_epochs=1", "samples=1000"):
         command += ["--param", parameter]
     began = time.perf_counter()
@@ -105,23 +114,27 @@ def main() -> None:
             return path
 
         def families(field: str, sizes: Iterable[int]) -> dict[str, list[Point]]:
+            def changed(size: int) -> dict[str, Any]:
+                return {field: size}
+
             cases = [Case(family, 10, BATCH_SIZE[family]) for family in all_families()]
             return {
-                case.family.label: curve(
-                    {size: (replace(case, **{field: size}), images(60_000)) for size in sizes}
+                find_family(case.family).label: curve(
+                    {size: (replace(case, **changed(size)), images(60_000)) for size in sizes}
                 )
                 for case in cases
             }
 
         case = Case("autoencoder", 10, BATCH_SIZE["autoencoder"])
+        label = find_family(case.family).label
         curves = {
             "latent size": families("latent_size", LATENT_SIZES),
             "batch size": families("batch_size", BATCH_SIZES),
             "images in the data set": {
-                case.family.label: curve({count: (case, images(count)) for count in DATA_SIZES})
+                label: curve({count: (case, images(count)) for count in DATA_SIZES})
             },
         }
-    curves["cells"] = {case.family.label: [(cells, *pipeline(cells)) for cells in CELLS]}
+    curves["cells"] = {label: [(cells, *pipeline(cells)) for cells in CELLS]}
     for title, found in curves.items():
         table(title, found)
     draw(curves)
