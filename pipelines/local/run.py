@@ -47,8 +47,7 @@ RECORD = "run.json"
 CHECKPOINTS = "checkpoints"
 # Each takes 0.1 to 0.2 s: about 1% of the time (docs/reliability.md).
 SECONDS_BETWEEN_CHECKPOINTS = 15
-# One look at the memory of all processes takes 30 ms.
-SECONDS_BETWEEN_LOOKS = 2
+SECONDS_BETWEEN_LOOKS = 2  # at the memory of all processes, 30 ms each
 
 
 @dataclass
@@ -123,8 +122,7 @@ class LocalRun:
         # One of its own serves it alone, when it goes on.
         self._cache = cache_for(self.account) if caching else f"outputs/{name}/cache"
         self.steps: dict[str, StepState] = {}
-        self.peak_memory = 0
-        self._looked = 0.0
+        self.peak_memory, self._looked = 0, 0.0
         self.seconds = 0.0
         self._store = runs.absolute() / STORE
         if goes_on:
