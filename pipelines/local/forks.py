@@ -80,7 +80,7 @@ class StepServer:
         self._server, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with end:
             subprocess.Popen(
-                [sys.executable, "-m", "pipelines.local.forks", *modules],
+                [sys.executable, "-P", "-m", "pipelines.local.forks", *modules],
                 stdin=end.fileno(),
                 env={**os.environ, **variables, "_KFP_RUNTIME": "true"},
             )
