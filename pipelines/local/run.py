@@ -47,7 +47,7 @@ RECORD = "run.json"
 CHECKPOINTS = "checkpoints"
 # Each takes 0.1 to 0.2 s: about 1% of the time (docs/reliability.md).
 SECONDS_BETWEEN_CHECKPOINTS = 15
-SECONDS_BETWEEN_LOOKS = 2  # at the memory of all processes, 30 ms each
+SECONDS_BETWEEN_LOOKS = 5  # at the memory of all processes, 75 ms each on a busy machine
 
 
 @dataclass
