@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,30 @@ from genpipe.data.dataset import Dataset
 from genpipe.errors import InputError
 from genpipe.tracking import Tracker
 
-EPOCHS = 160
-STEPS_IN_AN_EPOCH = 16  # of 512 images in batches of 32
+EPOCHS = 12
 PROGRAM = """
-import sys
+import os, sys
 from types import SimpleNamespace
 from components.train.step import train_cell
+from components.train.train import Training
 from genpipe.cells import Cell
 from genpipe.families.autoencoder.spec import AutoencoderSettings
-data, folder = sys.argv[1:]
-settings = AutoencoderSettings(latent_size=3, hidden_size=16, epochs=int(EPOCHS), batch_size=32)
+from genpipe.training.checkpoints import Checkpoints
+
+data, folder, last, number = sys.argv[1:]
+settings = AutoencoderSettings(latent_size=3, hidden_size=16, epochs=EPOCHS, batch_size=32)
+log = Training.log
+
+def log_and_end(training, row):
+    log(training, row)
+    if row["epoch"] == int(last):
+        os.kill(os.getpid(), int(number))
+
+def offer(checkpoints, identity, take):
+    checkpoints.write(take(), identity)
+
+Training.log = log_and_end
+Checkpoints.offer = offer  # a checkpoint whenever there may be one, whatever the time
 train_cell(
     lambda: (Cell("autoencoder", 3), settings),
     data=SimpleNamespace(path=data, uri=data),
@@ -58,9 +71,9 @@ class Attempt:
         return {row["_step"]: row for row in rows}
 
 
-def attempt(data: Path, root: Path, name: str, number: int) -> Attempt:
-    """Let the step run in a new folder; a signal ends it some epochs after it went on."""
-    folder, checkpoints = root / name, root / "checkpoints"
+def attempt(data: Path, root: Path, name: str, last: int, number: int) -> Attempt:
+    """Let the step run in a new folder; a signal ends it when it has logged an epoch."""
+    folder = root / name
     folder.mkdir()
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     variables = {
@@ -68,29 +81,16 @@ def attempt(data: Path, root: Path, name: str, number: int) -> Attempt:
         "WANDB_RUN_GROUP": "run-1",
         "WANDB_MODE": "offline",
         "GENPIPE_EVENTS": str(folder / "events"),
-        "GENPIPE_CHECKPOINTS": str(checkpoints),
-        "GENPIPE_CHECKPOINT_SECONDS": "0.01",
+        "GENPIPE_CHECKPOINTS": str(root / "checkpoints"),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-
-    def newest() -> int:
-        """The step of the newest checkpoint."""
-        return max((int(path.name[:12]) for path in checkpoints.rglob("*.npz")), default=0)
-
-    enough = newest() + 3 * STEPS_IN_AN_EPOCH
-    with (folder / "output").open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(data), str(folder)],
-            env={**kept, **variables},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        while number and process.poll() is None and newest() < enough:
-            time.sleep(0.01)
-        if number:
-            time.sleep(0.3)  # some rows more than the checkpoint has
-            process.send_signal(number)
-        status = process.wait()
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(data), str(folder), str(last), str(number)],
+        env={**kept, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     (run,) = (folder / "wandb_run" / "wandb").glob("offline-run-*")
     read = subprocess.run(
         [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(run)],
@@ -99,7 +99,7 @@ def attempt(data: Path, root: Path, name: str, number: int) -> Attempt:
         text=True,
     )
     records = [json.loads(line) for line in read.stdout.splitlines()]
-    return Attempt(folder, status, (folder / "output").read_text(), records)
+    return Attempt(folder, process.returncode, process.stdout, records)
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +107,9 @@ def attempts(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[
     """Killed as a lost pod is, ended by an exception, and left to finish."""
     root = tmp_path_factory.mktemp("attempts")
     return [
-        attempt(digits.folder, root, name, number)
-        for name, number in (("killed", signal.SIGKILL), ("ended", signal.SIGINT), ("last", 0))
+        attempt(digits.folder, root, "killed", 4, signal.SIGKILL),
+        attempt(digits.folder, root, "ended", 8, signal.SIGINT),
+        attempt(digits.folder, root, "last", EPOCHS, 0),  # no signal
     ]
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,6 +40,20 @@ def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stalled requests are given up before the stall is over."""
     monkeypatch.setattr("genpipe.storage.gcs.SECONDS_A_REQUEST", 1.0)
+
+
+@pytest.fixture
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for retries is soon over, on a clock that only waiting moves: none is missed."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr("google.api_core.retry.retry_base.time", clock)
+    monkeypatch.setattr("google.api_core.retry.retry_unary.time", clock)
+    monkeypatch.setattr("genpipe.storage.gcs.SECONDS_OF_RETRIES", 0.3)
 
 
 @pytest.fixture
@@ -128,10 +143,10 @@ def test_flipped_bits_are_seen_both_ways(name: str, proxy: FaultyProxy, tmp_path
     assert proxy.count("GET", f"{name}.*{PARTS}") >= 2
 
 
+@pytest.mark.usefixtures("_no_patience")
 def test_a_download_that_stays_damaged_leaves_nothing(
-    proxy: FaultyProxy, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxy: FaultyProxy, folder: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("genpipe.storage.gcs.SECONDS_OF_RETRIES", 0.3)
     storage.write_bytes("gs://models/x/small.bin", SMALL)
     proxy.script("GET", PARTS, *[Fault("flip", 9)] * 1_000)
 
@@ -141,11 +156,11 @@ def test_a_download_that_stays_damaged_leaves_nothing(
     assert list((tmp_path / "back").iterdir()) == []
 
 
+@pytest.mark.usefixtures("_no_patience")
 @pytest.mark.parametrize("status", [429, 503])
 def test_what_does_not_pass_is_told_in_one_line_when_the_time_is_over(
-    status: int, proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    status: int, proxy: FaultyProxy
 ) -> None:
-    monkeypatch.setattr("genpipe.storage.gcs.SECONDS_OF_RETRIES", 0.3)
     for method in ("GET", "POST"):
         proxy.script(method, "small", *[Fault("status", status)] * 1_000)
         proxy.script(method, UPLOADS, *[Fault("status", status)] * 1_000)
@@ -182,11 +197,9 @@ def test_a_file_has_its_name_only_when_it_is_whole(proxy: FaultyProxy, tmp_path:
     assert contents(tmp_path) == {"large.bin": LARGE}
 
 
-def test_an_upload_that_is_cut_off_leaves_the_old_object(
-    proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("_no_patience")
+def test_an_upload_that_is_cut_off_leaves_the_old_object(proxy: FaultyProxy) -> None:
     storage.write_bytes("gs://models/large.bin", b"old")
-    monkeypatch.setattr("genpipe.storage.gcs.SECONDS_OF_RETRIES", 0.3)
     proxy.script("PUT", UPLOADS, PASS, *[Fault("drop", 1_000)] * 1_000)
 
     with pytest.raises(StepError, match=r"cannot reach \S+ to open gs://models/large.bin"):
