@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +35,33 @@ FORWARD = (
 )
 
 
+@cache
+def _client(
+    query: frozenset[tuple[str, str]], variables: frozenset[tuple[str, str]], process: int
+) -> Any:
+    """The client of a process, with its connections: making one takes 0.1 s.
+
+    The arguments are what it depends on; a connection can't be shared across a fork.
+    """
+    import boto3
+    from botocore.config import Config
+
+    asked = dict(query)
+    settings = Config(
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=SECONDS_TO_CONNECT,
+        read_timeout=SECONDS_A_REQUEST,
+    )
+    session = boto3.Session()
+    region = session.region_name or asked.get("region")
+    # At an endpoint that is not Amazon's, boto3 puts the bucket into the path.
+    client = session.client("s3", region_name=region, config=settings)
+    if _is_amazons(client) and "endpoint" in asked:
+        endpoint = _endpoint(asked)
+        client = session.client("s3", endpoint_url=endpoint, region_name=region, config=settings)
+    return client
+
+
 class S3:
     """A ``Store``: a prefix in a bucket.
 
@@ -45,27 +74,14 @@ class S3:
         self.address = Address.parse(uri)
         self.host = "S3"
         try:
-            import boto3
+            import boto3  # noqa: F401
         except ImportError:
             raise InputError(f"{uri}: pip install 'genpipe[s3]' first") from None
-        from botocore.config import Config
-
-        query = self.address.query
-        settings = Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=SECONDS_TO_CONNECT,
-            read_timeout=SECONDS_A_REQUEST,
-        )
+        chosen = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        known = (frozenset(one.items()) for one in (self.address.query, chosen))
         try:
             with self.errors(uri):
-                session = boto3.Session()
-                region = session.region_name or query.get("region")
-                # At an endpoint that is not Amazon's, boto3 puts the bucket into the path.
-                self.client = session.client("s3", region_name=region, config=settings)
-                if _is_amazons(self.client) and "endpoint" in query:
-                    self.client = session.client(
-                        "s3", endpoint_url=_endpoint(query), region_name=region, config=settings
-                    )
+                self.client = _client(*known, os.getpid())
         except ValueError as error:  # what boto3 says of an endpoint that is no URL
             raise InputError(f"{uri}: {error}: write http://host:port") from None
         if uri.startswith("minio://") and _is_amazons(self.client):

@@ -54,6 +54,19 @@ def test_minio_is_the_same_store_by_kubeflows_name(s3_bucket: str) -> None:
     assert storage.list_files("minio://models") == ["v2/file"]
 
 
+def test_a_process_keeps_its_client_until_a_variable_changes(
+    s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = (s3.S3(f"{s3_bucket}/{name}").client for name in ("one", "other"))
+    assert again is first
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        changed = s3.S3(s3_bucket).client
+        assert changed is not first
+    assert changed.meta.endpoint_url == "http://127.0.0.1:9"
+
+
 def test_a_second_pull_fetches_nothing(
     client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
