@@ -77,7 +77,8 @@ ELSEWHERE = {
 
 def with_one_name_for_each_thing(command: str) -> str:
     """Pages write a run and a commit in several ways, which are one here."""
-    return re.sub(r"--tag ('\$tag'|3f2a91c)", "--tag COMMIT", command).replace("'$RUN'", "RUN")
+    command = re.sub(r"--tag ('\$tag'|3f2a91c)", "--tag COMMIT", command)
+    return command.replace("'$RUN'", "RUN").replace("run --quick --name quick", "run --quick")
 
 
 DOCUMENTED = {
