@@ -121,6 +121,7 @@ class WandbTracker(Tracker):
         """See ``Tracker.close``."""
         self._try(lambda: self._start_upload(self._cells))
         self._try(lambda: self._run.finish(exit_code=1 if failed else 0))
+        self._try(_end_service)
         self._try(self._finish_uploads)
 
     def _open(self, open_run: Callable[[], Any]) -> None:
@@ -198,6 +199,17 @@ class SentRows:
         """The number, which does not change after it was asked for."""
         # Whatever is wrong with W&B, the upload reports it.
         return self._question.wait(SECONDS_TO_ASK)[0] or 0
+
+
+def _end_service() -> None:
+    """Wait until all that was logged is in the run's folder.
+
+    ``finish`` tells W&B's service to write it and does not wait for that; on a busy machine the
+    folder was copied when its file was still empty.
+    """
+    import wandb
+
+    wandb.teardown()
 
 
 def _as_wandb(value: Any) -> Any:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,15 @@ import pytest
 from genpipe.cells import Cell
 from genpipe.tracking import Picture, Tracker
 from genpipe.tracking.step import run_id, step_name
-from tests.genpipe.tracking.tracked_step import DRAWN, GROUP, LOGGING, Step, run
+from tests.genpipe.tracking.tracked_step import (
+    DRAWN,
+    GROUP,
+    LOGGING,
+    Step,
+    environment,
+    program,
+    run,
+)
 from tests.wandb_records import read_records
 
 
@@ -198,6 +208,20 @@ def test_all_that_was_logged_lies_in_the_steps_folder(logged: Step) -> None:
     ]
 
     assert all(path.is_relative_to(logged.root / "step" / "wandb_run") for path in contents)
+
+
+def test_wandbs_service_has_written_all_when_the_step_is_done(tmp_path: Path) -> None:
+    """It is gone: on a busy machine it wrote after the step's folder had been copied."""
+    text = program("tracker.log({'loss': 1.0})")
+    text += "\nimport psutil\nprint([child.name() for child in psutil.Process().children()])"
+    done = subprocess.run(
+        [sys.executable, "-c", text, str(tmp_path / "step" / "wandb_run"), str(tmp_path)],
+        env=environment(tmp_path, WANDB_MODE="offline"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]")
 
 
 def test_a_step_that_is_tried_again_goes_on_in_the_same_run(logged: Step, tmp_path: Path) -> None:
