@@ -52,6 +52,8 @@ FORM = "`name: ..., api: ...` (see deploy/environments/cluster-cpu.yaml)"
 # In a shipped file, where a user's own bucket goes.
 PLACEHOLDER = "BUCKET"
 SHIPPED = Path("deploy") / "environments"
+# How many threads work on one operation: TensorFlow's, and NumPy's linear algebra.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def _checked(parameters: dict[Any, Any]) -> dict[Any, Any]:
@@ -284,6 +286,23 @@ class Environment(Section):
         if asked == "shared":
             return max(1, (os.cpu_count() or 1) // (self.parallelism or 1))
         return asked
+
+    def step_variables(self, step: str) -> dict[str, str]:
+        """The environment variables of a step that hold no secret."""
+        threads = self.threads(step)
+        checkpoints = self.checkpoint_root or ""
+        # `ingest` sees to it, before anything is trained, that the pods may write there.
+        told = step in (TRAIN, "ingest") and self.reaches(checkpoints, step)
+        known = {
+            "WANDB_PROJECT": self.wandb.project,
+            "WANDB_ENTITY": self.wandb.entity,
+            "WANDB_BASE_URL": self.wandb.base_url,
+            **dict.fromkeys(THREADS, str(threads) if threads else None),
+            "GENPIPE_CHECKPOINTS": checkpoints if told else None,
+            "GENPIPE_CHECKPOINT_SECONDS": self.checkpoint_seconds if step == TRAIN else None,
+            **self.variables,
+        }
+        return {name: str(value) for name, value in known.items() if value is not None}
 
 
 def shipped_environments() -> Path:

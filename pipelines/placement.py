@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 # The label of all our pods, and no others: what the policies of deploy/overlays select.
 LABEL = ("app.kubernetes.io/part-of", "genpipe")
 RUN_LABEL = "metadata.labels['pipeline/runid']"
-# How many threads work on one operation: TensorFlow's, and NumPy's linear algebra.
-THREADS = ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS")
 SPOT = "cloud.google.com/gke-spot"
 
 
@@ -32,7 +30,7 @@ def place(environment: Environment, task: PipelineTask, step: str) -> PipelineTa
     task.set_display_name(step)
     task.set_container_image(environment.image(step))
     _give_resources(environment, task, step)
-    for name, value in variables(environment, step).items():
+    for name, value in environment.step_variables(step).items():
         task.set_env_variable(name, value)
     if not environment.caching:
         task.set_caching_options(False)
@@ -69,33 +67,13 @@ def place(environment: Environment, task: PipelineTask, step: str) -> PipelineTa
 
 
 def _for_the_cache(environment: Environment, step: str) -> list[str]:
-    known = variables(environment, step)
+    known = environment.step_variables(step)
     if environment.wandb.secret_name:
         known["WANDB_SECRET"] = environment.wandb.secret_name
     chosen = {name: value for name, value in known.items() if name.startswith("WANDB_")}
     chosen |= variables_of_results(known)
     told = " ".join(f"{name}={value}" for name, value in sorted(chosen.items()))
     return ["--variables", told] if told else []
-
-
-def variables(environment: Environment, step: str) -> dict[str, str]:
-    """The environment variables of a step that hold no secret."""
-    wandb = environment.wandb
-    threads = environment.threads(step)
-    training = step == TRAIN
-    checkpoints = environment.checkpoint_root or ""
-    # `ingest` sees to it, before anything is trained, that the pods may write there.
-    told = step in (TRAIN, "ingest") and environment.reaches(checkpoints, step)
-    known = {
-        "WANDB_PROJECT": wandb.project,
-        "WANDB_ENTITY": wandb.entity,
-        "WANDB_BASE_URL": wandb.base_url,
-        **dict.fromkeys(THREADS, str(threads) if threads else None),
-        "GENPIPE_CHECKPOINTS": checkpoints if told else None,
-        "GENPIPE_CHECKPOINT_SECONDS": environment.checkpoint_seconds if training else None,
-        **environment.variables,
-    }
-    return {name: str(value) for name, value in known.items() if value is not None}
 
 
 def pipeline_config(environment: Environment) -> dsl.PipelineConfig | None:

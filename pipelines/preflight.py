@@ -13,7 +13,6 @@ from genpipe.storage.access import check, places
 from genpipe.tracking.account import check_variables
 from pipelines.environments import Environment
 from pipelines.parameters import Parameters
-from pipelines.placement import variables
 
 # KFP hands a task all its inputs in one argument of its process, and Linux takes no longer one. On
 # KFP 2.17 a text of 125,000 bytes passed, and one of 140,000 ended its task.
@@ -61,7 +60,7 @@ def check_settings(environment: Environment, parameters: Parameters) -> None:
     except ValueError as error:
         raise InputError(str(error)) from None
     try:
-        check_variables(variables(environment, "ingest"))
+        check_variables(environment.step_variables("ingest"))
     except InputError as error:
         raise InputError(f"environment {environment.name}: {error}") from None
 

@@ -16,7 +16,6 @@ import yaml
 from pipelines.environments import Environment, shipped_environments
 from pipelines.latent_fanout import compile_to
 from pipelines.parameters import Parameters
-from pipelines.placement import variables
 from pipelines.settings import STEPS, TRAIN
 from tests.pipelines.golden import documents, steps_of
 
@@ -141,7 +140,7 @@ def test_training_is_told_of_checkpoints_and_the_first_step_where_they_go() -> N
     names = ("GENPIPE_CHECKPOINTS", "GENPIPE_CHECKPOINT_SECONDS")
 
     for step in STEPS:
-        told = [variables(environment, step).get(name) for name in names]
+        told = [environment.step_variables(step).get(name) for name in names]
         root = "gs://BUCKET/checkpoints" if step in (TRAIN, "ingest") else None
         assert told == [root, "300" if step == TRAIN else None]
 
