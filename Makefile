@@ -6,7 +6,7 @@ READY := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo quick test lint types format compile golden quality bench lock clean
-.PHONY: images test-images test-fast test-interrupted audit secrets
+.PHONY: images test-images test-fast test-runs audit secrets
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 18
@@ -38,16 +38,15 @@ quick: $(READY) ## Run a small version of the demo, for a first look
 # A file's tests stay together, in the order of tests/conftest.py. NumPy's own threads would fight over cores
 # that the workers fill.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 3 ? cores + 1 : 4)))
-test: $(READY) ## Run all tests except the interruption tests (about 11 min on 2 cores)
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not interrupted" \
-		--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: $(READY) ## Run all tests but those of test-runs (about 7 min on 2 cores)
+	@$(PYTEST) -m "not runs"
 
 test-fast: $(READY) ## Run the tests that take no more than moments: under a minute
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not interrupted" --durations 3 \
-		--numprocesses $(WORKERS) --dist loadfile
+	@$(PYTEST) -m "not slow and not runs" --durations 3
 
-test-interrupted: $(READY) ## Test that training killed at any point and resumed gives bit-identical results
-	@$(BIN)/pytest -m interrupted
+test-runs: $(READY) ## Test runs killed and resumed, side by side, on new images, with an installed family
+	@$(PYTEST) -m runs
 
 lint: $(READY) ## Check style, and that the code is formatted
 	@$(BIN)/ruff check .

@@ -62,18 +62,25 @@ SLOW_PLACES = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow; and the longest files first, so that no worker is left alone with one."""
+    """Mark what is slow, and order files so that no core is left idle at the end.
+
+    The longest come first. Of the others those that train, which the alphabet has first, and those
+    that wait for servers, which it has last, come in turn.
+    """
     for item in items:
         # A test that takes its fixture by name has the name as a parameter.
         named = item.callspec.params.values() if hasattr(item, "callspec") else ()
         fixtures = {*getattr(item, "fixturenames", ()), *map(str, named)}
         if fixtures & SLOW_FIXTURES or set(item.path.parts) & SLOW_PLACES:
             item.add_marker("slow")
-    longest = ["test_local_run.py", "test_own_data.py"]
+    longest = ["test_local_run.py", "test_resume.py", "test_own_data.py"]
+    files = sorted({item.path for item in items})
+    turns = {path: min(at, len(files) - 1 - at) for at, path in enumerate(files)}
     items.sort(
         key=lambda item: (
             item.path.parent.name != "e2e",
             longest.index(item.path.name) if item.path.name in longest else len(longest),
+            turns[item.path],
         )
     )
 

@@ -95,6 +95,7 @@ def odd(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.runs
 def test_the_same_model_comes_out_whatever_surrounds_the_training(
     odd: Path, plain: Path, digits: Dataset
 ) -> None:
@@ -124,6 +125,7 @@ def test_the_same_model_comes_out_whatever_surrounds_the_training(
     assert not list((odd / "home" / ".keras").glob("[!k]*"))  # Keras keeps nothing there either
 
 
+@pytest.mark.runs
 def test_what_may_change_the_bits_of_a_result_is_recorded_with_it(
     tmp_path: Path, plain: Path, digits: Dataset
 ) -> None:

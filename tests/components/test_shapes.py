@@ -58,6 +58,7 @@ def judge(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.runs
 def test_a_whole_run_works_on_them(dataset: Dataset, judge: Path, tmp_path: Path) -> None:
     folders: dict[str, list[Path]] = {"models": [], "evaluations": [], "samples": []}
     cells = [Cell(family, 2) for family in all_families()]

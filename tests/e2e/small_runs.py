@@ -78,7 +78,7 @@ ELSEWHERE = {
 def with_one_name_for_each_thing(command: str) -> str:
     """Pages write a run and a commit in several ways, which are one here."""
     command = re.sub(r"--tag ('\$tag'|3f2a91c)", "--tag COMMIT", command)
-    return command.replace("'$RUN'", "RUN").replace("run --quick --name quick", "run --quick")
+    return re.sub("^(run .*) --name .*", r"\1", command).replace("'$RUN'", "RUN")
 
 
 DOCUMENTED = {
@@ -89,7 +89,9 @@ DOCUMENTED = {
 }
 # Those that train cells which no other command uses: on flowers, and in a worker of their own.
 TRAINING_APART = {
-    command for command in DOCUMENTED if re.match(r"run .*--(source|seeds|latent-sizes) ", command)
+    command
+    for command in DOCUMENTED
+    if re.match(r"run .*--(source|seeds|latent-sizes|param) ", command)
 }
 
 
@@ -105,7 +107,7 @@ def as_small(command: str, place: Path) -> list[str]:
     """
     words = command
     for written, here in {
-        "RUN RUN": "first slow-vae",
+        "RUN RUN": "first latest",
         "RUN": "first",
         "gs://BUCKET/published": str(place / "published"),
         "COMMIT": "1",

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from genpipe.data.dataset import Dataset
-from genpipe.families import registry
 
 SOURCE = Path(__file__).parents[1] / "brought_family"
 GENPIPE = Path(sys.executable).with_name("genpipe")
@@ -23,6 +22,8 @@ SMALL = (
     *("--param", "denoising.masked_share=0.5", "--param", "judge_epochs=1"),
     *("--param", "samples=200", "--param", "denoising.hidden_size=64"),
 )
+
+pytestmark = pytest.mark.runs
 
 
 @pytest.fixture(scope="module")
@@ -112,38 +113,3 @@ def test_it_trains_outside_a_pipeline_too(run: Path, genpipe: Any) -> None:
     printed = genpipe("train", "--family", "denoising", *told, "--data", data, "--name", "one")
 
     assert printed.strip().endswith("runs/one/train-denoising-2/model")
-
-
-class Entry:
-    """An entry point as importlib.metadata hands it out."""
-
-    def __init__(self, name: str, found: Any) -> None:
-        self.name, self.value, self.dist, self._found = name, "somewhere:FAMILY", None, found
-
-    def load(self) -> Any:
-        if isinstance(self._found, Exception):
-            raise self._found
-        return self._found
-
-
-@pytest.mark.parametrize(
-    ("found", "said"),
-    [
-        (ImportError("no module named x"), "can't be loaded (no module named x)"),
-        ("a string", "is not a FamilySpec"),
-        (registry.find_family("vae"), "a family named vae exists already"),
-    ],
-)
-def test_what_is_no_family_is_named_with_where_it_comes_from(
-    found: Any, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "family_entry_points", lambda: [Entry("mine", found)])
-    registry.all_families.cache_clear()
-    try:
-        with pytest.raises(registry.InputError) as refusal:
-            registry.all_families()
-    finally:
-        monkeypatch.undo()
-        registry.all_families.cache_clear()
-    assert str(refusal.value).startswith("family mine of a distribution (somewhere:FAMILY)")
-    assert said in str(refusal.value)

@@ -73,6 +73,7 @@ def contents(data: Dataset, split: str) -> set[bytes]:
     return {image.tobytes() for image in data.images(split)}
 
 
+@pytest.mark.runs
 def test_new_images_are_seen_learnt_and_judged_on_by_champion_and_challenger(
     retraining: Retraining, mnist: Dataset
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.small_runs import FLOWERS, GENPIPE, TRAINING_APART, as_small, genpipe, small
 
-pytestmark = pytest.mark.usefixtures("proxy", "flowers")
+pytestmark = [pytest.mark.runs, pytest.mark.usefixtures("proxy", "flowers")]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,8 @@ ARGUMENTS = (
     *("--param", "judge_epochs=1", "--param", "samples=200"),
 )
 WAIT_SECONDS = 200
-pytestmark = pytest.mark.timeout(900)  # four runs, which take 200 s on a busy machine
+# Four runs, which take 200 s on a busy machine.
+pytestmark = [pytest.mark.runs, pytest.mark.timeout(900)]
 
 
 def start(place: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -195,6 +195,7 @@ def tell(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
+@pytest.mark.runs
 def test_a_killed_ingest_leaves_nothing_that_looks_complete(
     tmp_path: Path, archive_host: str
 ) -> None:
@@ -210,6 +211,7 @@ def test_a_killed_ingest_leaves_nothing_that_looks_complete(
     assert list(cache.glob(".preparing-*"))
 
 
+@pytest.mark.runs
 def test_two_processes_that_prepare_one_cache_at_once_both_end_right(
     tmp_path: Path, archive_host: str
 ) -> None:

@@ -16,6 +16,8 @@ from tests.components.publish.publishers import FAMILY, challenger, champion
 
 ROOT = Path(__file__).parents[3]
 
+pytestmark = pytest.mark.runs
+
 
 @pytest.fixture(params=["local", "bucket"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:

@@ -22,7 +22,7 @@ from tests.components.train.attempts import KILLS
 # Of how long a step took, and nothing else of a training differs.
 TIMINGS = {"train_seconds", "images_per_second"}
 
-pytestmark = [pytest.mark.interrupted, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.runs, pytest.mark.timeout(1800)]
 
 
 @dataclass

@@ -116,6 +116,7 @@ def attempts(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[
 pytestmark = pytest.mark.timeout(900)
 
 
+@pytest.mark.runs
 def test_each_attempt_goes_on_in_the_same_wandb_run(attempts: list[Attempt]) -> None:
     folders = [next((one.folder / "wandb_run" / "wandb").glob("offline-*")) for one in attempts]
 
@@ -126,6 +127,7 @@ def test_each_attempt_goes_on_in_the_same_wandb_run(attempts: list[Attempt]) -> 
         assert "goes on from the checkpoint of step" in one.output
 
 
+@pytest.mark.runs
 def test_the_history_has_each_epoch_once_without_a_gap(attempts: list[Attempt]) -> None:
     """KFP drops what a failed attempt left, so the last one's run folder is whole by itself.
 
@@ -145,6 +147,7 @@ def test_the_history_has_each_epoch_once_without_a_gap(attempts: list[Attempt]) 
                 assert row[name] == last.rows[number][name]
 
 
+@pytest.mark.runs
 def test_nothing_is_left_of_the_checkpoints(attempts: list[Attempt]) -> None:
     assert list((attempts[0].folder.parent / "checkpoints").iterdir()) == []
 

@@ -3,8 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -330,30 +328,6 @@ def test_the_oldest_pictures_of_a_long_history_stay_out_of_checkpoints(
 
     assert [list(row) for row in training.rows] == [["epoch"]] * 2 + [["epoch", "shown"]] * 2
     assert all("shown" in row for row in training.tracker.rows)
-
-
-def test_a_dcgan_has_the_same_bits_on_any_number_of_cores_and_beside_another(
-    mnist: Dataset, tmp_path: Path
-) -> None:
-    """Two processes at once, the second with more threads than there are cores."""
-    train = (
-        "import sys; from pathlib import Path; from genpipe.tracking import Tracker\n"
-        "from components.train.step import give_each_operation_a_thread as divide; divide()\n"
-        "from components.train.train import train\n"
-        "from genpipe.cells import Cell\n"
-        "from genpipe.families.dcgan.spec import FAMILY, DCGANSettings\n"
-        "train(Cell(FAMILY, 100), DCGANSettings(latent_size=100, steps=5),"
-        " Path(sys.argv[1]), Path(sys.argv[2]), Tracker())"
-    )
-    folders, processes = [tmp_path / "one", tmp_path / "many"], []
-    for folder, cores in zip(folders, (1, 7), strict=True):
-        machine = f"import os; os.cpu_count = lambda: {cores}\n"
-        command = [sys.executable, "-c", machine + train, mnist.folder, folder]
-        processes.append(subprocess.Popen(command))
-
-    assert [process.wait() for process in processes] == [0, 0]
-    one, many = (SavedModel(folder).metadata["weights_digest"] for folder in folders)
-    assert one == many
 
 
 def test_the_learning_rate_falls_by_half_a_cosine_to_a_twentieth() -> None:

@@ -162,6 +162,7 @@ def history_of(server: FakeWandb) -> list[tuple[int, int]]:
     return [(line["_step"], line["epoch"]) for line in server.history[RUN]]
 
 
+@pytest.mark.runs
 def test_a_history_goes_on_through_preemptions_without_a_gap_or_a_repeat(tmp_path: Path) -> None:
     """Each pod but the last logs all rows so far, and ends as SIGTERM ends it."""
     with fake_wandb() as server:
@@ -179,7 +180,7 @@ def test_a_history_goes_on_through_preemptions_without_a_gap_or_a_repeat(tmp_pat
     assert history_of(server) == [(epoch, epoch) for epoch in range(EPOCHS)]
 
 
-@pytest.mark.interrupted
+@pytest.mark.runs
 def test_a_history_goes_on_when_a_pod_is_killed(tmp_path: Path) -> None:
     """It takes W&B's client half a minute to send what a running step logs."""
     lost = tmp_path / "lost"

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from genpipe.data.dataset import Dataset, write_dataset
 from pipelines.cli import main
@@ -43,6 +42,9 @@ def data(tmp_path: Path) -> Dataset:
 
 def agents_command(sweep: dict[str, Any], chosen: dict[str, Any]) -> list[str]:
     """What ``wandb agent`` runs for one point of a sweep, put together by wandb's own functions."""
+    # Here, since it takes a second.
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
     arguments = {name: {"value": value} for name, value in chosen.items()}
     told = create_sweep_command_args({"args": arguments})
     told |= {"env": ["/usr/bin/env"], "program": [sweep["program"]]}
@@ -71,6 +73,7 @@ def test_the_sweep_is_the_grid_over_the_latent_sizes() -> None:
     assert sizes == [["--latent_size=2"], ["--latent_size=10"], ["--latent_size=100"]]
 
 
+@pytest.mark.runs
 def test_what_the_agent_runs_trains_a_cell_and_logs_it_to_the_sweep(
     data: Dataset, tmp_path: Path
 ) -> None:
