@@ -120,7 +120,11 @@ def test_at_its_top_an_adapter_imports_kfp_and_the_standard_library_alone(file: 
 
 
 @pytest.mark.parametrize(
-    "module", ["pipelines.cli", "genpipe.tracking", "genpipe.storage", "genpipe.cells"]
+    "module",
+    [
+        *("pipelines.cli", "genpipe.tracking", "genpipe.storage", "genpipe.cells"),
+        *("pipelines.preflight", "pipelines.local.run"),
+    ],
 )
 def test_importing_it_loads_nothing_heavy(module: str) -> None:
     code = f"import {module}, sys; print(*sys.modules)"
