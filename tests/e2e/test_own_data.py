@@ -31,10 +31,11 @@ def documented(place, mnist_cache, flowers):
 
 
 @pytest.mark.parametrize("command", sorted(TRAINING_APART))
-def test_every_command_of_the_pages_that_trains_its_own_cells_runs(command, documented):
+def test_every_command_of_the_pages_that_trains_its_own_cells_runs(command, documented, proxy):
     folder, printed = documented(command)
 
     assert printed
+    assert proxy.asked == []
     assert (folder / "report.html").is_file()
 
 
