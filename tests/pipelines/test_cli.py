@@ -18,7 +18,7 @@ def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
         yield from commands(one, *names, name)
 
 
-@pytest.mark.parametrize("names", commands(main), ids=" ".join)
+@pytest.mark.parametrize("names", list(commands(main)), ids=" ".join)
 def test_help_has_examples_and_cuts_no_sentence_short(
     names: tuple[str, ...],
 ) -> None:

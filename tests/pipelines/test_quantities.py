@@ -18,7 +18,7 @@ class Asked(BaseModel, strict=True):
     memory: Memory = "1Gi"
 
 
-@dsl.component
+@dsl.component(base_image="python:3.11")
 def idle() -> None:
     pass
 
